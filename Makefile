@@ -1,0 +1,101 @@
+# infra_monitor: pool pressure, slow queries and health of a PostgreSQL server
+#
+#   make, make install, make installcheck, make clean    as in any PGXS extension
+#   make test     install what is missing, build a copy, run all tests
+#   make lint     compilers with all warnings, exported symbols, layout
+#   make demo     see it work on a throw-away server
+#
+# PG_CONFIG=/path/to/pg_config chooses the PostgreSQL installation.
+
+MODULE_big = infra_monitor
+OBJS = \
+	$(WIN32RES) \
+	src/activity.o \
+	src/connections.o \
+	src/guc.o \
+	src/health.o \
+	src/home_database.o \
+	src/infra_monitor.o \
+	src/pool.o \
+	src/privileges.o \
+	src/sampler.o \
+	src/samples.o \
+	src/shmem.o \
+	src/statements.o \
+	src/system.o \
+	src/texts.o
+PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"
+PG_CPPFLAGS = -I$(srcdir)/src
+
+# Loadable modules share one name space; PostgreSQL 15 hides none of our names
+SHLIB_EXPORTS = src/exports.txt
+
+# The installation script is these files, in this order
+EXTENSION = infra_monitor
+DATA_built = infra_monitor--1.0.sql
+SQL_PARTS = \
+	src/schema.sql \
+	src/activity.sql \
+	src/connections.sql \
+	src/system.sql \
+	src/statements.sql \
+	src/slow_queries.sql \
+	src/health.sql \
+	src/pool.sql \
+	src/samples.sql \
+	src/sampler.sql \
+	src/report.sql \
+	src/privileges.sql
+
+# A test is a file: nothing to register
+top := $(dir $(lastword $(MAKEFILE_LIST)))
+DOCS := $(patsubst $(top)%,%,$(wildcard $(top)doc/infra_monitor.md))
+REGRESS := $(patsubst $(top)sql/%.sql,%,$(sort $(wildcard $(top)sql/*.sql)))
+ISOLATION := $(patsubst $(top)test/isolation/specs/%.spec,%,$(sort $(wildcard $(top)test/isolation/specs/*.spec)))
+TAP_TESTS := $(if $(wildcard $(top)test/t/*.pl),1)
+
+# Each suite runs its own server, with one locale everywhere
+TEST_SERVER = --temp-config=$(srcdir)/test/infra_monitor.conf --no-locale --encoding=UTF8
+REGRESS_OPTS = --temp-instance=./tmp_check $(TEST_SERVER)
+ISOLATION_OPTS = --temp-instance=./tmp_check_iso --inputdir=$(srcdir)/test/isolation $(TEST_SERVER)
+PROVE_TESTS = test/t/*.pl
+
+# The scripts install PostgreSQL if need be, so these targets go without PGXS.
+# PG_CONFIG and KEEP, from the command line or the environment, reach them.
+.PHONY: demo lint test
+ifneq (,$(filter-out demo lint test,$(or $(MAKECMDGOALS),all)))
+
+PG_CONFIG ?= pg_config
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+ifeq (,$(PGXS))
+$(error "$(PG_CONFIG) --pgxs" names no file: install postgresql-server-dev-15 (Debian, Ubuntu) or postgresql15-devel (Red Hat, SUSE), or set PG_CONFIG)
+endif
+include $(PGXS)
+ifneq (,$(filter 9.% 10 11 12 13 14,$(MAJORVERSION)))
+$(error infra_monitor needs PostgreSQL 15 or later, and $(PG_CONFIG) is of version $(VERSION))
+endif
+
+# PGXS resets this variable
+PROVE_FLAGS += -I $(srcdir)/test/perl $(EXTRA_PROVE_FLAGS)
+
+$(DATA_built): $(SQL_PARTS) Makefile
+	cat $(filter %.sql,$^) >$@
+
+# A build directory elsewhere does not have it yet
+ifdef VPATH
+$(shell mkdir -p src)
+endif
+
+# Packaged PostgreSQL does not track headers
+$(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h)
+
+endif
+
+demo:
+	@bash $(top)test/demo.sh
+
+lint:
+	@bash $(top)test/lint.sh
+
+test:
+	@bash $(top)test/run.sh

@@ -1,0 +1,98 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Every difference between the supported PostgreSQL versions.
+ *
+ * The wrappers take the newest signature; a branch goes when its version is
+ * no longer supported.  No other file compares PG_VERSION_NUM.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_COMPAT_H
+#define IMON_COMPAT_H
+
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "postmaster/postmaster.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/backend_status.h"
+#include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 18 records name and version of a module. */
+#if PG_VERSION_NUM >= 180000
+#define IMON_MODULE_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "infra_monitor", .version = "1.0")
+#else
+#define IMON_MODULE_MAGIC	PG_MODULE_MAGIC
+#endif
+
+/* Major version of the server, 15 and so on. */
+#define IMON_SERVER_MAJOR	(PG_VERSION_NUM / 10000)
+
+/* Index of the caller's PGPROC in ProcGlobal->allProcs. */
+static inline int
+imon_my_proc_number(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProcNumber;
+#else
+	return MyProc->pgprocno;
+#endif
+}
+
+/* Entry "index" (from 1) of the caller's snapshot of backend states. */
+static inline LocalPgBackendStatus *
+imon_backend_status(int index)
+{
+#if PG_VERSION_NUM >= 160000
+	return pgstat_get_local_beentry_by_index(index);
+#else
+	return pgstat_fetch_stat_local_beentry(index);
+#endif
+}
+
+/* Does the role own the database, or have the rights of its owner? */
+static inline bool
+imon_owns_database(Oid database, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, role);
+#else
+	return pg_database_ownercheck(database, role);
+#endif
+}
+
+/* Slots of max_connections that an ordinary role cannot use. */
+static inline int
+imon_reserved_connections(void)
+{
+#if PG_VERSION_NUM >= 160000
+	return SuperuserReservedConnections + ReservedConnections;
+#else
+	return ReservedBackends;
+#endif
+}
+
+/*
+ * Wait event of the sampler between two ticks.  17 lets an extension name its
+ * own; before, all share one.
+ */
+static inline uint32
+imon_sampler_wait_event(void)
+{
+#if PG_VERSION_NUM >= 170000
+	static uint32 event = 0;
+
+	if (event == 0)
+		event = WaitEventExtensionNew("InfraMonitorSampler");
+	return event;
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+#endif							/* IMON_COMPAT_H */

@@ -1,0 +1,105 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.c
+ *	  Configuration parameters.
+ *
+ * Check hooks are pure: they run in the postmaster and outside transactions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "guc.h"
+#include "utils/guc.h"
+
+#define MS_PER_S	1000
+#define MS_PER_HOUR (3600 * MS_PER_S)
+#define MIN_PER_DAY (24 * 60)
+
+bool		imon_enabled = true;
+char	   *imon_database = NULL;
+int			imon_sample_interval = 10 * MS_PER_S;
+int			imon_health_interval = 30 * MS_PER_S;
+int			imon_activity_interval = 1 * MS_PER_S;
+int			imon_retention = 7 * MIN_PER_DAY;
+int			imon_slow_query_threshold = 1 * MS_PER_S;
+
+/*
+ * Refuses what cannot be the name of a database.  Whether it exists is not
+ * known here; the sampler waits for it.
+ */
+static bool
+check_database(char **newval, void **extra, GucSource source)
+{
+	if (**newval != '\0' && strlen(*newval) < NAMEDATALEN)
+		return true;
+
+	if (**newval == '\0')
+		GUC_check_errdetail("The name is empty.");
+	else
+		GUC_check_errdetail("The name has more than %d bytes.", NAMEDATALEN - 1);
+	GUC_check_errhint("Set it to the name of the database in which samples are stored, or set infra_monitor.enabled to off.");
+	return false;
+}
+
+/*
+ * Defines an interval in milliseconds that the sampler follows after a reload.
+ */
+static void
+define_interval(const char *name, const char *summary, const char *detail,
+				int *variable, int min, int max)
+{
+	DefineCustomIntVariable(name, summary, detail,
+							variable, *variable, min, max,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+}
+
+void
+imon_guc_init(void)
+{
+	DefineCustomBoolVariable("infra_monitor.enabled",
+							 "Collects statistics and takes samples.",
+							 "When off, hooks return at once and the sampler idles.",
+							 &imon_enabled, true,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomStringVariable("infra_monitor.database",
+							   "Name of the database in which the sampler stores history.",
+							   "The extension must be created in it.",
+							   &imon_database, "postgres",
+							   PGC_SIGHUP, 0,
+							   check_database, NULL, NULL);
+
+	define_interval("infra_monitor.sample_interval",
+					"Time between two samples.", NULL,
+					&imon_sample_interval, MS_PER_S, MS_PER_HOUR);
+	define_interval("infra_monitor.health_interval",
+					"Time between two evaluations of the health checks.", NULL,
+					&imon_health_interval, MS_PER_S, MS_PER_HOUR);
+	define_interval("infra_monitor.activity_interval",
+					"Time between two looks at the states of all backends.",
+					"Zero turns them off; average active sessions are then not known.",
+					&imon_activity_interval, 0, 60 * MS_PER_S);
+
+	DefineCustomIntVariable("infra_monitor.retention",
+							"Age at which stored samples are removed, a day at a time.",
+							NULL,
+							&imon_retention, imon_retention,
+							60, 3650 * MIN_PER_DAY,
+							PGC_SIGHUP, GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("infra_monitor.slow_query_threshold",
+							"Execution time above which a query counts as slow.",
+							"-1 turns it off, 0 means every query.",
+							&imon_slow_query_threshold, imon_slow_query_threshold,
+							-1, 24 * MS_PER_HOUR,
+							PGC_SUSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("infra_monitor");
+}

@@ -1,0 +1,31 @@
+/*-------------------------------------------------------------------------
+ *
+ * health.h
+ *	  Evaluates health checks and keeps the last result.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_HEALTH_H
+#define IMON_HEALTH_H
+
+/* Registers shared memory.  Call once, in _PG_init. */
+extern void imon_health_init(void);
+
+/*
+ * Evaluates all checks, advances their states, and stores the document in the
+ * cache that health() reads.  For the sampler only.  Needs a transaction, a
+ * snapshot, and the extension in this database.
+ */
+extern void imon_evaluate_health(void);
+
+/*
+ * Evaluates the checks of a category now, without their hold, and returns the
+ * worst status, "ok", "warning" or "critical"; one that is not known counts as
+ * ok.  Needs a transaction and a snapshot, and must not run in parallel mode.
+ */
+extern const char *imon_worst_status(const char *category);
+
+/* Documents that were too large for the cache.  Shared memory must be ready. */
+extern uint64 imon_health_overflows(void);
+
+#endif							/* IMON_HEALTH_H */

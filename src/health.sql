@@ -1,0 +1,438 @@
+
+--
+-- health.sql: the checks, their thresholds, and the document
+--
+-- To add a check, add a row to check_defaults() and a function check_<name>()
+-- that returns its value (NULL: not known), the unit, and a message for humans.
+--
+
+CREATE FUNCTION infra_monitor.check_defaults(
+	OUT check_name text, OUT category text, OUT direction text,
+	OUT warning float8, OUT critical float8, OUT hold int,
+	OUT essential boolean, OUT hint text)
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+VALUES
+	('connections_used', 'pool', 'above', 0.75::float8, 0.90::float8, 2, true,
+	 'See infra_monitor.pool_usage for who holds the connections. Make application pools smaller, put a transaction pooler in between, or raise max_connections.'),
+	('connections_rejected', 'pool', 'above', 1, 300, 1, true,
+	 'See infra_monitor.pool_rejections for the reasons and infra_monitor.recent_rejections for who was refused.'),
+	('idle_in_transaction', 'pool', 'above', 300, 900, 1, false,
+	 'Find the session in pg_stat_activity; the application forgot to commit or waits for something else. Set idle_in_transaction_session_timeout.'),
+	('lock_waits', 'pool', 'above', 30, 120, 1, false,
+	 'See infra_monitor.running_queries, column blocked_by, for who blocks. Set lock_timeout for schema changes.'),
+	('long_transactions', 'queries', 'above', 300, 3600, 1, false,
+	 'Vacuum cannot remove what an open transaction may still see. Split the work, or end the session with pg_terminate_backend().'),
+	('xid_wraparound', 'database', 'above', 0.40, 0.60, 1, true,
+	 'Look for what holds vacuum back: long transactions, prepared transactions, replication slots. Then run VACUUM (FREEZE) in the database named.'),
+	('replication_lag', 'replication', 'above', 30, 300, 2, false,
+	 'See pg_stat_replication on the primary: compare sent_lsn, flush_lsn and replay_lsn to tell network, disk and replay apart.'),
+	('wal_archiving', 'replication', 'above', 60, 300, 1, false,
+	 'See pg_stat_archiver and the server log for the error of archive_command. Until it works, WAL piles up and recovery to now is impossible.'),
+	('sampler_alive', 'monitoring', 'above', 3, 10, 1, false,
+	 'See infra_monitor.sampler_status for its state and last error.'),
+	('pg_stat_statements_loaded', 'monitoring', 'below', 0, NULL, 1, false,
+	 'Add pg_stat_statements to shared_preload_libraries and restart the server; statements are not counted without it.')
+$$;
+COMMENT ON FUNCTION infra_monitor.check_defaults() IS
+'the health checks with their default thresholds; a value at or beyond a threshold (direction above or below) has its status; hold = evaluations in a row before a status changes; for pg_monitor';
+
+CREATE TABLE infra_monitor.health_threshold_overrides (
+	check_name text PRIMARY KEY,
+	warning float8,
+	critical float8,
+	enabled boolean,
+	hold int CHECK (hold OPERATOR(pg_catalog.>=) 1),
+	essential boolean
+);
+COMMENT ON TABLE infra_monitor.health_threshold_overrides IS
+'thresholds of your own: insert a row for a check; NULL keeps the default, ''Infinity'' turns one threshold off; dumped by pg_dump; takes effect within infra_monitor.health_interval, in the home database; for superusers, grantable';
+COMMENT ON COLUMN infra_monitor.health_threshold_overrides.check_name IS 'a check of infra_monitor.health_thresholds; others are refused';
+COMMENT ON COLUMN infra_monitor.health_threshold_overrides.warning IS 'value, in the unit of the check, at which it warns';
+COMMENT ON COLUMN infra_monitor.health_threshold_overrides.critical IS 'value, in the unit of the check, at which it is critical';
+COMMENT ON COLUMN infra_monitor.health_threshold_overrides.enabled IS 'false: not evaluated';
+COMMENT ON COLUMN infra_monitor.health_threshold_overrides.hold IS 'evaluations in a row before its status changes';
+COMMENT ON COLUMN infra_monitor.health_threshold_overrides.essential IS 'when critical, the server is unhealthy';
+
+SELECT pg_catalog.pg_extension_config_dump('infra_monitor.health_threshold_overrides', '');
+
+CREATE FUNCTION infra_monitor.check_override()
+RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'imon_check_override_1_0';
+COMMENT ON FUNCTION infra_monitor.check_override() IS
+'trigger: refuses an override for a check that does not exist';
+
+CREATE TRIGGER check_exists
+	BEFORE INSERT OR UPDATE ON infra_monitor.health_threshold_overrides
+	FOR EACH ROW EXECUTE FUNCTION infra_monitor.check_override();
+COMMENT ON TRIGGER check_exists ON infra_monitor.health_threshold_overrides IS
+'refuses an override for a check that does not exist';
+
+CREATE VIEW infra_monitor.health_thresholds AS
+SELECT d.check_name,
+	coalesce(o.warning, d.warning) AS warning,
+	coalesce(o.critical, d.critical) AS critical,
+	coalesce(o.enabled, true) AS enabled,
+	coalesce(o.hold, d.hold) AS hold,
+	coalesce(o.essential, d.essential) AS essential,
+	CASE WHEN o.check_name IS NULL THEN 'default' ELSE 'override' END AS source,
+	d.category, d.direction, d.hint
+FROM infra_monitor.check_defaults() d
+	LEFT JOIN infra_monitor.health_threshold_overrides o
+		ON o.check_name OPERATOR(pg_catalog.=) d.check_name;
+COMMENT ON VIEW infra_monitor.health_thresholds IS
+'thresholds in force: the defaults, with health_threshold_overrides over them; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.health_thresholds.warning IS 'value, in the unit of the check, at which it warns; NULL: never';
+COMMENT ON COLUMN infra_monitor.health_thresholds.critical IS 'value, in the unit of the check, at which it is critical; NULL: never';
+COMMENT ON COLUMN infra_monitor.health_thresholds.hold IS 'evaluations in a row before its status changes';
+COMMENT ON COLUMN infra_monitor.health_thresholds.essential IS 'when critical, the server is unhealthy';
+COMMENT ON COLUMN infra_monitor.health_thresholds.source IS 'default or override';
+COMMENT ON COLUMN infra_monitor.health_thresholds.direction IS 'above: high values are bad; below: low ones';
+
+--
+-- The checks.  All are for pg_monitor.
+--
+
+CREATE FUNCTION infra_monitor.check_connections_used(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT used_ratio, 'ratio',
+	format('%s of %s connections used (%s reserved, %s authenticating), %s left for ordinary roles',
+		used_connections, max_connections, reserved_connections, authenticating, available_connections)
+FROM infra_monitor.pool_counts()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connections_used() IS
+'health check: share of the slots for ordinary roles that is taken; 1 means that they are refused';
+
+CREATE FUNCTION infra_monitor.check_connections_rejected(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT n::float8, 'connections',
+	format('%s connections refused in the last 5 minutes', n)
+FROM infra_monitor.rejected_recently() n
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connections_rejected() IS
+'health check: connections refused in the last five minutes, without authentication failures; the critical default is one a second';
+
+CREATE FUNCTION infra_monitor.check_idle_in_transaction(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(extract(epoch FROM oldest_idle_in_transaction), 0)::float8, 'seconds',
+	CASE idle_in_transaction WHEN 0 THEN 'no session is idle in transaction'
+		ELSE format('%s sessions idle in transaction, the longest for %s',
+			idle_in_transaction, date_trunc('second', oldest_idle_in_transaction)) END
+FROM infra_monitor.pool_counts()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_idle_in_transaction() IS
+'health check: longest time that a session has been idle in transaction, seconds; it may hold locks and holds vacuum back';
+
+CREATE FUNCTION infra_monitor.check_lock_waits(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(extract(epoch FROM oldest_lock_wait), 0)::float8, 'seconds',
+	CASE waiting WHEN 0 THEN 'no session waits for a lock'
+		ELSE format('%s sessions wait for a lock, the longest for %s',
+			waiting, date_trunc('second', coalesce(oldest_lock_wait, '0'))) END
+FROM infra_monitor.pool_counts()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_lock_waits() IS
+'health check: longest time that a session has been waiting for a heavyweight lock, seconds';
+
+CREATE FUNCTION infra_monitor.check_long_transactions(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(extract(epoch FROM oldest_transaction), 0)::float8, 'seconds',
+	coalesce(format('the oldest transaction has been open for %s', date_trunc('second', oldest_transaction)),
+		'no transaction is open')
+FROM infra_monitor.pool_counts()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_long_transactions() IS
+'health check: age of the oldest transaction of a client backend, seconds';
+
+CREATE FUNCTION infra_monitor.check_xid_wraparound(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT age(datfrozenxid) / 2147483648.0::float8, 'ratio',
+	format('database "%s" is %s transactions old, of 2^31 at which the server stops', datname, age(datfrozenxid))
+FROM pg_database ORDER BY age(datfrozenxid) DESC, datname LIMIT 1
+$$;
+COMMENT ON FUNCTION infra_monitor.check_xid_wraparound() IS
+'health check: age of the oldest database as a share of 2^31 transactions';
+
+CREATE FUNCTION infra_monitor.check_replication_lag(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE
+		WHEN NOT pg_is_in_recovery() THEN coalesce(extract(epoch FROM p.lag), 0)::float8
+		WHEN s.received IS NOT DISTINCT FROM s.replayed THEN 0
+		ELSE greatest(extract(epoch FROM clock_timestamp() - s.replayed_at), 0)::float8
+	END,
+	'seconds',
+	CASE
+		WHEN NOT pg_is_in_recovery() AND p.standbys = 0 THEN 'no standby is connected'
+		WHEN NOT pg_is_in_recovery() THEN format('%s standbys, the slowest replays %s behind',
+			p.standbys, date_trunc('second', coalesce(p.lag, '0')))
+		WHEN s.received IS NOT DISTINCT FROM s.replayed THEN 'all received WAL has been replayed'
+		ELSE format('the last replayed transaction is of %s', coalesce(s.replayed_at::text, 'an unknown time'))
+	END
+FROM (SELECT max(replay_lag) AS lag, count(*) AS standbys FROM pg_stat_replication WHERE state <> 'backup') p,
+	(SELECT pg_last_wal_receive_lsn() AS received, pg_last_wal_replay_lsn() AS replayed,
+		pg_last_xact_replay_timestamp() AS replayed_at) s
+$$;
+COMMENT ON FUNCTION infra_monitor.check_replication_lag() IS
+'health check: on the primary the replay lag of the slowest standby, on a standby the time since the last replayed transaction while received WAL waits, seconds';
+
+CREATE FUNCTION infra_monitor.check_wal_archiving(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN r.n = 0 THEN 0 ELSE greatest(extract(epoch FROM clock_timestamp() - r.oldest), 0)::float8 END,
+	'seconds',
+	CASE
+		WHEN current_setting('archive_mode') = 'off' THEN 'archiving is off'
+		WHEN r.n = 0 THEN 'no WAL segment waits for archiving'
+		ELSE format('%s WAL segments wait for archiving, the oldest since %s, %s failures so far',
+			r.n, r.oldest, a.failed_count)
+	END
+FROM pg_stat_archiver a,
+	(SELECT count(*) AS n, min(f.modification) AS oldest
+	 FROM pg_ls_archive_statusdir() f
+	 WHERE f.name LIKE '%.ready' AND current_setting('archive_mode') <> 'off') r
+$$;
+COMMENT ON FUNCTION infra_monitor.check_wal_archiving() IS
+'health check: time that the oldest WAL segment has been waiting for archiving, seconds; grows while archive_command fails or cannot keep up';
+
+CREATE FUNCTION infra_monitor.check_sampler_alive(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT extract(epoch FROM clock_timestamp() - coalesce(s.last_tick, pg_postmaster_start_time()))::float8
+		/ extract(epoch FROM current_setting('infra_monitor.sample_interval')::interval)::float8,
+	'intervals',
+	format('the sampler is %s; last sample %s', s.state, coalesce(s.last_tick::text, 'never'))
+FROM infra_monitor.sampler_state() s
+$$;
+COMMENT ON FUNCTION infra_monitor.check_sampler_alive() IS
+'health check: time since the sampler last did its work, in sample intervals';
+
+CREATE FUNCTION infra_monitor.check_pg_stat_statements_loaded(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN loaded THEN 1 ELSE 0 END::float8, 'boolean',
+	CASE WHEN loaded THEN 'pg_stat_statements is loaded' ELSE 'pg_stat_statements is not loaded' END
+FROM infra_monitor.pg_stat_statements_loaded() loaded
+$$;
+COMMENT ON FUNCTION infra_monitor.check_pg_stat_statements_loaded() IS
+'health check: 1 if pg_stat_statements was preloaded, else 0';
+
+--
+-- Evaluation and the document
+--
+
+CREATE FUNCTION infra_monitor.evaluate_checks(
+	category text DEFAULT NULL, OUT name text, OUT category text,
+	OUT status text, OUT value float8, OUT unit text, OUT warning float8,
+	OUT critical float8, OUT message text, OUT hint text,
+	OUT since timestamptz, OUT essential boolean)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'imon_evaluate_checks_1_0';
+COMMENT ON FUNCTION infra_monitor.evaluate_checks(text) IS
+'evaluates the enabled checks of a category, or all, now and with the rights of the caller, without their hold; a check that fails is unknown, with the error as its message; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.probe_latency()
+RETURNS float8
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_probe_latency_1_0';
+COMMENT ON FUNCTION infra_monitor.probe_latency() IS
+'time that a trivial query takes, without the client, ms; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.score_checks(
+	checks jsonb, OUT category text, OUT weight float8, OUT score float8,
+	OUT checks int, OUT unknown int)
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 6
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH weights (category, weight) AS (
+	VALUES ('database', 30::float8), ('pool', 25), ('queries', 20), ('replication', 15), ('monitoring', 10)
+), scored AS (
+	SELECT w.category, w.weight,
+		10 * avg(CASE c.status WHEN 'ok' THEN 1 WHEN 'warning' THEN 0.5 WHEN 'critical' THEN 0 END)::float8 AS score,
+		count(c.status)::int AS checks,
+		(count(*) FILTER (WHERE c.status = 'unknown'))::int AS unknown
+	FROM weights w
+		LEFT JOIN jsonb_to_recordset($1) AS c (category text, status text) ON c.category = w.category
+	GROUP BY w.category, w.weight
+)
+SELECT category, weight, score, checks, unknown FROM (
+	SELECT *, 1 AS place FROM scored
+	UNION ALL
+	SELECT 'overall', sum(weight) FILTER (WHERE score IS NOT NULL),
+		sum(score * weight) / sum(weight) FILTER (WHERE score IS NOT NULL),
+		sum(checks)::int, sum(unknown)::int, 2
+	FROM scored
+) s
+ORDER BY place, weight DESC
+$$;
+COMMENT ON FUNCTION infra_monitor.score_checks(jsonb) IS
+'score from 0 to 10 of each category and overall: ok counts 1, warning one half, critical 0, unknown is left out; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.overall_status(checks jsonb)
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE
+	WHEN bool_or(c.essential AND c.status = 'critical') THEN 'unhealthy'
+	WHEN bool_or(c.status IN ('warning', 'critical')) THEN 'degraded'
+	ELSE 'healthy'
+END
+FROM jsonb_to_recordset($1) AS c (status text, essential boolean)
+$$;
+COMMENT ON FUNCTION infra_monitor.overall_status(jsonb) IS
+'unhealthy if an essential check is critical, degraded if any is critical or warning, else healthy; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.evaluate_health()
+RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH checks AS MATERIALIZED (
+	SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY c.category, c.name), '[]') AS list,
+		coalesce(jsonb_agg(to_jsonb(c)) FILTER (WHERE c.category IN ('database', 'pool')), '[]') AS of_database,
+		(array_agg(c.message ORDER BY c.status, c.name) FILTER (
+			WHERE c.category IN ('database', 'pool') AND c.status IN ('critical', 'warning')))[1] AS worst
+	FROM infra_monitor.evaluate_checks() c
+), usage AS MATERIALIZED (
+	SELECT * FROM infra_monitor.system_usage()
+)
+SELECT jsonb_build_object(
+	'timestamp', clock_timestamp(),
+	'status', infra_monitor.overall_status(checks.list),
+	'version', current_setting('server_version'),
+	'role', CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END,
+	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list) s WHERE s.category = 'overall'),
+	'services', jsonb_build_object('database', jsonb_build_object(
+		'status', infra_monitor.overall_status(checks.of_database),
+		'latency', round(infra_monitor.probe_latency()::numeric, 3),
+		'pool', CASE WHEN infra_monitor.preloaded() THEN (
+			SELECT jsonb_build_object('used', p.used_connections, 'available', p.available_connections,
+				'max', p.max_connections, 'idle', p.idle, 'active', p.active, 'waiting', p.waiting)
+			FROM infra_monitor.pool_counts() p) END,
+		'error', checks.worst)),
+	'system', jsonb_build_object(
+		'memory', jsonb_build_object('used', usage.memory_used, 'total', usage.memory_total,
+			'percentage', round(100.0 * usage.memory_used / nullif(usage.memory_total, 0), 1)),
+		'cpu', jsonb_build_object('usage', round(100 * usage.cpu_ratio::numeric, 1)),
+		'disk', jsonb_build_object('used', usage.disk_used, 'total', usage.disk_total,
+			'percentage', round(100.0 * usage.disk_used / nullif(usage.disk_total, 0), 1))),
+	'checks', checks.list)
+FROM checks CROSS JOIN usage
+$$;
+COMMENT ON FUNCTION infra_monitor.evaluate_health() IS
+'evaluates all checks now and returns the document of health() without its age; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.health_cache(OUT document jsonb, OUT evaluated_at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME', 'imon_health_cache_1_0';
+COMMENT ON FUNCTION infra_monitor.health_cache() IS
+'the document that the sampler evaluated last; no row if there is none; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.mark_stale(document jsonb, age interval)
+RETURNS jsonb
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT $1 || jsonb_build_object(
+	'status', CASE $1->>'status' WHEN 'healthy' THEN 'degraded' ELSE $1->>'status' END,
+	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list) s WHERE s.category = 'overall'),
+	'checks', checks.list)
+FROM (
+	SELECT jsonb_agg(CASE c->>'name' WHEN 'sampler_alive'
+		THEN c || jsonb_build_object('status', 'critical', 'message',
+			format('health was last evaluated %s ago', date_trunc('second', $2)))
+		ELSE c END) AS list
+	FROM jsonb_array_elements($1->'checks') c
+) checks
+$$;
+COMMENT ON FUNCTION infra_monitor.mark_stale(jsonb, interval) IS
+'the document as it must be shown when nobody evaluates any more: at least degraded, sampler_alive critical; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.health(detailed boolean DEFAULT true)
+RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH latest AS MATERIALIZED (
+	SELECT document, evaluated_at FROM infra_monitor.health_cache()
+	UNION ALL
+	SELECT infra_monitor.evaluate_health(), clock_timestamp()
+	WHERE NOT EXISTS (SELECT FROM infra_monitor.health_cache())
+), aged AS (
+	SELECT document, clock_timestamp() - evaluated_at AS age,
+		coalesce(current_setting('infra_monitor.health_interval', true), '30s')::interval AS interval
+	FROM latest
+), shown AS (
+	SELECT age, CASE WHEN age > 2 * interval THEN infra_monitor.mark_stale(document, age) ELSE document END AS document
+	FROM aged
+)
+SELECT CASE WHEN $1
+	THEN document || jsonb_build_object(
+		'uptime', floor(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())),
+		'age_ms', round(1000 * extract(epoch FROM age)))
+	ELSE jsonb_build_object('status', document->'status', 'timestamp', document->'timestamp', 'score', document->'score')
+END
+FROM shown
+$$;
+COMMENT ON FUNCTION infra_monitor.health(boolean) IS
+'health of the server as one document, from the last evaluation of the sampler; its keys may be added to, and are never renamed; older than two health intervals it is marked as stale; evaluated now only if there is no evaluation yet; false: status, timestamp and score only; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.health_status()
+RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT infra_monitor.health(false)->>'status' $$;
+COMMENT ON FUNCTION infra_monitor.health_status() IS
+'healthy, degraded or unhealthy, from the last evaluation of the sampler; for pg_monitor';
+
+CREATE VIEW infra_monitor.health_checks AS
+SELECT c.name, c.category, c.status, c.value, c.unit, c.warning, c.critical,
+	c.message, c.hint, c.since
+FROM pg_catalog.jsonb_to_recordset(infra_monitor.health() OPERATOR(pg_catalog.->) 'checks') AS c (
+	name text, category text, status text, value float8, unit text,
+	warning float8, critical float8, message text, hint text, since timestamptz);
+COMMENT ON VIEW infra_monitor.health_checks IS
+'the checks of health() as rows; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.health_checks.status IS 'ok, warning, critical or unknown';
+COMMENT ON COLUMN infra_monitor.health_checks.since IS 'since when it has this status';
+
+CREATE VIEW infra_monitor.health_score AS
+SELECT s.category, s.weight, s.score, s.checks, s.unknown
+FROM infra_monitor.score_checks(infra_monitor.health() OPERATOR(pg_catalog.->) 'checks') s;
+COMMENT ON VIEW infra_monitor.health_score IS
+'score of health() by category, 0 to 10, and overall; NULL where nothing is known; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.health_score.weight IS 'share in the overall score; categories of which nothing is known have none';
+COMMENT ON COLUMN infra_monitor.health_score.unknown IS 'checks left out because their status is not known';

@@ -1,0 +1,339 @@
+/*-------------------------------------------------------------------------
+ *
+ * home_database.c
+ *	  Who is connected to the home database, and who wants it alone.
+ *
+ * Shared state is atomic; waiting is on a condition variable, with a limit.
+ * A command that could not make the sampler leave in time goes on all the
+ * same, and PostgreSQL then says what it always says about other sessions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "compat.h"
+#include "guc.h"
+#include "home_database.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "port/atomics.h"
+#include "shmem.h"
+#include "storage/condition_variable.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#define ASK_MS 500				/* then the sampler is told to terminate */
+#define WAIT_MS 3000			/* then the command goes on regardless */
+
+typedef struct ImonHome
+{
+	pg_atomic_uint32 sampler_pid;	/* 0 = not running */
+	pg_atomic_uint32 sampler_procno;
+	pg_atomic_uint32 database;	/* the sampler is connected to it, or 0 */
+	pg_atomic_uint32 holders;	/* commands that want it to stay away */
+	pg_atomic_uint32 changes;
+	pg_atomic_uint32 databases_dropped;
+	ConditionVariable left;		/* the sampler has left its database */
+} ImonHome;
+
+static ImonHome *home = NULL;
+
+/* This process is one of the holders. */
+static bool holding = false;
+
+/* What this transaction has to tell the sampler when it commits. */
+static bool change_pending = false;
+
+static ProcessUtility_hook_type prev_ProcessUtility = NULL;
+
+static Size
+home_size(void)
+{
+	return sizeof(ImonHome);
+}
+
+static void
+home_init(void *part, LWLock *lock)
+{
+	ImonHome   *shared = (ImonHome *) part;
+
+	pg_atomic_init_u32(&shared->sampler_pid, 0);
+	pg_atomic_init_u32(&shared->sampler_procno, 0);
+	pg_atomic_init_u32(&shared->database, InvalidOid);
+	pg_atomic_init_u32(&shared->holders, 0);
+	pg_atomic_init_u32(&shared->changes, 0);
+	pg_atomic_init_u32(&shared->databases_dropped, 0);
+	ConditionVariableInit(&shared->left);
+}
+
+static const ImonShmemPart home_part = {
+	.name = "infra_monitor home database",
+	.size = home_size,
+	.init = home_init,
+	.address = (void **) &home
+};
+
+/* Wakes the sampler; a latch of some other process does no harm. */
+static void
+wake_sampler(void)
+{
+	if (pg_atomic_read_u32(&home->sampler_pid) != 0)
+		SetLatch(&ProcGlobal->allProcs[pg_atomic_read_u32(&home->sampler_procno)].procLatch);
+}
+
+/* Exit callback of the sampler; runs after it has left its database. */
+static void
+sampler_leaves(int code, Datum arg)
+{
+	pg_atomic_write_u32(&home->database, InvalidOid);
+	pg_atomic_write_u32(&home->sampler_pid, 0);
+	ConditionVariableBroadcast(&home->left);
+}
+
+void
+imon_home_enter(void)
+{
+	pg_atomic_write_u32(&home->sampler_procno, (uint32) imon_my_proc_number());
+	pg_atomic_write_u32(&home->sampler_pid, (uint32) MyProcPid);
+	on_shmem_exit(sampler_leaves, (Datum) 0);
+}
+
+void
+imon_home_connected(Oid database)
+{
+	pg_atomic_write_u32(&home->database, database);
+}
+
+bool
+imon_home_wanted(void)
+{
+	return pg_atomic_read_u32(&home->holders) > 0;
+}
+
+uint32
+imon_home_changes(void)
+{
+	return pg_atomic_read_u32(&home->changes);
+}
+
+uint32
+imon_home_databases_dropped(void)
+{
+	return pg_atomic_read_u32(&home->databases_dropped);
+}
+
+int
+imon_home_sampler_pid(void)
+{
+	return (int) pg_atomic_read_u32(&home->sampler_pid);
+}
+
+/*
+ * Keeps the sampler away from the home database until the transaction ends,
+ * and waits, at most WAIT_MS, until it has left.
+ */
+static void
+hold_home(void)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	bool		told = false;
+
+	holding = true;
+	pg_atomic_fetch_add_u32(&home->holders, 1);
+	wake_sampler();
+
+	ConditionVariablePrepareToSleep(&home->left);
+	while (pg_atomic_read_u32(&home->database) != InvalidOid)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		int			pid = imon_home_sampler_pid();
+
+		if (TimestampDifferenceExceeds(start, now, WAIT_MS))
+			break;
+		if (!told && pid > 0 && TimestampDifferenceExceeds(start, now, ASK_MS))
+		{
+			kill(pid, SIGTERM);
+			told = true;
+		}
+		ConditionVariableTimedSleep(&home->left, ASK_MS / 5, PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
+}
+
+/* Is this the database of the sampler, connected or about to be? */
+static bool
+is_home(const char *name)
+{
+	Oid			database;
+
+	if (name == NULL)
+		return false;
+	if (strcmp(name, imon_database) == 0)
+		return true;
+	database = get_database_oid(name, true);
+	return OidIsValid(database) &&
+		database == pg_atomic_read_u32(&home->database);
+}
+
+/* May the caller drop, rename or move this database? */
+static bool
+may_change(const char *name)
+{
+	Oid			database = get_database_oid(name, true);
+
+	return OidIsValid(database) && imon_owns_database(database, GetUserId());
+}
+
+/* May the caller create databases? */
+static bool
+may_create(void)
+{
+	bool		result = superuser();
+	HeapTuple	tuple;
+
+	if (result)
+		return true;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
+/* Value of an option in the list, as a string; NULL if it is not there. */
+static const char *
+option_value(List *options, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem    *option = (DefElem *) lfirst(cell);
+
+		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
+			return defGetString(option);
+	}
+	return NULL;
+}
+
+/*
+ * Does this command need the home database without other sessions, and may the
+ * caller do it?  (Else anybody could keep the sampler away.)
+ */
+static bool
+wants_home(Node *command)
+{
+	const char *name;
+
+	switch (nodeTag(command))
+	{
+		case T_DropdbStmt:
+			name = ((DropdbStmt *) command)->dbname;
+			return is_home(name) && may_change(name);
+		case T_RenameStmt:
+			if (((RenameStmt *) command)->renameType != OBJECT_DATABASE)
+				return false;
+			name = ((RenameStmt *) command)->subname;
+			return is_home(name) && may_change(name);
+		case T_AlterDatabaseStmt:
+			if (!option_value(((AlterDatabaseStmt *) command)->options, "tablespace"))
+				return false;
+			name = ((AlterDatabaseStmt *) command)->dbname;
+			return is_home(name) && may_change(name);
+		case T_CreatedbStmt:
+			name = option_value(((CreatedbStmt *) command)->options, "template");
+			return is_home(name ? name : "template1") && may_create();
+		default:
+			return false;
+	}
+}
+
+/* Could this command end what the sampler waits for? */
+static bool
+changes_home(Node *command)
+{
+	switch (nodeTag(command))
+	{
+		case T_CreatedbStmt:
+		case T_AlterDatabaseStmt:
+		case T_CreateExtensionStmt:
+			return true;
+		case T_RenameStmt:
+			return ((RenameStmt *) command)->renameType == OBJECT_DATABASE;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Transaction callback: lets the sampler come again, and tells it what has
+ * become true.  A FATAL comes by here too, as an abort.
+ */
+static void
+imon_home_xact_callback(XactEvent event, void *arg)
+{
+	if (likely(!holding && !change_pending))
+		return;
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		event != XACT_EVENT_PREPARE)
+		return;
+
+	if (change_pending && event == XACT_EVENT_COMMIT)
+		pg_atomic_fetch_add_u32(&home->changes, 1);
+	if (holding)
+		pg_atomic_fetch_sub_u32(&home->holders, 1);
+	change_pending = false;
+	holding = false;
+	wake_sampler();
+}
+
+/*
+ * Utility hook.  "pstmt" must not be touched after the call down, which may
+ * free it.
+ */
+static void
+imon_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
+					bool readOnlyTree, ProcessUtilityContext context,
+					ParamListInfo params, QueryEnvironment *queryEnv,
+					DestReceiver *dest, QueryCompletion *qc)
+{
+	bool		active = imon_enabled && home != NULL;
+	bool		drops = active && IsA(pstmt->utilityStmt, DropdbStmt);
+	bool		changes = active && changes_home(pstmt->utilityStmt);
+
+	if (active && !holding && wants_home(pstmt->utilityStmt))
+		hold_home();
+
+	if (prev_ProcessUtility)
+		prev_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+							params, queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+								params, queryEnv, dest, qc);
+
+	if (drops)
+		pg_atomic_fetch_add_u32(&home->databases_dropped, 1);
+	if (changes)
+		change_pending = true;
+}
+
+void
+imon_home_database_init(void)
+{
+	imon_shmem_register(&home_part);
+	RegisterXactCallback(imon_home_xact_callback, NULL);
+	prev_ProcessUtility = ProcessUtility_hook;
+	ProcessUtility_hook = imon_ProcessUtility;
+}

@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * home_database.h
+ *	  Who is connected to the home database, and who wants it alone.
+ *
+ * PostgreSQL lets nobody drop, rename, move or copy a database while another
+ * session is connected.  The sampler is one, so commands of this kind ask it
+ * to leave, and it stays away until they have ended.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_HOME_DATABASE_H
+#define IMON_HOME_DATABASE_H
+
+/* Registers shared memory and the utility hook.  Call once, in _PG_init. */
+extern void imon_home_database_init(void);
+
+/*
+ * For the sampler only.  It enters once, before it connects; its exit undoes
+ * that after it has left the database.  imon_home_connected() says to which
+ * database it connects.
+ */
+extern void imon_home_enter(void);
+extern void imon_home_connected(Oid database);
+
+/* Does a command want the home database alone?  Then leave, or don't come. */
+extern bool imon_home_wanted(void);
+
+/*
+ * Number of events that may end the sampler's wait for a database or for the
+ * extension in it: databases made or changed, the extension created.
+ */
+extern uint32 imon_home_changes(void);
+
+/* Number of databases dropped: their statistics went with them. */
+extern uint32 imon_home_databases_dropped(void);
+
+/* Process id of the sampler, 0 if it is not running. */
+extern int	imon_home_sampler_pid(void);
+
+#endif							/* IMON_HOME_DATABASE_H */

@@ -1,0 +1,46 @@
+/*-------------------------------------------------------------------------
+ *
+ * infra_monitor.c
+ *	  Entry point of the library.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "connections.h"
+#include "fmgr.h"
+#include "guc.h"
+#include "health.h"
+#include "home_database.h"
+#include "miscadmin.h"
+#include "sampler.h"
+#include "samples.h"
+#include "shmem.h"
+#include "system.h"
+
+IMON_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+/*
+ * Sets everything up when the library is preloaded.  Loaded later, by a call
+ * of one of its functions, it stays silent: those functions say for themselves
+ * what is missing.  Nothing at all happens during a binary upgrade, in which
+ * no worker may write.
+ */
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+
+	imon_guc_init();
+	imon_connections_init();
+	imon_system_init();
+	imon_health_init();
+	imon_samples_init();
+	imon_home_database_init();
+	imon_sampler_init();
+	imon_shmem_init();
+}

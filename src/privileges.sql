@@ -1,0 +1,15 @@
+
+--
+-- privileges.sql: who may use what; must be last
+--
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA infra_monitor FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA infra_monitor FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA infra_monitor TO pg_monitor;
+GRANT SELECT ON ALL TABLES IN SCHEMA infra_monitor TO pg_monitor;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA infra_monitor TO pg_monitor;
+
+-- functions that change something: superusers, and whom they grant it
+REVOKE EXECUTE ON FUNCTION infra_monitor.reset(text) FROM pg_monitor;
+REVOKE EXECUTE ON FUNCTION infra_monitor.take_sample() FROM pg_monitor;

@@ -1,0 +1,798 @@
+/*-------------------------------------------------------------------------
+ *
+ * sampler.c
+ *	  The background worker.
+ *
+ * Its life: wait until it may connect (enabled, nobody wants the home database
+ * alone, the backoff after a failed attempt has passed); connect; do what is
+ * due; sleep on the latch.  A missing home database is FATAL inside
+ * PostgreSQL, so failures are known only to the next incarnation: the fact
+ * that an attempt is under way is kept in shared memory.  Whenever it must
+ * leave its database it exits with status 1, and the postmaster starts it
+ * anew.
+ *
+ * Each task that needs the database runs in a short transaction, inside a
+ * subtransaction that contains its errors.  An error is logged once; the task
+ * then waits longer and longer, up to MAX_BACKOFF of its intervals.  Anything
+ * else that goes wrong ends the process.
+ *
+ * Between two tasks it holds no transaction, no snapshot and no copy of the
+ * backend states.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "activity.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "compat.h"
+#include "connections.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "guc.h"
+#include "health.h"
+#include "home_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "port/atomics.h"
+#include "portability/instr_time.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "sampler.h"
+#include "samples.h"
+#include "shmem.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/procarray.h"
+#include "storage/procsignal.h"
+#include "system.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#define RESTART_SECONDS 5		/* of a sampler that has ended */
+#define CONNECT_BACKOFF_MIN_MS (5 * 1000)
+#define CONNECT_BACKOFF_MAX_MS (5 * 60 * 1000)
+#define LOOK_FOR_EXTENSION_MS (60 * 1000)
+#define PARTITIONS_INTERVAL_MS (60 * 60 * 1000)
+#define NEXT_STEP_MS 1000		/* between two steps of the same work */
+#define TASK_TIMEOUT_MS 2000	/* of one task */
+#define LOCK_TIMEOUT "1s"
+#define MAX_BACKOFF 30			/* intervals */
+#define MAX_MESSAGE 1024
+
+typedef enum ImonSamplerState
+{
+	SAMPLER_STARTING,
+	SAMPLER_DISABLED,
+	SAMPLER_AWAY,				/* somebody wants the home database alone */
+	SAMPLER_WAITING_FOR_DATABASE,
+	SAMPLER_WAITING_FOR_EXTENSION,
+	SAMPLER_STANDBY,
+	SAMPLER_RUNNING
+} ImonSamplerState;
+
+static const char *const state_names[] = {
+	"starting", "disabled", "away", "waiting for database",
+	"waiting for extension", "standby", "running"
+};
+
+typedef enum ImonTaskId
+{
+	TASK_ACTIVITY,
+	TASK_HEALTH,
+	TASK_SAMPLE,
+	TASK_PARTITIONS
+} ImonTaskId;
+
+#define N_TASKS (TASK_PARTITIONS + 1)
+
+typedef struct ImonSampler
+{
+	LWLock	   *lock;			/* guards all that is not atomic */
+	ImonSamplerState state;
+	TimestampTz last_tick;		/* of the sample task; 0 = never */
+	TimestampTz next_tick;		/* 0 = not known */
+	TimestampTz last_error_at;	/* 0 = never */
+	char		last_error[MAX_MESSAGE];
+
+	/* attempts to connect */
+	bool		connecting;		/* an attempt is under way, or has failed */
+	int			failed_attempts;	/* in a row */
+	uint32		changes_then;	/* imon_home_changes() at the last attempt */
+	char		attempted[NAMEDATALEN]; /* database of the last attempt */
+
+	pg_atomic_uint64 ticks;		/* of the sample task */
+	pg_atomic_uint64 missed;
+	pg_atomic_uint64 task_us[N_TASKS];	/* time spent, microseconds */
+} ImonSampler;
+
+/*
+ * A task.  "run" may raise errors; it returns false if it found more to do
+ * than one step, and is then called again soon.
+ */
+typedef struct ImonTask
+{
+	const char *name;
+	bool		(*run) (void);
+	bool		on_standby;
+	int			interval;		/* ms, 0 = off */
+	int64		due;			/* monotonic ms */
+	int			failures;		/* in a row */
+} ImonTask;
+
+static ImonSampler *sampler = NULL;
+
+/* The extension is absent and looked for again at this moment; 0 = present. */
+static int64 look_for_extension_at = 0;
+static bool extension_absence_logged = false;
+
+/* imon_home_changes() when the extension was last looked for. */
+static uint32 changes_seen = 0;
+
+/* The home database, as this process connected to it. */
+static char connected_to[NAMEDATALEN];
+
+PG_FUNCTION_INFO_V1(imon_installation_warnings_1_0);
+PG_FUNCTION_INFO_V1(imon_sampler_state_1_0);
+
+static Size
+sampler_size(void)
+{
+	return sizeof(ImonSampler);
+}
+
+static void
+sampler_init(void *part, LWLock *lock)
+{
+	ImonSampler *shared = (ImonSampler *) part;
+
+	shared->lock = lock;
+	shared->state = SAMPLER_STARTING;
+	pg_atomic_init_u64(&shared->ticks, 0);
+	pg_atomic_init_u64(&shared->missed, 0);
+	for (int i = 0; i < N_TASKS; i++)
+		pg_atomic_init_u64(&shared->task_us[i], 0);
+}
+
+static const ImonShmemPart sampler_part = {
+	.name = "infra_monitor sampler",
+	.size = sampler_size,
+	.init = sampler_init,
+	.address = (void **) &sampler
+};
+
+void
+imon_sampler_init(void)
+{
+	BackgroundWorker worker;
+
+	imon_shmem_register(&sampler_part);
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
+	worker.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(worker.bgw_library_name, "infra_monitor", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "imon_sampler_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "infra_monitor sampler", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "infra_monitor sampler", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+/* Milliseconds of a clock that is never set. */
+static int64
+monotonic_ms(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MILLISEC(now);
+}
+
+static void
+set_state(ImonSamplerState state)
+{
+	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
+	sampler->state = state;
+	LWLockRelease(sampler->lock);
+}
+
+/* Remembers an error for sampler_status. */
+static void
+record_error(const char *message)
+{
+	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
+	strlcpy(sampler->last_error, message, MAX_MESSAGE);
+	sampler->last_error_at = GetCurrentTimestamp();
+	LWLockRelease(sampler->lock);
+}
+
+/*
+ * Sleeps until the moment, or until something happens, and follows the
+ * configuration file.
+ */
+static void
+sleep_until(int64 moment)
+{
+	int64		timeout = Max(moment - monotonic_ms(), 0);
+
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 (long) timeout, imon_sampler_wait_event());
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/* Task: one look at what the backends are doing. */
+static bool
+look_at_activity(void)
+{
+	ImonActivity activity;
+
+	imon_count_activity(&activity);
+	imon_add_activity(activity.active);
+	return true;
+}
+
+/* Task: a sample. */
+static bool
+store_sample(void)
+{
+	(void) imon_take_sample();
+	return true;
+}
+
+/* Task: all health checks. */
+static bool
+check_health(void)
+{
+	imon_evaluate_health();
+	return true;
+}
+
+/* Task: partitions. */
+static bool
+look_after_partitions(void)
+{
+	return !imon_maintain_partitions();
+}
+
+/* In the order in which they run when several are due. */
+static ImonTask tasks[N_TASKS] = {
+	[TASK_ACTIVITY] = {.name = "activity", .run = look_at_activity, .on_standby = true},
+	[TASK_HEALTH] = {.name = "health", .run = check_health, .on_standby = true},
+	[TASK_SAMPLE] = {.name = "sample", .run = store_sample},
+	[TASK_PARTITIONS] = {.name = "partitions", .run = look_after_partitions},
+};
+
+/*
+ * Follows the configured intervals: a shorter one takes effect at once.
+ */
+static void
+set_intervals(void)
+{
+	int64		now = monotonic_ms();
+
+	tasks[TASK_ACTIVITY].interval = imon_activity_interval;
+	tasks[TASK_HEALTH].interval = imon_health_interval;
+	tasks[TASK_SAMPLE].interval = imon_sample_interval;
+	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
+	for (int i = 0; i < N_TASKS; i++)
+		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);
+}
+
+/* Lets all tasks run now. */
+static void
+run_all_now(void)
+{
+	for (int i = 0; i < N_TASKS; i++)
+		tasks[i].due = monotonic_ms();
+}
+
+/*
+ * Computes when a task runs next: on its grid, ahead of now.  Returns how many
+ * moments of the grid are left out; they are not made up for.
+ */
+static int64
+schedule_next(ImonTask *task, bool done)
+{
+	int64		now = monotonic_ms();
+	int64		steps = 1;
+
+	if (!done)
+	{
+		task->due = now + NEXT_STEP_MS;
+		return 0;
+	}
+	if (task->failures > 0)
+		steps = Min(INT64CONST(1) << Min(task->failures, 10), MAX_BACKOFF);
+	if (task->due + steps * task->interval <= now)
+		steps = (now - task->due) / task->interval + 1;
+	task->due += steps * task->interval;
+	return steps - 1;
+}
+
+/* Reports an error of a task: to the log when it begins, to the status always. */
+static void
+report_failure(ImonTask *task, const ErrorData *error)
+{
+	record_error(psprintf("%s: %s", task->name, error->message));
+	if (task->failures++ == 0)
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("infra_monitor could not do its task \"%s\": %s",
+						task->name, error->message),
+				 error->detail ? errdetail_internal("%s", error->detail) : 0,
+				 error->hint ? errhint("%s", error->hint) : 0));
+}
+
+/*
+ * Runs a task in a subtransaction; what it raises ends there.
+ */
+static bool
+run_contained(ImonTask *task)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		done = task->run();
+		ReleaseCurrentSubTransaction();
+		if (task->failures > 0)
+			ereport(LOG,
+					(errmsg("infra_monitor does its task \"%s\" again", task->name)));
+		task->failures = 0;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		report_failure(task, error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/*
+ * Is the extension in the home database?  If not, this is known for a minute,
+ * or until a command may have changed it.  Needs a transaction.
+ */
+static bool
+extension_present(void)
+{
+	changes_seen = imon_home_changes();
+	if (OidIsValid(get_extension_oid("infra_monitor", true)))
+	{
+		look_for_extension_at = 0;
+		extension_absence_logged = false;
+		return true;
+	}
+
+	look_for_extension_at = monotonic_ms() + LOOK_FOR_EXTENSION_MS;
+	if (!extension_absence_logged)
+		ereport(LOG,
+				(errmsg("extension \"infra_monitor\" does not exist in database \"%s\", no samples are taken",
+						connected_to),
+				 errhint("Run CREATE EXTENSION infra_monitor CASCADE in it, or set infra_monitor.database.")));
+	extension_absence_logged = true;
+	return false;
+}
+
+/*
+ * Runs a task if its time has come for that: not on a standby if it writes,
+ * not without the extension.  Needs a transaction.  Returns false if the task
+ * found more to do.
+ */
+static bool
+run_if_possible(ImonTask *task)
+{
+	bool		standby = RecoveryInProgress();
+
+	if (!extension_present())
+	{
+		set_state(SAMPLER_WAITING_FOR_EXTENSION);
+		return true;
+	}
+	set_state(standby ? SAMPLER_STANDBY : SAMPLER_RUNNING);
+	if (standby && !task->on_standby)
+	{
+		task->failures = 0;
+		return true;
+	}
+	return run_contained(task);
+}
+
+/* Runs a task in a transaction of its own, for a limited time. */
+static bool
+run_in_transaction(ImonTask *task)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		done;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, task->name);
+	enable_timeout_after(STATEMENT_TIMEOUT, TASK_TIMEOUT_MS);
+
+	done = run_if_possible(task);
+
+	/* a cancel that came too late is for nobody */
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	QueryCancelPending = false;
+
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return done;
+}
+
+/*
+ * Accounts for a tick of the sample task: one that stored a sample, or on a
+ * standby could not, but would have.  Without the extension there is nothing
+ * to miss.
+ */
+static void
+account_for_tick(const ImonTask *task, int64 left_out)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		connected = OidIsValid(MyDatabaseId);
+	bool		absent = connected && look_for_extension_at != 0;
+	bool		ticked = connected && !absent && task->failures == 0;
+
+	if (ticked)
+		pg_atomic_fetch_add_u64(&sampler->ticks, 1);
+	if (!absent)
+		pg_atomic_fetch_add_u64(&sampler->missed, left_out + (ticked ? 0 : 1));
+
+	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
+	if (ticked)
+		sampler->last_tick = now;
+	sampler->next_tick = now + (task->due - monotonic_ms()) * 1000;
+	LWLockRelease(sampler->lock);
+}
+
+/* Does a task when it is due, and accounts for its time. */
+static void
+run_if_due(ImonTask *task)
+{
+	instr_time	start;
+	instr_time	duration;
+	bool		done = true;
+	int64		left_out;
+
+	if (task->interval == 0 || task->due > monotonic_ms())
+		return;
+
+	INSTR_TIME_SET_CURRENT(start);
+	if (task == &tasks[TASK_ACTIVITY])
+	{
+		done = task->run();
+		pgstat_clear_backend_activity_snapshot();
+	}
+	else if (OidIsValid(MyDatabaseId) && monotonic_ms() >= look_for_extension_at)
+		done = run_in_transaction(task);
+	INSTR_TIME_SET_CURRENT(duration);
+	INSTR_TIME_SUBTRACT(duration, start);
+	pg_atomic_fetch_add_u64(&sampler->task_us[task - tasks],
+							INSTR_TIME_GET_MICROSEC(duration));
+
+	left_out = schedule_next(task, done);
+	if (task == &tasks[TASK_SAMPLE])
+		account_for_tick(task, left_out);
+}
+
+/* Does what is due and returns when something is due next. */
+static int64
+run_due_tasks(void)
+{
+	int64		next = monotonic_ms() + LOOK_FOR_EXTENSION_MS;
+
+	for (int i = 0; i < N_TASKS; i++)
+	{
+		run_if_due(&tasks[i]);
+		CHECK_FOR_INTERRUPTS();
+		if (tasks[i].interval != 0)
+			next = Min(next, tasks[i].due);
+	}
+	return next;
+}
+
+/*
+ * Until when to wait before connecting, after "failed_attempts" failures.
+ */
+static int64
+backoff_ms(int failed_attempts)
+{
+	if (failed_attempts == 0)
+		return 0;
+	return Min((int64) CONNECT_BACKOFF_MIN_MS << Min(failed_attempts - 1, 10),
+			   CONNECT_BACKOFF_MAX_MS);
+}
+
+/*
+ * Takes note of an attempt by the incarnation before this one that never got
+ * through, and returns when the next may be made.
+ */
+static int64
+note_failed_attempt(void)
+{
+	bool		failed;
+	int			attempts;
+
+	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
+	failed = sampler->connecting;
+	sampler->connecting = false;
+	if (failed)
+		sampler->failed_attempts++;
+	attempts = sampler->failed_attempts;
+	LWLockRelease(sampler->lock);
+
+	if (failed)
+		record_error(psprintf("could not connect to database \"%s\", see the server log",
+							  sampler->attempted));
+	return monotonic_ms() + backoff_ms(attempts);
+}
+
+/* Has anything changed since the last attempt that could make it succeed? */
+static bool
+worth_another_attempt(void)
+{
+	return sampler->changes_then != imon_home_changes() ||
+		strcmp(sampler->attempted, imon_database) != 0;
+}
+
+/*
+ * Waits until the sampler may connect.  Meanwhile the tasks that need no
+ * database go on.
+ */
+static void
+wait_to_connect(void)
+{
+	int64		not_before = note_failed_attempt();
+
+	for (;;)
+	{
+		int64		next = monotonic_ms() + LOOK_FOR_EXTENSION_MS;
+
+		if (!imon_enabled)
+			set_state(SAMPLER_DISABLED);
+		else if (imon_home_wanted())
+			set_state(SAMPLER_AWAY);
+		else if (monotonic_ms() < not_before && !worth_another_attempt())
+		{
+			set_state(SAMPLER_WAITING_FOR_DATABASE);
+			next = Min(next, not_before);
+		}
+		else
+			break;
+
+		if (imon_enabled)
+			next = Min(run_due_tasks(), next);
+		sleep_until(next);
+		set_intervals();
+	}
+}
+
+/* A setting of the sampler's own, which no configuration file changes. */
+static void
+pin_setting(const char *name, const char *value)
+{
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * Connects to the home database.  FATAL if that is impossible, and then the
+ * next incarnation waits.
+ */
+static void
+connect_home(void)
+{
+	strlcpy(connected_to, imon_database, NAMEDATALEN);
+	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
+	sampler->connecting = true;
+	sampler->changes_then = imon_home_changes();
+	strlcpy(sampler->attempted, connected_to, NAMEDATALEN);
+	LWLockRelease(sampler->lock);
+
+	BackgroundWorkerInitializeConnection(connected_to, NULL, 0);
+	imon_home_connected(MyDatabaseId);
+
+	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
+	sampler->connecting = false;
+	sampler->failed_attempts = 0;
+	LWLockRelease(sampler->lock);
+
+	pin_setting("search_path", "pg_catalog, pg_temp");
+	pin_setting("lock_timeout", LOCK_TIMEOUT);
+	pin_setting("synchronous_commit", "off");
+	pin_setting("compute_query_id", "off");
+	pin_setting("jit", "off");
+	pin_setting("max_parallel_workers_per_gather", "0");
+	pin_setting("default_transaction_read_only", "off");
+	pin_setting("default_transaction_isolation", "read committed");
+	pin_setting("client_min_messages", "error");
+	pgstat_report_appname("infra_monitor sampler");
+	ereport(LOG,
+			(errmsg("infra_monitor sampler connected to database \"%s\"",
+					connected_to)));
+}
+
+/*
+ * Ends this process if it must leave its database: somebody wants it alone,
+ * another one was configured, or monitoring was turned off.
+ */
+static void
+leave_if_asked(void)
+{
+	const char *why = NULL;
+
+	if (!imon_enabled)
+		why = "infra_monitor.enabled is off";
+	else if (strcmp(connected_to, imon_database) != 0)
+		why = "infra_monitor.database was changed";
+	else if (imon_home_wanted())
+		why = "a command needs the database alone";
+	if (why == NULL)
+		return;
+
+	ereport(LOG,
+			(errmsg("infra_monitor sampler leaves database \"%s\": %s",
+					connected_to, why)));
+	proc_exit(1);
+}
+
+/* Exit callback: sampler_status must not name a next tick that won't come. */
+static void
+sampler_ends(int code, Datum arg)
+{
+	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
+	sampler->state = SAMPLER_STARTING;
+	sampler->next_tick = 0;
+	LWLockRelease(sampler->lock);
+}
+
+void
+imon_sampler_main(Datum arg)
+{
+	MemoryContext context;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	on_shmem_exit(sampler_ends, (Datum) 0);
+	imon_home_enter();
+
+	context = AllocSetContextCreate(TopMemoryContext, "infra_monitor sampler",
+									ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	set_intervals();
+	run_all_now();
+	wait_to_connect();
+	connect_home();
+	run_all_now();
+
+	for (;;)
+	{
+		int64		next;
+
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(context);
+		leave_if_asked();
+		if (look_for_extension_at != 0 && changes_seen != imon_home_changes())
+		{
+			look_for_extension_at = 0;
+			run_all_now();
+		}
+		next = run_due_tasks();
+		sleep_until(next);
+		set_intervals();
+	}
+}
+
+/* A moment, or NULL for zero. */
+static Datum
+moment_datum(TimestampTz moment, bool *isnull)
+{
+	*isnull = (moment == 0);
+	return TimestampTzGetDatum(moment);
+}
+
+/*
+ * SQL: sampler_state(), one row: pid, state, last_tick, next_tick, ticks,
+ * missed, last_error, last_error_at, rows_stored, dropped_rejections,
+ * dropped_health_documents, and the seconds spent on each task.
+ */
+Datum
+imon_sampler_state_1_0(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	Datum		values[11 + N_TASKS];
+	bool		nulls[11 + N_TASKS] = {false};
+	ImonSampler copy;
+	int			pid;
+	int			i = 0;
+
+	imon_shmem_require();
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	LWLockAcquire(sampler->lock, LW_SHARED);
+	memcpy(&copy, sampler, sizeof(copy));
+	LWLockRelease(sampler->lock);
+	pid = imon_home_sampler_pid();
+
+	values[i] = Int32GetDatum(pid);
+	nulls[i++] = (pid == 0);
+	values[i++] = CStringGetTextDatum(pid == 0 ? "not running" : state_names[copy.state]);
+	values[i] = moment_datum(copy.last_tick, &nulls[i]);
+	i++;
+	values[i] = moment_datum(copy.next_tick, &nulls[i]);
+	i++;
+	values[i++] = Int64GetDatum((int64) pg_atomic_read_u64(&sampler->ticks));
+	values[i++] = Int64GetDatum((int64) pg_atomic_read_u64(&sampler->missed));
+	values[i] = CStringGetTextDatum(copy.last_error);
+	nulls[i] = (copy.last_error_at == 0);
+	i++;
+	values[i] = moment_datum(copy.last_error_at, &nulls[i]);
+	i++;
+	values[i++] = Int64GetDatum((int64) imon_samples_stored());
+	values[i++] = Int64GetDatum((int64) imon_rejections_dropped());
+	values[i++] = Int64GetDatum((int64) imon_health_overflows());
+	for (int task = 0; task < N_TASKS; task++)
+		values[i++] = Float8GetDatum((double) pg_atomic_read_u64(&sampler->task_us[task]) / 1000000);
+	Assert(i == lengthof(values));
+
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
+													  values, nulls)));
+}
+
+/*
+ * SQL: installation_warnings().  Warnings, because notices are suppressed
+ * while an extension is created.
+ */
+Datum
+imon_installation_warnings_1_0(PG_FUNCTION_ARGS)
+{
+	char	   *here = get_database_name(MyDatabaseId);
+
+	if (!imon_shmem_ready())
+		ereport(WARNING,
+				(errmsg("infra_monitor is not loaded, only some of its views will work"),
+				 errhint("Add pg_stat_statements and infra_monitor to \"shared_preload_libraries\" in postgresql.conf and restart the server.")));
+	else if (strcmp(here, imon_database) != 0)
+		ereport(WARNING,
+				(errmsg("samples are not stored in this database but in \"%s\"",
+						imon_database),
+				 errdetail("Live views work here, too."),
+				 errhint("To store samples here run: ALTER SYSTEM SET infra_monitor.database = %s; SELECT pg_reload_conf();",
+						 quote_literal_cstr(here))));
+	PG_RETURN_VOID();
+}

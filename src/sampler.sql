@@ -1,0 +1,62 @@
+
+--
+-- sampler.sql: the background worker
+--
+
+CREATE FUNCTION infra_monitor.sampler_state(
+	OUT pid int, OUT state text, OUT last_tick timestamptz,
+	OUT next_tick timestamptz, OUT ticks bigint, OUT missed bigint,
+	OUT last_error text, OUT last_error_at timestamptz,
+	OUT rows_stored bigint, OUT dropped_rejections bigint,
+	OUT dropped_health_documents bigint, OUT activity_seconds float8,
+	OUT health_seconds float8, OUT sample_seconds float8,
+	OUT partitions_seconds float8)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_sampler_state_1_0';
+COMMENT ON FUNCTION infra_monitor.sampler_state() IS
+'source of the view sampler_status; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.sampler_status AS
+SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
+	s.last_error, s.last_error_at, s.rows_stored,
+	(SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid))::pg_catalog.int8
+	 FROM pg_catalog.pg_inherits i
+	 WHERE i.inhparent OPERATOR(pg_catalog.=) 'infra_monitor.samples'::pg_catalog.regclass) AS bytes_stored,
+	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
+	pg_catalog.jsonb_build_object(
+		'rejections', s.dropped_rejections,
+		'health_documents', s.dropped_health_documents) AS drops,
+	pg_catalog.jsonb_build_object(
+		'activity_seconds', s.activity_seconds,
+		'health_seconds', s.health_seconds,
+		'sample_seconds', s.sample_seconds,
+		'partitions_seconds', s.partitions_seconds) AS cost
+FROM infra_monitor.sampler_state() s;
+COMMENT ON VIEW infra_monitor.sampler_status IS
+'one row: what the sampler does, and what it cost; error unless preloaded; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.sampler_status.pid IS 'process of the sampler; NULL if it is not running';
+COMMENT ON COLUMN infra_monitor.sampler_status.state IS
+'running; standby (reads only); waiting for extension (not created in the home database); waiting for database (missing, or refuses connections); away (a command needs the home database alone); disabled; starting; not running';
+COMMENT ON COLUMN infra_monitor.sampler_status.last_tick IS 'when it last did its work: stored a sample, or on a standby had none to store';
+COMMENT ON COLUMN infra_monitor.sampler_status.next_tick IS 'when it will next';
+COMMENT ON COLUMN infra_monitor.sampler_status.ticks IS 'how often it did, since the server started';
+COMMENT ON COLUMN infra_monitor.sampler_status.missed IS 'samples that should have been taken and were not, since the server started';
+COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a task, with the name of the task; NULL if there was none';
+COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
+COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
+COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB';
+COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
+
+-- Warnings that an administrator wants at installation, once.
+CREATE FUNCTION infra_monitor.installation_warnings()
+RETURNS void
+LANGUAGE c VOLATILE STRICT
+AS 'MODULE_PATHNAME', 'imon_installation_warnings_1_0';
+COMMENT ON FUNCTION infra_monitor.installation_warnings() IS
+'warns if the library is not preloaded, or if samples are written in another database than this';
+
+SELECT infra_monitor.installation_warnings();
+
+DROP FUNCTION infra_monitor.installation_warnings();

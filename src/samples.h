@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * samples.h
+ *	  Writes samples and looks after the partitions they are stored in.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_SAMPLES_H
+#define IMON_SAMPLES_H
+
+#include "datatype/timestamp.h"
+
+/* Registers shared memory.  Call once, in _PG_init. */
+extern void imon_samples_init(void);
+
+/*
+ * Takes a sample in the caller's transaction and returns its time.  Creates
+ * the partition of the day if it is missing.  Needs a snapshot.  Errors: in
+ * recovery; the lock of another writer not had within lock_timeout; a table
+ * of ours in a state in which writing it could run foreign code.
+ */
+extern TimestampTz imon_take_sample(void);
+
+/*
+ * Makes the partitions of today and tomorrow, and then does at most one step
+ * towards removing the oldest expired one.  Returns true if another step
+ * remains.  Needs a transaction of its own, a snapshot, and a lock_timeout.
+ */
+extern bool imon_maintain_partitions(void);
+
+/* Adds one look at the backends to the average of active sessions. */
+extern void imon_add_activity(int active);
+
+/* Samples stored since shared memory was created. */
+extern uint64 imon_samples_stored(void);
+
+#endif							/* IMON_SAMPLES_H */

@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * texts.h
+ *	  Makes bytes from elsewhere fit to be shown: names sent by clients, query
+ *	  texts of other databases, socket addresses.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_TEXTS_H
+#define IMON_TEXTS_H
+
+#include "libpq/pqcomm.h"
+
+/*
+ * A text datum of the bytes.  Those that are not valid in the encoding of this
+ * database are shown as "?"; never an error.
+ */
+extern Datum imon_text_datum(const char *bytes);
+
+/*
+ * A text datum of a query.  A query that can carry a secret (a password of a
+ * role, a user mapping, a subscription) is reduced to its command tag.
+ */
+extern Datum imon_query_datum(const char *query);
+
+/* An inet datum of a client's address; *isnull for a Unix-domain socket. */
+extern Datum imon_client_addr_datum(const SockAddr *address, bool *isnull);
+
+#endif							/* IMON_TEXTS_H */

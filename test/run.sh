@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+#
+# All tests, on a machine that need not have PostgreSQL: make test
+#
+# Builds a copy of the tree, installs it and runs the three suites, each on
+# servers of its own.  The last line is "N passed, N failed".
+
+set -euo pipefail
+. "$(dirname "$0")/setup.sh"
+
+passed=0
+failed=0
+
+# finish: print the closing line and end the script.
+finish()
+{
+	if [ $((passed + failed)) -eq 0 ]; then
+		say 'no test was run'
+		failed=1
+	fi
+	printf '%d passed, %d failed\n' "$passed" "$failed"
+	exit $((failed > 0))
+}
+
+# log_suite LOG ARGUMENT...: make installcheck, printed and logged.
+log_suite()
+{
+	tester_make "$tree" installcheck "${@:2}" 2>&1 | tee "$1"
+}
+
+# suite NAME FILES COUNT SETTING...: run the suite that consists of FILES,
+# leaving out the others by SETTINGs of make.  COUNT reads what it printed and
+# prints the numbers of tests passed and failed.  logs_NAME prints the names of
+# the files that explain a failure; the next suite may remove them.
+suite()
+{
+	local name=$1 files=$2 count=$3 log=$WORK/$1.log status=0 good bad file
+
+	compgen -G "$tree/$files" >/dev/null || return 0
+	say "$name tests"
+	run_job log_suite "$log" "${@:4}" || status=$?
+
+	read -r good bad < <("$count" "$log")
+	if [ "$bad" -eq 0 ] && { [ $status -ne 0 ] || [ "$good" -eq 0 ]; }; then
+		bad=1				# it did not get as far as to report one
+	fi
+	passed=$((passed + good))
+	failed=$((failed + bad))
+
+	[ "$bad" -gt 0 ] || return 0
+	while read -r file; do
+		[ -s "$file" ] || continue
+		say "${file#"$tree"/}"
+		tail -n 300 "$file"
+	done < <("logs_$name" "$log")
+}
+
+# pg_regress speaks TAP since PostgreSQL 16.
+count_regress()
+{
+	awk '/^(test| ) .*\.\.\. ok|^ok [0-9]/ { good++ }
+		 /^(test| ) .*\.\.\. FAILED|^not ok [0-9]/ { bad++ }
+		 END { print good + 0, bad + 0 }' "$1"
+}
+
+# prove sums up the tests, and reports on each file with a failure.  A file
+# that died, or did not run what it had planned, has at least one.
+count_tap()
+{
+	awk '/^Files=/ { sub(/.*Tests=/, ""); total = $0 + 0 }
+		 /\(Wstat: / {
+			 file_bad = $0; sub(/.*Failed: /, "", file_bad); file_bad += 0
+			 if (file_bad == 0 && $0 !~ /Wstat: 0 /) died++
+			 bad += file_bad
+			 wstat0 = $0 ~ /Wstat: 0 / && file_bad == 0
+		 }
+		 /^  Parse errors:/ && wstat0 { died++ }
+		 END { print total - bad, bad + died }' "$1"
+}
+
+logs_regression()
+{
+	logs_regress "$tree"
+}
+
+logs_isolation()
+{
+	logs_regress "$tree/output_iso"
+}
+
+# Without differences the server did not start, or initdb failed.
+logs_regress()
+{
+	ls "$1/log/postmaster.log" "$1/regression.diffs" 2>/dev/null || ls "$1/log/initdb.log"
+}
+
+logs_tap()
+{
+	local test
+
+	sed -n 's!^test/t/\(.*\)\.pl *(Wstat: .*!\1!p' "$1" | while read -r test; do
+		ls "$tree/tmp_check/log/$test"_*.log "$tree/tmp_check/log/regress_log_$test" 2>/dev/null
+	done
+}
+
+find_postgres
+need_build_tools
+need perl command -v prove
+need libipc-run-perl perl -MIPC::Run -e 1
+install_missing
+
+make_workdir
+tree=$WORK/tree
+say "building for $("$PG_CONFIG" --version)"
+copy_tree "$tree"
+if ! run_job build "$tree" || ! install_into_postgres "$tree"; then
+	failed=1
+	finish
+fi
+
+suite regression 'sql/*.sql' count_regress ISOLATION= TAP_TESTS=
+suite isolation 'test/isolation/specs/*.spec' count_regress REGRESS= TAP_TESTS=
+suite tap 'test/t/*.pl' count_tap REGRESS= ISOLATION= EXTRA_PROVE_FLAGS="-j$(nproc)"
+finish

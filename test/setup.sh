@@ -1,0 +1,358 @@
+# shellcheck shell=bash
+#
+# What run.sh, lint.sh and demo.sh share: packages, a private copy of the tree,
+# an unprivileged user, and cleaning up after all of it.
+#
+#	set -euo pipefail
+#	. "$(dirname "$0")/setup.sh"
+#	find_postgres; need_build_tools; need ...; install_missing; make_workdir
+#	copy_tree "$WORK/tree"; build "$WORK/tree"; install_into_postgres "$WORK/tree"
+#	as_tester ...
+#
+# Variables they set, to be read by the scripts:
+#	TOP         the checkout, absolute
+#	PG_CONFIG   pg_config of the installation in use, absolute
+#	PG_BINDIR   its directory of programs
+#	WORK        the temporary directory, gone when the script ends
+#	TESTER      the user that builds and runs servers, never root
+#
+# The caller may set PG_CONFIG, to choose an installation, and KEEP=1, to find
+# WORK still there afterwards.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+WORK=
+TESTER=
+missing=()					# packages to install
+job=						# process group of a running run_job
+
+# Root's files have to be readable by the others, messages have to be English
+# and encodings UTF-8.  Settings of the caller's own server, and of the make
+# that may have started us, are not meant for ours.
+umask 022
+export LC_ALL=C.UTF-8
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+for name in $(compgen -e PG || true); do
+	case $name in
+		PG_CONFIG | PG_TEST_*) ;;
+		*) unset "$name" ;;
+	esac
+done
+
+# say MESSAGE...: report progress.
+say()
+{
+	printf '== %s\n' "$*"
+}
+
+# die MESSAGE...: report why we cannot go on, and end the script.
+die()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# is_root, can_be_root: are we root; can as_root work?  The latter may ask for
+# a password, if there is a terminal to ask at.
+is_root()
+{
+	[ "$(id -u)" -eq 0 ]
+}
+
+can_be_root()
+{
+	is_root && return
+	command -v sudo >/dev/null || return
+	sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }
+}
+
+# as_root COMMAND...: run a command as root.  See can_be_root.
+as_root()
+{
+	if is_root; then "$@"; else sudo "$@"; fi
+}
+
+# need PACKAGE TEST...: have install_missing install PACKAGE if the command
+# TEST fails.
+need()
+{
+	local package=$1
+
+	shift
+	"$@" >/dev/null 2>&1 || missing+=("$package")
+}
+
+# need_commands NAME...: the same for programs that are named like their
+# package.
+need_commands()
+{
+	local name
+
+	for name in "$@"; do
+		need "$name" command -v "$name"
+	done
+}
+
+# apt_install PACKAGE...: apt-get install, without questions.  Prints nothing
+# unless it fails.  Should the package lists be absent or out of date, it
+# updates them and tries again.
+apt_install()
+{
+	local log
+	local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y
+		--no-install-recommends -o DPkg::Lock::Timeout=300 "$@")
+
+	as_root "${install[@]}" >/dev/null 2>&1 </dev/null && return
+	log=$({ as_root apt-get update && as_root "${install[@]}"; } 2>&1 </dev/null) && return
+	printf '%s\n' "$log" >&2
+	return 1
+}
+
+# install_missing: install what need found missing, or end the script with the
+# command that would.
+install_missing()
+{
+	[ ${#missing[@]} -gt 0 ] || return 0
+	if ! command -v apt-get >/dev/null; then
+		die "missing here, by their Debian names: ${missing[*]}"
+	fi
+	if ! can_be_root; then
+		die "run as root: apt-get update && apt-get install -y ${missing[*]}"
+	fi
+
+	say "installing ${missing[*]}"
+	without_cluster apt_install "${missing[@]}" || die "could not install ${missing[*]}"
+	missing=()
+	hash -r
+}
+
+# without_cluster COMMAND...: run a command that may install a PostgreSQL
+# server, but not let Debian's packages create and start a cluster with it.
+without_cluster()
+(
+	conf=/etc/postgresql-common/createcluster.d/no-main-cluster.conf
+
+	trap 'as_root rm -f "$conf"' EXIT
+	as_root mkdir -p "${conf%/*}"
+	echo 'create_main_cluster = false' | as_root tee "$conf" >/dev/null
+	"$@"
+)
+
+# find_postgres: set PG_CONFIG and PG_BINDIR, and say what the installation
+# needs.  In order: the caller's PG_CONFIG; pg_config in PATH, as make itself
+# would; the newest of Debian's packages that is installed; the one that Debian
+# would install.
+find_postgres()
+{
+	local dir major
+
+	if [ -z "${PG_CONFIG:-}" ]; then
+		dir=$(pg_config --bindir 2>/dev/null) || dir=
+		has_server "$dir" || dir=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+		if ! has_server "$dir"; then
+			if [ -z "$(default_major)" ] && can_be_root; then
+				as_root apt-get update >/dev/null || true
+			fi
+			major=$(default_major)
+			dir=/usr/lib/postgresql/${major:-15}/bin
+		fi
+		PG_CONFIG=$dir/pg_config
+	fi
+
+	PG_CONFIG=$(command -v "$PG_CONFIG" || echo "$PG_CONFIG")
+	[[ $PG_CONFIG = /* ]] || PG_CONFIG=$PWD/$PG_CONFIG
+	PG_BINDIR=$("$PG_CONFIG" --bindir 2>/dev/null || dirname "$PG_CONFIG")
+	if [[ $PG_BINDIR =~ ^/usr/lib/postgresql/([0-9]+)/bin$ ]]; then
+		major=${BASH_REMATCH[1]}
+		need "postgresql-$major" test -x "$PG_BINDIR/postgres"
+		need "postgresql-server-dev-$major" has_pgxs
+	elif ! has_pgxs || ! has_server "$PG_BINDIR"; then
+		die "PG_CONFIG=$PG_CONFIG is of no complete installation of PostgreSQL 15 or later"
+	fi
+	export PG_CONFIG
+}
+
+# has_server DIRECTORY: is a server that we support in there?
+has_server()
+{
+	local version
+
+	version=$("$1/postgres" --version 2>/dev/null) || return
+	version=${version#*) }
+	[ "${version%%[^0-9]*}" -ge 15 ]
+}
+
+# default_major: print the major version that Debian's package "postgresql"
+# stands for, or nothing if the package lists are absent.
+default_major()
+{
+	{ apt-cache depends postgresql 2>/dev/null || true; } |
+		sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p'
+}
+
+# has_pgxs: can extensions be built for PG_CONFIG?
+has_pgxs()
+{
+	[ -f "$("$PG_CONFIG" --pgxs 2>/dev/null)" ]
+}
+
+# need_build_tools: the same for what building takes besides PostgreSQL itself.
+need_build_tools()
+{
+	need_commands gcc make
+	need libc6-dev test -f /usr/include/stdio.h
+	need libkrb5-dev has_gss_headers
+}
+
+# has_gss_headers: is the header there that PostgreSQL's libpq-be.h includes,
+# if PostgreSQL was built with GSSAPI?
+has_gss_headers()
+{
+	local config
+
+	[ ! -f /usr/include/gssapi/gssapi.h ] || return 0
+	config=$("$PG_CONFIG" --includedir-server)/pg_config.h
+	[ -f "$config" ] && ! grep -q '^#define ENABLE_GSS' "$config"
+}
+
+# make_workdir: create WORK, choose TESTER, and see to it that neither WORK nor
+# a server or process of ours is left when the script ends, however it ends.
+make_workdir()
+{
+	TESTER=$(id -un)
+	if is_root; then
+		TESTER=postgres
+		id "$TESTER" >/dev/null 2>&1 || TESTER=nobody
+	fi
+
+	# Not in TMPDIR: paths of Unix sockets must stay below 108 bytes
+	trap clean_up EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	WORK=$(mktemp -d /tmp/infra_monitor.XXXXXX)
+	[ "${KEEP:-}" != 1 ] || say "keeping $WORK"
+	mkdir "$WORK/tmp"
+	give_to_tester "$WORK"
+	export TMPDIR=$WORK/tmp
+}
+
+# clean_up: what make_workdir promises.  Runs when the script ends.
+clean_up()
+{
+	local status=$?
+
+	trap '' HUP INT TERM
+	stop_job
+	[ -z "$WORK" ] || stop_servers
+	[ -z "$WORK" ] || [ "${KEEP:-}" = 1 ] || rm -rf "$WORK"
+	exit $status
+}
+
+# give_to_tester PATH...: make TESTER the owner.
+give_to_tester()
+{
+	if is_root; then chown -R "$TESTER:" "$@"; fi
+}
+
+# as_tester COMMAND...: run a command as TESTER, without root's rights and home.
+as_tester()
+{
+	local drop=()
+
+	if is_root; then
+		drop=(setpriv "--reuid=$TESTER" "--regid=$(id -g "$TESTER")" --init-groups)
+	fi
+	"${drop[@]}" env HOME="$WORK" USER="$TESTER" LOGNAME="$TESTER" "$@"
+}
+
+# run_job COMMAND...: run a command in a process group of its own and return
+# its status.  Unlike with a plain command, bash acts upon a signal at once
+# and not when the command has ended.
+run_job()
+{
+	local status=0
+
+	set -m
+	"$@" &
+	job=$!
+	set +m
+	wait "$job" || status=$?
+	job=
+	return $status
+}
+
+# stop_job: end the process group of run_job, if there is one.
+stop_job()
+{
+	local signal
+
+	[ -n "$job" ] || return 0
+	for signal in TERM KILL; do
+		kill -"$signal" -- "-$job" 2>/dev/null || break
+		wait_while 10 kill -0 -- "-$job"
+	done
+	job=
+}
+
+# stop_servers: stop every PostgreSQL server with its data directory in WORK.
+# pg_ctl gives them sessions of their own, out of reach of stop_job.
+stop_servers()
+{
+	local file
+
+	while read -r file; do
+		kill -QUIT "$(head -n 1 "$file")" 2>/dev/null || continue
+		wait_while 10 test -f "$file"
+	done < <(find "$WORK" -name postmaster.pid)
+}
+
+# wait_while SECONDS COMMAND...: wait until the command fails, but no longer.
+wait_while()
+{
+	local tries=$(($1 * 10))
+
+	shift
+	while [ $tries -gt 0 ] && "$@" 2>/dev/null; do
+		sleep 0.1
+		tries=$((tries - 1))
+	done
+}
+
+# copy_tree DIRECTORY: copy the checkout to a new directory of TESTER's, without
+# history and build output.  Whatever happens there, the checkout stays clean,
+# and it may be in a place that only we can read.
+copy_tree()
+{
+	mkdir "$1"
+	tar -C "$TOP" --exclude=./.git --exclude=./tmp_check --exclude=./tmp_check_iso -cf - . |
+		tar -C "$1" --no-same-owner -xf -
+	give_to_tester "$1"
+	tester_make "$1" clean >/dev/null
+}
+
+# tester_make DIRECTORY ARGUMENT...: make in a copy, as TESTER.
+tester_make()
+{
+	as_tester make -s -C "$1" PG_CONFIG="$PG_CONFIG" "${@:2}"
+}
+
+# build DIRECTORY: build the extension in a copy.
+build()
+{
+	tester_make "$1" -O -j "$(nproc)" all
+}
+
+# install_into_postgres DIRECTORY: install what build built.  It stays
+# installed; "make uninstall" removes it.
+install_into_postgres()
+{
+	local as=as_root dirs
+
+	dirs=("$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)/extension")
+	if [ -w "${dirs[0]}" ] && [ -w "${dirs[1]}" ]; then
+		as='env'
+	elif ! can_be_root; then
+		die "cannot write to ${dirs[0]}: run as root, or set PG_CONFIG to an installation of yours"
+	fi
+	$as make -s -C "$1" PG_CONFIG="$PG_CONFIG" install >/dev/null
+}
