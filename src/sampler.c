@@ -273,10 +273,10 @@ look_after_partitions(void)
 
 /* In the order in which they run when several are due. */
 static ImonTask tasks[N_TASKS] = {
-	[TASK_ACTIVITY] = {.name = "activity", .run = look_at_activity, .on_standby = true},
-	[TASK_HEALTH] = {.name = "health", .run = check_health, .on_standby = true},
-	[TASK_SAMPLE] = {.name = "sample", .run = store_sample},
-	[TASK_PARTITIONS] = {.name = "partitions", .run = look_after_partitions},
+	[TASK_ACTIVITY] = {"activity", look_at_activity, true},
+	[TASK_HEALTH] = {"health", check_health, true},
+	[TASK_SAMPLE] = {"sample", store_sample, false},
+	[TASK_PARTITIONS] = {"partitions", look_after_partitions, false},
 };
 
 /*

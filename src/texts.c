@@ -17,18 +17,16 @@
 #include "texts.h"
 #include "utils/builtins.h"
 
-/*
- * Commands that can carry a secret.  "option" is the word without which they
- * don't; NULL if they always may.  Two words can't be told from one with a
- * space: the words of a query are compared in sequence.
- */
-static const struct
+/* A command that can carry a secret, after CREATE or ALTER. */
+typedef struct ImonSecretCommand
 {
 	const char *object;
-	const char *option;
-	const char *tag;			/* after CREATE or ALTER */
-}			secret_commands[] =
-{
+	const char *option;			/* the word without which it carries none, or
+								 * NULL */
+	const char *tag;
+} ImonSecretCommand;
+
+static const ImonSecretCommand secret_commands[] = {
 	/* USER MAPPING must come before USER */
 	{"USER MAPPING", NULL, "USER MAPPING"},
 	{"ROLE", "PASSWORD", "ROLE"},
