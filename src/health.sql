@@ -371,10 +371,10 @@ SELECT $1 || jsonb_build_object(
 	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list) s WHERE s.category = 'overall'),
 	'checks', checks.list)
 FROM (
-	SELECT jsonb_agg(CASE c->>'name' WHEN 'sampler_alive'
+	SELECT coalesce(jsonb_agg(CASE c->>'name' WHEN 'sampler_alive'
 		THEN c || jsonb_build_object('status', 'critical', 'message',
 			format('health was last evaluated %s ago', date_trunc('second', $2)))
-		ELSE c END) AS list
+		ELSE c END), '[]') AS list
 	FROM jsonb_array_elements($1->'checks') c
 ) checks
 $$;

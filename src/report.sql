@@ -20,7 +20,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT CASE WHEN length(t) > $2 THEN left(t, $2 - 3) || '...' ELSE t END
-FROM (SELECT btrim(regexp_replace($1, '[[:space:][:cntrl:]]+', ' ', 'g')) AS t) f
+FROM (SELECT rtrim(regexp_replace($1, '[\t-\r[:cntrl:]]+ *', ' ', 'g')) AS t) f
 $$;
 COMMENT ON FUNCTION infra_monitor.one_line(text, int) IS
 'a text on one line, cut to a width; for pg_monitor';
@@ -55,13 +55,18 @@ WITH health AS MATERIALIZED (
 	UNION ALL
 	SELECT 20, 0, ''
 	UNION ALL
-	SELECT 21, 0, format('pool %s %s  %s of %s used, %s authenticating, %s available, peak %s at %s',
+	SELECT 21, 0, format('pool %s %s  %s of %s used, %s authenticating, %s available',
 		infra_monitor.bar(used_ratio, 30), upper(status), used_connections, max_connections,
-		authenticating, available_connections, peak_connections, to_char(peak_at, 'HH24:MI:SS'))
+		authenticating, available_connections)
 	FROM pool
 	UNION ALL
-	SELECT 22, 0, format('     %s active (%s waiting for locks), %s idle, %s idle in transaction; refused %s, authentication failures %s',
-		active, waiting, idle, idle_in_transaction, rejected_total, auth_failures_total)
+	SELECT 22, 0, format('     %s active (%s waiting for locks), %s idle, %s idle in transaction',
+		active, waiting, idle, idle_in_transaction)
+	FROM pool
+	UNION ALL
+	SELECT 23, 0, format('     peak %s at %s; refused %s, authentication failures %s, since %s',
+		peak_connections, to_char(peak_at, 'HH24:MI:SS'), rejected_total, auth_failures_total,
+		to_char(stats_reset, 'YYYY-MM-DD HH24:MI'))
 	FROM pool
 	UNION ALL
 	SELECT 30, 0, ''
@@ -92,12 +97,14 @@ WITH health AS MATERIALIZED (
 	UNION ALL
 	SELECT 60, 0, ''
 	UNION ALL
-	SELECT 61, 0, format('sampler %s, last sample %s, %s stored, %s missed%s', state,
-		coalesce(date_trunc('second', clock_timestamp() - last_tick)::text || ' ago', 'never'), rows_stored, missed,
-		coalesce('; last error at ' || to_char(last_error_at, 'HH24:MI:SS') || ': ' || infra_monitor.one_line(last_error, 60), ''))
+	SELECT 61, 0, format('sampler %s, last sample %s, %s stored, %s missed', state,
+		coalesce(date_trunc('second', clock_timestamp() - last_tick)::text || ' ago', 'never'), rows_stored, missed)
 	FROM infra_monitor.sampler_status
+	UNION ALL
+	SELECT 62, 0, format('last error at %s: %s', to_char(last_error_at, 'YYYY-MM-DD HH24:MI:SS'), last_error)
+	FROM infra_monitor.sampler_status WHERE last_error IS NOT NULL
 )
-SELECT line FROM lines ORDER BY section, n
+SELECT infra_monitor.one_line(line, 100) FROM lines ORDER BY section, n
 $$;
 COMMENT ON FUNCTION infra_monitor.dashboard() IS
 'one screen of text for psql and \watch: status, pool, who holds connections, top statements, checks that are not ok, sampler; error unless preloaded; for pg_monitor';

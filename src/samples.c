@@ -26,6 +26,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "common/hashfn.h"
 #include "compat.h"
@@ -43,6 +44,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -87,10 +89,14 @@ typedef struct ImonSamples
 static ImonSamples *samples = NULL;
 
 /* The reading of a sample in this transaction, until it commits. */
-static bool pending = false;
-static ImonReading pending_reading;
-static SubTransactionId pending_subid;
-static uint64 pending_rows;
+typedef struct ImonPending
+{
+	SubTransactionId subid;		/* that took the sample */
+	ImonReading reading;
+} ImonPending;
+
+/* All of this transaction, oldest first; in TopTransactionContext. */
+static List *pending = NIL;
 
 PG_FUNCTION_INFO_V1(imon_take_sample_1_0);
 
@@ -138,31 +144,46 @@ imon_samples_stored(void)
 	return pg_atomic_read_u64(&samples->stored);
 }
 
-/* Transaction callback: the sample is stored, or it never was. */
+/*
+ * Transaction callback: the samples are stored, or they never were.  A
+ * prepared transaction would be neither, and keep other writers waiting.
+ */
 static void
 sample_ends(XactEvent event, void *arg)
 {
-	if (likely(!pending))
+	if (likely(pending == NIL))
 		return;
-	if (event == XACT_EVENT_COMMIT)
+	switch (event)
 	{
-		LWLockAcquire(samples->lock, LW_EXCLUSIVE);
-		samples->last = pending_reading;
-		LWLockRelease(samples->lock);
-		pg_atomic_fetch_add_u64(&samples->stored, pending_rows);
+		case XACT_EVENT_PRE_PREPARE:
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that has taken a sample")));
+			break;
+		case XACT_EVENT_COMMIT:
+			LWLockAcquire(samples->lock, LW_EXCLUSIVE);
+			samples->last = ((ImonPending *) llast(pending))->reading;
+			LWLockRelease(samples->lock);
+			pg_atomic_fetch_add_u64(&samples->stored, list_length(pending));
+			pending = NIL;
+			break;
+		case XACT_EVENT_ABORT:
+			pending = NIL;
+			break;
+		default:
+			break;
 	}
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
-		event == XACT_EVENT_PREPARE)
-		pending = false;
 }
 
-/* Subtransaction callback: rolled back to before the sample? */
+/* Subtransaction callback: forgets the samples that were rolled back with it. */
 static void
 sample_rolled_back(SubXactEvent event, SubTransactionId mySubid,
 				   SubTransactionId parentSubid, void *arg)
 {
-	if (pending && event == SUBXACT_EVENT_ABORT_SUB && mySubid <= pending_subid)
-		pending = false;
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (pending != NIL && ((ImonPending *) llast(pending))->subid >= mySubid)
+		pending = list_delete_last(pending);
 }
 
 /* Keeps the reading until the transaction ends. */
@@ -170,6 +191,8 @@ static void
 keep_reading(const ImonReading *reading)
 {
 	static bool registered = false;
+	MemoryContext context;
+	ImonPending *entry;
 
 	if (!registered)
 	{
@@ -177,10 +200,12 @@ keep_reading(const ImonReading *reading)
 		RegisterSubXactCallback(sample_rolled_back, NULL);
 		registered = true;
 	}
-	pending_rows = pending ? pending_rows + 1 : 1;
-	pending_reading = *reading;
-	pending_subid = GetCurrentSubTransactionId();
-	pending = true;
+	context = MemoryContextSwitchTo(TopTransactionContext);
+	entry = palloc(sizeof(ImonPending));
+	entry->subid = GetCurrentSubTransactionId();
+	entry->reading = *reading;
+	pending = lappend(pending, entry);
+	MemoryContextSwitchTo(context);
 }
 
 /* The reading that the next sample is compared with. */
@@ -189,8 +214,8 @@ previous_reading(void)
 {
 	ImonReading reading;
 
-	if (pending)
-		return pending_reading;
+	if (pending != NIL)
+		return ((ImonPending *) llast(pending))->reading;
 	LWLockAcquire(samples->lock, LW_SHARED);
 	reading = samples->last;
 	LWLockRelease(samples->lock);
@@ -287,23 +312,26 @@ run_command(const char *command)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
 }
 
-/* Refuses a table whose writing could run code that is not ours. */
+/*
+ * Refuses a table whose writing could run code that is not ours, and locks it
+ * so that this stays so until the transaction ends.
+ */
 static void
 check_table(Oid table)
 {
-	Relation	rel = table_open(table, AccessShareLock);
-	bool		foreign = rel->trigdesc != NULL || rel->rd_rules != NULL ||
+	Relation	rel = table_open(table, RowExclusiveLock);
+	bool		altered = rel->trigdesc != NULL || rel->rd_rules != NULL ||
 		rel->rd_rel->relrowsecurity ||
 		!superuser_arg(rel->rd_rel->relowner);
 
-	if (foreign)
+	if (altered)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" has been altered and is not written",
 						RelationGetRelationName(rel)),
 				 errdetail("It has a trigger, a rule, row security, or an owner who is no superuser."),
 				 errhint("Undo that, or drop and create the extension again.")));
-	table_close(rel, AccessShareLock);
+	table_close(rel, NoLock);
 }
 
 /* A day as it stands in the name of its partition: 20260131. */
@@ -330,9 +358,10 @@ day_of(TimestampTz moment)
  * Creates the partition of a UTC day unless it exists, and makes it a member
  * of the extension, so that pg_dump leaves it out and DROP EXTENSION drops it.
  * Created alone and then attached, the parent is never locked against writing.
- * Needs SPI to be connected and the writers' lock.
+ * Returns true if it was created.  Needs SPI to be connected and the writers'
+ * lock.
  */
-static void
+static bool
 ensure_partition(Oid schema, TimestampTz day)
 {
 	const char *name = psprintf("samples_%s", day_name(day));
@@ -341,7 +370,7 @@ ensure_partition(Oid schema, TimestampTz day)
 	if (OidIsValid(partition))
 	{
 		check_table(partition);
-		return;
+		return false;
 	}
 	run_command(psprintf("CREATE TABLE infra_monitor.%s"
 						 " (LIKE infra_monitor.samples INCLUDING DEFAULTS)", name));
@@ -351,6 +380,7 @@ ensure_partition(Oid schema, TimestampTz day)
 						 name, day_name(day), day_name(day + USECS_PER_DAY)));
 	run_command(psprintf("ALTER EXTENSION infra_monitor"
 						 " ADD TABLE infra_monitor.%s", name));
+	return true;
 }
 
 /* State to restore when we stop acting as the owner of the tables. */
@@ -468,6 +498,12 @@ imon_take_sample(void)
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 				 errmsg("cannot take a sample during recovery"),
 				 errhint("Samples are stored on the primary server; live views work here.")));
+	if (strcmp(get_database_name(MyDatabaseId), imon_database) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("samples are stored in database \"%s\" only",
+						imon_database),
+				 errhint("Connect to it, or change infra_monitor.database.")));
 
 	imon_look_at_processors();
 	begin_writing(&identity);
@@ -491,13 +527,14 @@ imon_take_sample_1_0(PG_FUNCTION_ARGS)
 }
 
 /*
- * One step towards removing the oldest partition whose day is past retention.
- * First its rows: TRUNCATE locks that partition only.  Then, in a later
- * transaction, the empty table: that locks the parent.  Returns true if there
- * was something to do.  Needs SPI to be connected and the writers' lock.
+ * One step towards removing the partitions whose days are past retention.
+ * First their rows, oldest first: TRUNCATE locks that partition only.  Then,
+ * each in a later transaction, the empty tables: that locks the parent.
+ * Returns true if there was something to do.  Needs SPI to be connected and the
+ * writers' lock.
  */
 static bool
-remove_oldest_expired(TimestampTz now)
+remove_expired(Oid schema, TimestampTz now)
 {
 	static const char *const query =
 		"SELECT c.relname::pg_catalog.text, pg_catalog.pg_relation_size(c.oid)"
@@ -506,7 +543,8 @@ remove_oldest_expired(TimestampTz now)
 		" WHERE i.inhparent OPERATOR(pg_catalog.=) 'infra_monitor.samples'::pg_catalog.regclass"
 		"  AND c.relname OPERATOR(pg_catalog.~) '^samples_[0-9]{8}$'"
 		"  AND c.relname OPERATOR(pg_catalog.<) $1"
-		" ORDER BY c.relname LIMIT 1";
+		" ORDER BY pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog.=) 0, c.relname"
+		" LIMIT 1";
 	TimestampTz expired = now - (TimestampTz) imon_retention * USECS_PER_MINUTE;
 	Oid			types[1] = {NAMEOID};
 	Datum		values[1];
@@ -522,8 +560,8 @@ remove_oldest_expired(TimestampTz now)
 	if (SPI_processed == 0)
 		return false;
 
-	name = quote_identifier(SPI_getvalue(SPI_tuptable->vals[0],
-										 SPI_tuptable->tupdesc, 1));
+	name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	check_table(get_relname_relid(name, schema));
 	if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
 									SPI_tuptable->tupdesc, 2, &isnull)) > 0)
 		run_command(psprintf("TRUNCATE infra_monitor.%s", name));
@@ -545,9 +583,12 @@ imon_maintain_partitions(void)
 
 	begin_writing(&identity);
 	SPI_connect();
-	ensure_partition(identity.schema, day_of(now));
-	ensure_partition(identity.schema, day_of(now) + USECS_PER_DAY);
-	more = remove_oldest_expired(now);
+	more = ensure_partition(identity.schema, day_of(now));
+	more |= ensure_partition(identity.schema, day_of(now) + USECS_PER_DAY);
+
+	/* not in one transaction: removing may fail, what was made must stay */
+	if (!more)
+		more = remove_expired(identity.schema, now);
 	SPI_finish();
 	end_writing(&identity);
 	return more;

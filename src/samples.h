@@ -16,14 +16,14 @@ extern void imon_samples_init(void);
 /*
  * Takes a sample in the caller's transaction and returns its time.  Creates
  * the partition of the day if it is missing.  Needs a snapshot.  Errors: in
- * recovery; the lock of another writer not had within lock_timeout; a table
+ * recovery; not in the home database, which alone has a history; the lock of another writer not had within lock_timeout; a table
  * of ours in a state in which writing it could run foreign code.
  */
 extern TimestampTz imon_take_sample(void);
 
 /*
- * Makes the partitions of today and tomorrow, and then does at most one step
- * towards removing the oldest expired one.  Returns true if another step
+ * Makes the partitions of today and tomorrow, or else does at most one step
+ * towards removing the expired ones.  Returns true if another step
  * remains.  Needs a transaction of its own, a snapshot, and a lock_timeout.
  */
 extern bool imon_maintain_partitions(void);

@@ -35,6 +35,7 @@ static const ImonSecretCommand secret_commands[] = {
 	{"SUBSCRIPTION", NULL, "SUBSCRIPTION"},
 	{"SERVER", "OPTIONS", "SERVER"},
 	{"FOREIGN DATA WRAPPER", "OPTIONS", "FOREIGN DATA WRAPPER"},
+	{"SYSTEM", "PRIMARY_CONNINFO", "SYSTEM"},
 };
 
 Datum
@@ -52,42 +53,32 @@ imon_text_datum(const char *bytes)
 	return CStringGetTextDatum(copy);
 }
 
-/* Skips white space and comments, nested ones too. */
+/* Skips a comment that begins here, with those inside it; else nothing. */
 static const char *
-skip_blank(const char *c)
+skip_comment(const char *c)
 {
-	for (;;)
-	{
-		while (*c == ' ' || (*c >= '\t' && *c <= '\r'))
-			c++;
-		if (c[0] == '-' && c[1] == '-')
-		{
-			while (*c && *c != '\n' && *c != '\r')
-				c++;
-		}
-		else if (c[0] == '/' && c[1] == '*')
-		{
-			int			depth = 0;
+	int			depth = 0;
 
-			do
-			{
-				if (c[0] == '/' && c[1] == '*')
-				{
-					depth++;
-					c += 2;
-				}
-				else if (c[0] == '*' && c[1] == '/')
-				{
-					depth--;
-					c += 2;
-				}
-				else
-					c++;
-			} while (depth > 0 && *c);
+	if (c[0] == '-' && c[1] == '-')
+		return c + strcspn(c, "\n\r");
+
+	while (*c && (depth > 0 || (c[0] == '/' && c[1] == '*')))
+	{
+		if (c[0] == '/' && c[1] == '*')
+		{
+			depth++;
+			c += 2;
+		}
+		else if (c[0] == '*' && c[1] == '/')
+		{
+			c += 2;
+			if (--depth == 0)
+				break;
 		}
 		else
-			return c;
+			c++;
 	}
+	return c;
 }
 
 static bool
@@ -97,34 +88,55 @@ is_word_char(char c)
 		(c >= '0' && c <= '9') || c == '_' || c == '$' || IS_HIGHBIT_SET(c);
 }
 
+/* Is this white space, or part of a mark of a comment? */
+static bool
+is_blank(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r') || c == '-' || c == '/' || c == '*';
+}
+
 /*
  * The words of a query in upper case, each followed by one blank; whatever
  * else stands between them is one "." word, so that words are neighbours here
- * only if they are neighbours there.  Quotes are not honoured: a command
- * inside a DO block or a function body counts as well.
+ * only if they are neighbours there.  The contents of quotes count as well: a
+ * command inside a DO block or a function body is one.  Comments are left out,
+ * as far as they can be told from quotes, or their words count, too.
  */
 static char *
-words_of(const char *query)
+words_of(const char *query, bool with_comments)
 {
 	StringInfoData words;
+	char		quote = '\0';
 	bool		other = false;
+	const char *c = query;
 
 	initStringInfo(&words);
 	appendStringInfoChar(&words, ' ');
-	for (const char *c = skip_blank(query); *c; c = skip_blank(c))
+	while (*c)
 	{
-		if (!is_word_char(*c))
+		const char *after = with_comments || quote ? c : skip_comment(c);
+
+		if (after != c)
+			c = after;
+		else if (is_word_char(*c))
 		{
-			other = true;
-			c++;
-			continue;
+			if (other)
+				appendStringInfoString(&words, ". ");
+			other = false;
+			for (; is_word_char(*c); c++)
+				appendStringInfoChar(&words, pg_ascii_toupper((unsigned char) *c));
+			appendStringInfoChar(&words, ' ');
 		}
-		if (other)
-			appendStringInfoString(&words, ". ");
-		other = false;
-		for (; is_word_char(*c); c++)
-			appendStringInfoChar(&words, pg_ascii_toupper((unsigned char) *c));
-		appendStringInfoChar(&words, ' ');
+		else
+		{
+			if (quote == *c)
+				quote = '\0';
+			else if (!quote && (*c == '\'' || *c == '"'))
+				quote = *c;
+			if (!is_blank(*c))
+				other = true;
+			c++;
+		}
 	}
 	return words.data;
 }
@@ -141,34 +153,41 @@ mentions(const char *query, const char *word)
 	return false;
 }
 
-/*
- * The command tag to show instead of the query, or NULL if it carries no
- * secret.  When in doubt, it does.
- */
+/* The command tag of the first command among the words that carries a secret. */
 static char *
-secret_command_tag(const char *query)
+tag_among(const char *words)
 {
 	static const char *const verbs[] = {"CREATE", "ALTER"};
-	char	   *words;
-
-	if (!mentions(query, verbs[0]) && !mentions(query, verbs[1]))
-		return NULL;			/* nearly all queries */
-	words = words_of(query);
 
 	for (int i = 0; i < lengthof(verbs) * lengthof(secret_commands); i++)
 	{
 		const char *verb = verbs[i / lengthof(secret_commands)];
-		int			command = i % lengthof(secret_commands);
-		char	   *pattern = psprintf(" %s %s ", verb,
-									   secret_commands[command].object);
-		const char *found = strstr(words, pattern);
-		const char *option = secret_commands[command].option;
+		const ImonSecretCommand *command =
+			&secret_commands[i % lengthof(secret_commands)];
+		const char *found = strstr(words, psprintf(" %s %s ", verb,
+												   command->object));
 
-		if (found && (option == NULL ||
-					  strstr(found, psprintf(" %s ", option))))
-			return psprintf("%s %s", verb, secret_commands[command].tag);
+		if (found && (command->option == NULL ||
+					  strstr(found, psprintf(" %s ", command->option))))
+			return psprintf("%s %s", verb, command->tag);
 	}
 	return NULL;
+}
+
+/*
+ * The command tag to show instead of the query, or NULL if it carries no
+ * secret.  Escapes and dollar quotes can make us mistake a quote for a comment
+ * or the reverse, so the words are looked at both ways: when in doubt, it does.
+ */
+static char *
+secret_command_tag(const char *query)
+{
+	char	   *tag;
+
+	if (!mentions(query, "CREATE") && !mentions(query, "ALTER"))
+		return NULL;			/* nearly all queries */
+	tag = tag_among(words_of(query, false));
+	return tag ? tag : tag_among(words_of(query, true));
 }
 
 Datum

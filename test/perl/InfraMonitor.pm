@@ -7,11 +7,16 @@ use strict;
 use warnings;
 
 use Exporter qw(import);
+use IO::Select;
+use IO::Socket::INET;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count);
+our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count
+  begin_session await_session open_session ask try_ask wait_in_session
+  close_sessions log_end worker_log seconds copies_of read_everything);
 
 # A configured server that has not been started: infra_monitor preloaded behind
 # pg_stat_statements, one sample and one evaluation a second.  Options: conf
@@ -70,6 +75,248 @@ sub log_count
 	my @lines = split /\n/, substr(slurp_file($node->logfile), $offset // 0);
 
 	return scalar grep { /$pattern/ } @lines;
+}
+
+#
+# Sessions over a bare socket.  psql leaves as soon as it has its answer, when
+# the server process may still hold its slot; here the process is known to be
+# gone when the socket ends.  And nothing is added to, or changed in, what the
+# test sends.
+#
+
+# Sends a start-up packet, nothing more.  Options: user, database, the names of
+# other start-up parameters, tcp (127.0.0.1 instead of the Unix-domain socket).
+sub begin_session
+{
+	my ($node, %options) = @_;
+	my $tcp = delete $options{tcp};
+	my %parameters = (
+		user => scalar getpwuid($<),
+		database => 'postgres',
+		%options);
+	my $socket = $tcp
+	  ? IO::Socket::INET->new(
+		PeerHost => '127.0.0.1', PeerPort => $node->port, Proto => 'tcp')
+	  : $node->raw_connect;
+
+	die "cannot connect: $@" unless $socket;
+	my $packet = pack('N', 3 << 16)
+	  . join('', map { "$_\0$parameters{$_}\0" } sort keys %parameters) . "\0";
+	$socket->syswrite(pack('N', 4 + length $packet) . $packet);
+	return { socket => $socket, buffer => '' };
+}
+
+# The next $length bytes from the server, or undef at the end.
+sub _receive
+{
+	my ($session, $length) = @_;
+
+	while (length($session->{buffer}) < $length)
+	{
+		my $socket = $session->{socket};
+
+		die "the server does not answer"
+		  unless IO::Select->new($socket)
+		  ->can_read($PostgreSQL::Test::Utils::timeout_default);
+		return undef
+		  unless $socket->sysread($session->{buffer}, 65536,
+			length $session->{buffer});
+	}
+	return substr($session->{buffer}, 0, $length, '');
+}
+
+# Reads until the server has something to say: returns 'ready', 'password' (it
+# asks for one), or 'refused'; then sqlstate and message stand in the session,
+# and the server process has ended.
+sub await_session
+{
+	my ($session) = @_;
+
+	while (defined(my $type = _receive($session, 1)))
+	{
+		my $body =
+		  _receive($session, unpack('N', _receive($session, 4)) - 4);
+
+		if ($type eq 'E')
+		{
+			my %fields = map { (substr($_, 0, 1) => substr($_, 1)) }
+			  split(/\0/, $body);
+
+			$session->{sqlstate} = $fields{C};
+			$session->{message} = $fields{M};
+			$session->{hint} = $fields{H};
+		}
+		elsif ($type eq 'D')
+		{
+			my ($n, @row) = unpack('n', $body);
+
+			$body = substr($body, 2);
+			for (1 .. $n)
+			{
+				my $length = unpack('l>', substr($body, 0, 4, ''));
+				push @row, $length < 0 ? '' : substr($body, 0, $length, '');
+			}
+			push @{ $session->{rows} }, join('|', @row);
+		}
+		elsif ($type eq 'R')
+		{
+			return 'password' if unpack('N', $body) == 3;
+		}
+		elsif ($type eq 'Z')
+		{
+			return 'ready';
+		}
+	}
+	return 'refused';
+}
+
+# Begins a session that is expected to be accepted.
+sub open_session
+{
+	my ($node, %options) = @_;
+	my $session = begin_session($node, %options);
+
+	die "refused: " . ($session->{message} // 'no message')
+	  if await_session($session) ne 'ready';
+	return $session;
+}
+
+# Runs a query; returns its rows like psql -At.  An error dies.
+sub ask
+{
+	my ($session, $query) = @_;
+	my $answer = try_ask($session, $query);
+
+	die "$session->{message} in: $query" unless defined $answer;
+	return $answer;
+}
+
+# The same, but an error returns undef, and stands in the session.
+sub try_ask
+{
+	my ($session, $query) = @_;
+
+	delete @$session{qw(rows sqlstate message hint)};
+	$session->{socket}
+	  ->syswrite('Q' . pack('N', 5 + length $query) . "$query\0");
+	await_session($session);
+	return undef if $session->{sqlstate};
+	return join("\n", @{ $session->{rows} || [] });
+}
+
+# wait_for in a session: needs no connection of its own.
+sub wait_in_session
+{
+	my ($session, $query, $name, $expected) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $answer;
+
+	$expected //= 't';
+	while (($answer = ask($session, $query)) ne $expected && time < $deadline)
+	{
+		usleep(20_000);
+	}
+	return is($answer, $expected, $name);
+}
+
+# Ends sessions, and waits for the ends of their server processes.
+sub close_sessions
+{
+	my (@sessions) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+
+	$_->{socket}->syswrite("X" . pack('N', 4)) for @sessions;
+	foreach my $session (@sessions)
+	{
+		1 while defined _receive($session, 1);
+	}
+	return;
+}
+
+# Where the server log ends now, an offset for the functions above and below.
+sub log_end
+{
+	my ($node) = @_;
+
+	return -s $node->logfile;
+}
+
+# The lines that the sampler, or the postmaster about it, has logged from an
+# offset on.  Sessions of tests have an application name in front of the level.
+sub worker_log
+{
+	my ($node, $offset) = @_;
+	my @lines = split /\n/, substr(slurp_file($node->logfile), $offset // 0);
+
+	return grep { /\[\d+\] (?:LOG|.*infra_monitor sampler LOG): .*(?:infra_monitor|sampler)/
+		  || /\[\d+\] (?:WARNING|ERROR|FATAL|PANIC): / } @lines;
+}
+
+# How long the code takes, by the wall clock.
+sub seconds (&)
+{
+	my ($code) = @_;
+	my $start = time;
+
+	$code->();
+	return time - $start;
+}
+
+# Running copies of a server, which is stopped for that.
+sub copies_of
+{
+	my ($node, @names) = @_;
+	my %copies;
+
+	$node->stop;
+	$node->backup_fs_cold('copy');
+	foreach my $name (@names)
+	{
+		$copies{$name} = PostgreSQL::Test::Cluster->new($name);
+		$copies{$name}->init_from_backup($node, 'copy');
+		$copies{$name}->start;
+	}
+	return \%copies;
+}
+
+# Reads every view and table of the schema and calls every function that does
+# no more than read, in one session.  Returns what it did (name => SQLSTATE and
+# message), and everything that was said on the way.
+sub read_everything
+{
+	my ($node, $database) = @_;
+	my $commands = $node->safe_psql($database, <<'SQL');
+SELECT format('SELECT count(*) FROM infra_monitor.%I; \echo %s :SQLSTATE :LAST_ERROR_MESSAGE', relname, relname)
+FROM pg_class
+WHERE relnamespace = 'infra_monitor'::regnamespace AND relkind IN ('r', 'p', 'v')
+UNION ALL
+SELECT format('SELECT * FROM infra_monitor.%I(%s); \echo %s() :SQLSTATE :LAST_ERROR_MESSAGE', p.proname, a.list, p.proname)
+FROM pg_proc p,
+	LATERAL (SELECT string_agg(CASE t::regtype::text
+			WHEN 'boolean' THEN 'true'
+			WHEN 'integer' THEN '1'
+			WHEN 'bigint' THEN '1'
+			WHEN 'double precision' THEN '0.5'
+			WHEN 'text' THEN $$'pool'$$
+			WHEN 'interval' THEN $$'1 second'$$
+			WHEN 'timestamp with time zone' THEN 'now()'
+			WHEN 'jsonb' THEN $$'{"checks": []}'$$
+			ELSE 'NULL' END, ', ') AS list
+		FROM unnest(p.proargtypes) t) a
+WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prokind = 'f'
+	AND p.prorettype <> 'trigger'::regtype
+	AND p.proname NOT IN ('take_sample', 'reset')
+ORDER BY 1;
+SQL
+	my ($status, $out, $said) = $node->psql($database,
+		"\\set VERBOSITY verbose\n\\o /dev/null\n$commands",
+		on_error_stop => 0);
+	my %results = map { /^(\S+) (\S+) ?(.*)$/ ? ($1 => [ $2, $3 ]) : () }
+	  split /\n/, $out;
+
+	is(scalar keys %results, scalar(split /\n/, $commands),
+		'everything was read and the session lived');
+	return (\%results, $said);
 }
 
 1;

@@ -1,5 +1,5 @@
-# The sampler from start to stop: it starts, samples, is restarted, survives a
-# crash of another backend, and follows the configuration.
+# The sampler from start to stop: it starts, samples, is terminated, survives a
+# crash of another backend, and waits for the extension where it is missing.
 
 use strict;
 use warnings;
@@ -9,7 +9,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_server('lifecycle');
+# PostgreSQL::Test turns restart_after_crash off
+my $node = new_server('lifecycle', conf => "restart_after_crash = on\n");
 $node->start;
 
 wait_for($node,
@@ -19,13 +20,129 @@ $node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
 wait_for_sample($node, 'it samples as soon as the extension is created');
 is(status_of($node, 'state'), 'running', 'and says so');
 
-# terminated
+# The same state of a session, before and after.
+my $session = $node->background_psql('postgres');
+my $session_pid = $session->query_safe('SELECT pg_backend_pid()');
+
+# Runs the sampler with another pid, and for how long was it away?
+sub back_after
+{
+	my ($event, $limit, $old_pid) = @_;
+	my $time = seconds
+	{
+		wait_for($node,
+			"SELECT pid <> $old_pid AND state = 'running' FROM infra_monitor.sampler_status",
+			"the sampler is back after $event");
+	};
+
+	cmp_ok($time, '<', $limit, sprintf('within %d s: %.1f s', $limit, $time));
+	return;
+}
+
+# Every difference to the sample before.
+my @differences = qw(connects rejected commits rollbacks blks_hit blks_read
+  temp_bytes deadlocks wal_bytes avg_active);
+
+#
+# Terminated
+#
 my $old_pid = status_of($node, 'pid');
-$node->safe_psql('postgres', "SELECT pg_terminate_backend($old_pid)");
-wait_for($node,
-	"SELECT pid <> $old_pid AND state = 'running' FROM infra_monitor.sampler_status",
-	'a terminated sampler is back');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($old_pid, 10000)");
+# a status between two samplers promises nothing
+is( $node->safe_psql('postgres',
+		"SELECT coalesce(pid, 0) <> $old_pid AND (pid IS NOT NULL OR next_tick IS NULL AND state = 'not running') FROM infra_monitor.sampler_status"
+	),
+	't',
+	'a terminated sampler is gone for the status, too');
+back_after('pg_terminate_backend', 10, $old_pid);
 wait_for_sample($node, 'and samples');
+is( $session->query_safe('SELECT pg_backend_pid()'),
+	$session_pid, 'another session went on meanwhile');
+is( $node->safe_psql('postgres',
+		'SELECT count(DISTINCT epoch) FROM infra_monitor.samples'),
+	1,
+	'the epoch is the same');
+is( $node->safe_psql('postgres',
+		'SELECT count(*) FROM infra_monitor.samples WHERE connects IS NULL'),
+	1,
+	'and no difference got lost');
+
+#
+# A backend crashes: PostgreSQL restarts all processes
+#
+my ($old_epoch, $rows) = split /\|/,
+  $node->safe_psql('postgres',
+	'SELECT min(epoch), count(*) FROM infra_monitor.samples');
+$old_pid = status_of($node, 'pid');
+kill 'KILL', $session_pid;
+back_after('a crash', 15, $old_pid);
+# its connection is gone, psql is not
+$session->quit;
+
+wait_for($node,
+	"SELECT count(*) > 1 FROM infra_monitor.samples WHERE epoch <> $old_epoch",
+	'it samples in a new epoch');
+cmp_ok(
+	$node->safe_psql('postgres',
+		"SELECT count(*) FROM infra_monitor.samples WHERE epoch = $old_epoch"),
+	'>=', $rows,
+	'the samples before the crash are still there');
+foreach my $column (@differences)
+{
+	is( $node->safe_psql('postgres',
+			"SELECT string_agg(DISTINCT (n = 1)::text || ($column IS NULL), ' ' ORDER BY (n = 1)::text || ($column IS NULL))"
+			  . ' FROM (SELECT *, row_number() OVER (PARTITION BY epoch ORDER BY sampled_at) AS n FROM infra_monitor.samples) s'
+		),
+		'falsefalse truetrue',
+		"$column: not known in the first sample of each epoch, known in all others"
+	);
+}
+
+#
+# The extension goes and comes
+#
+my $log = log_end($node);
+$node->safe_psql('postgres', 'DROP EXTENSION infra_monitor');
+# the status went with it; the activity tells when the sampler has noticed
+ok( $node->wait_for_log('extension "infra_monitor" does not exist in database "postgres"', $log),
+	'the sampler notices that the extension is gone');
+$old_pid = $node->safe_psql('postgres',
+	"SELECT pid FROM pg_stat_activity WHERE backend_type = 'infra_monitor sampler'");
+
+# A schema of the name is not adopted, and a failed attempt to create the
+# extension in it wakes nobody.
+$node->safe_psql('postgres', 'CREATE SCHEMA infra_monitor');
+my ($status, $out, $said) =
+  $node->psql('postgres', 'CREATE EXTENSION infra_monitor');
+isnt($status, 0, 'the extension is not created in a schema that exists');
+like($said, qr/ERROR: .*schema "infra_monitor" already exists/,
+	'and the error says why');
+$node->safe_psql('postgres', 'DROP SCHEMA infra_monitor');
+
+$node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor');
+wait_for_sample($node, 'it samples when the extension is created again');
+is(status_of($node, 'pid'), $old_pid, 'it is the same process');
+is( scalar(
+		grep { !/extension "infra_monitor" does not exist in database "postgres"/ }
+		  worker_log($node, $log)),
+	0,
+	'the log has nothing but that it was missing');
+is(log_count($node, '\[\d+\] LOG:  extension "infra_monitor" does not exist', $log),
+	1, 'once');
+
+$log = log_end($node);
+$node->safe_psql('postgres',
+	"DROP EXTENSION infra_monitor;\nCREATE EXTENSION infra_monitor;\n" x 20);
+wait_for_sample($node, 'it samples after the extension was replaced 20 times');
+is_deeply(
+	[
+		grep { !/LOG:  extension "infra_monitor" does not exist in database "postgres"/ }
+		  worker_log($node, $log)
+	],
+	[],
+	'and nothing went wrong');
+is(status_of($node, 'pid'), $old_pid, 'it is the same process');
+is(status_of($node, 'last_error'), '', 'and it has seen no error');
 
 $node->stop;
 done_testing();
