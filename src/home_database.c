@@ -53,6 +53,7 @@ static bool holding = false;
 
 /* What this transaction has to tell the sampler when it commits. */
 static bool change_pending = false;
+static bool drop_pending = false;
 
 static ProcessUtility_hook_type prev_ProcessUtility = NULL;
 
@@ -198,15 +199,31 @@ may_change(const char *name)
 static bool
 may_create(void)
 {
-	bool		result = superuser();
+	bool		result = false;
 	HeapTuple	tuple;
 
-	if (result)
+	if (superuser())
 		return true;
 	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
 	if (HeapTupleIsValid(tuple))
 	{
 		result = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
+/* May everybody who creates databases copy this one? */
+static bool
+is_template(const char *name)
+{
+	Oid			database = get_database_oid(name, true);
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool		result = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
 		ReleaseSysCache(tuple);
 	}
 	return result;
@@ -254,7 +271,9 @@ wants_home(Node *command)
 			return is_home(name) && may_change(name);
 		case T_CreatedbStmt:
 			name = option_value(((CreatedbStmt *) command)->options, "template");
-			return is_home(name ? name : "template1") && may_create();
+			name = name ? name : "template1";
+			return is_home(name) && may_create() &&
+				(is_template(name) || may_change(name));
 		default:
 			return false;
 	}
@@ -284,7 +303,7 @@ changes_home(Node *command)
 static void
 imon_home_xact_callback(XactEvent event, void *arg)
 {
-	if (likely(!holding && !change_pending))
+	if (likely(!holding && !change_pending && !drop_pending))
 		return;
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 		event != XACT_EVENT_PREPARE)
@@ -292,8 +311,11 @@ imon_home_xact_callback(XactEvent event, void *arg)
 
 	if (change_pending && event == XACT_EVENT_COMMIT)
 		pg_atomic_fetch_add_u32(&home->changes, 1);
+	if (drop_pending && event == XACT_EVENT_COMMIT)
+		pg_atomic_fetch_add_u32(&home->databases_dropped, 1);
 	if (holding)
 		pg_atomic_fetch_sub_u32(&home->holders, 1);
+	drop_pending = false;
 	change_pending = false;
 	holding = false;
 	wake_sampler();
@@ -310,7 +332,7 @@ imon_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 					DestReceiver *dest, QueryCompletion *qc)
 {
 	bool		active = imon_enabled && home != NULL;
-	bool		drops = active && IsA(pstmt->utilityStmt, DropdbStmt);
+	bool		drops = home != NULL && IsA(pstmt->utilityStmt, DropdbStmt);
 	bool		changes = active && changes_home(pstmt->utilityStmt);
 
 	if (active && !holding && wants_home(pstmt->utilityStmt))
@@ -324,7 +346,11 @@ imon_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 								params, queryEnv, dest, qc);
 
 	if (drops)
+	{
+		/* and again at the commit: a reading in between is like neither */
 		pg_atomic_fetch_add_u32(&home->databases_dropped, 1);
+		drop_pending = true;
+	}
 	if (changes)
 		change_pending = true;
 }

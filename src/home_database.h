@@ -32,7 +32,10 @@ extern bool imon_home_wanted(void);
  */
 extern uint32 imon_home_changes(void);
 
-/* Number of databases dropped: their statistics went with them. */
+/*
+ * A number that changes while a database is being dropped, and again when it is
+ * gone: its statistics go with it.
+ */
 extern uint32 imon_home_databases_dropped(void);
 
 /* Process id of the sampler, 0 if it is not running. */

@@ -26,6 +26,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "activity.h"
+#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "compat.h"
@@ -46,6 +47,7 @@
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "storage/lwlock.h"
 #include "storage/procarray.h"
 #include "storage/procsignal.h"
@@ -66,7 +68,7 @@
 #define PARTITIONS_INTERVAL_MS (60 * 60 * 1000)
 #define NEXT_STEP_MS 1000		/* between two steps of the same work */
 #define TASK_TIMEOUT_MS 2000	/* of one task */
-#define LOCK_TIMEOUT "1s"
+#define LOCK_TIMEOUT "500ms"	/* below deadlock_timeout: we give up first */
 #define MAX_BACKOFF 30			/* intervals */
 #define MAX_MESSAGE 1024
 
@@ -135,6 +137,12 @@ static ImonSampler *sampler = NULL;
 /* The extension is absent and looked for again at this moment; 0 = present. */
 static int64 look_for_extension_at = 0;
 static bool extension_absence_logged = false;
+
+/*
+ * Did the task that was run last do its work?  On a standby, those that write
+ * have none.
+ */
+static bool task_done = false;
 
 /* imon_home_changes() when the extension was last looked for. */
 static uint32 changes_seen = 0;
@@ -360,6 +368,7 @@ run_contained(ImonTask *task)
 			ereport(LOG,
 					(errmsg("infra_monitor does its task \"%s\" again", task->name)));
 		task->failures = 0;
+		task_done = true;
 	}
 	PG_CATCH();
 	{
@@ -378,20 +387,13 @@ run_contained(ImonTask *task)
 }
 
 /*
- * Is the extension in the home database?  If not, this is known for a minute,
- * or until a command may have changed it.  Needs a transaction.
+ * Takes note that the extension is not there: known for a minute, or until a
+ * command may have changed it.
  */
-static bool
-extension_present(void)
+static void
+note_absence(void)
 {
-	changes_seen = imon_home_changes();
-	if (OidIsValid(get_extension_oid("infra_monitor", true)))
-	{
-		look_for_extension_at = 0;
-		extension_absence_logged = false;
-		return true;
-	}
-
+	set_state(SAMPLER_WAITING_FOR_EXTENSION);
 	look_for_extension_at = monotonic_ms() + LOOK_FOR_EXTENSION_MS;
 	if (!extension_absence_logged)
 		ereport(LOG,
@@ -399,6 +401,34 @@ extension_present(void)
 						connected_to),
 				 errhint("Run CREATE EXTENSION infra_monitor CASCADE in it, or set infra_monitor.database.")));
 	extension_absence_logged = true;
+}
+
+/*
+ * Looks for the extension and keeps it from being dropped until the transaction
+ * ends.  The lock is the first that DROP EXTENSION takes, so that the two never
+ * meet halfway; we don't wait for it.  Returns false if the extension is
+ * absent, or being dropped.
+ */
+static bool
+hold_extension(void)
+{
+	Oid			extension;
+
+	changes_seen = imon_home_changes();
+	extension = get_extension_oid("infra_monitor", true);
+	if (OidIsValid(extension))
+	{
+		if (!ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0,
+										   AccessShareLock))
+			return false;
+		if (get_extension_oid("infra_monitor", true) == extension)
+		{
+			look_for_extension_at = 0;
+			extension_absence_logged = false;
+			return true;
+		}
+	}
+	note_absence();
 	return false;
 }
 
@@ -412,15 +442,13 @@ run_if_possible(ImonTask *task)
 {
 	bool		standby = RecoveryInProgress();
 
-	if (!extension_present())
-	{
-		set_state(SAMPLER_WAITING_FOR_EXTENSION);
+	if (!hold_extension())
 		return true;
-	}
 	set_state(standby ? SAMPLER_STANDBY : SAMPLER_RUNNING);
 	if (standby && !task->on_standby)
 	{
 		task->failures = 0;
+		task_done = true;
 		return true;
 	}
 	return run_contained(task);
@@ -462,17 +490,15 @@ static void
 account_for_tick(const ImonTask *task, int64 left_out)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool		connected = OidIsValid(MyDatabaseId);
-	bool		absent = connected && look_for_extension_at != 0;
-	bool		ticked = connected && !absent && task->failures == 0;
+	bool		absent = look_for_extension_at != 0;
 
-	if (ticked)
+	if (task_done)
 		pg_atomic_fetch_add_u64(&sampler->ticks, 1);
 	if (!absent)
-		pg_atomic_fetch_add_u64(&sampler->missed, left_out + (ticked ? 0 : 1));
+		pg_atomic_fetch_add_u64(&sampler->missed, left_out + (task_done ? 0 : 1));
 
 	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
-	if (ticked)
+	if (task_done)
 		sampler->last_tick = now;
 	sampler->next_tick = now + (task->due - monotonic_ms()) * 1000;
 	LWLockRelease(sampler->lock);
@@ -491,6 +517,7 @@ run_if_due(ImonTask *task)
 		return;
 
 	INSTR_TIME_SET_CURRENT(start);
+	task_done = false;
 	if (task == &tasks[TASK_ACTIVITY])
 	{
 		done = task->run();

@@ -24,7 +24,7 @@ max_connections=25
 reserved=3
 web_clients=6
 waiters=4
-rush=(8 16 24)
+rush=(8 16 24)					# in three waves
 
 dba=()							# file descriptors of the session behind ask
 forgotten=						# of the session that forgets to commit
@@ -100,7 +100,7 @@ pool_line()
 
 	[ $((SECONDS - printed)) -ge 2 ] || [ "${1:-}" = --changed ] || return 0
 	line=$(ask "SELECT format('%s %s of %s used, %s active, %s waiting, %s idle in transaction, %s refused',
-			infra_monitor.bar(used_ratio, 22), used_connections, max_connections, active, waiting,
+			infra_monitor.bar(used_ratio, 15), used_connections, max_connections, active, waiting,
 			idle_in_transaction, rejected_total)
 		FROM infra_monitor.pool_pressure")
 	[ $((SECONDS - printed)) -ge 2 ] || [ "$line" != "$last_line" ] || return 0
@@ -257,7 +257,7 @@ rush_hour()
 {
 	local wave
 
-	say "rush hour: ${rush[*]} more checkouts come, wait as well, and use up the connections"
+	say "rush hour: $((rush[0] + rush[1] + rush[2])) more checkouts come, wait as well, and use up the connections"
 	for wave in "${rush[@]}"; do
 		checkouts "$wave"
 		watch_until all_settled
@@ -284,9 +284,9 @@ what_the_dba_sees()
 		FROM infra_monitor.health_checks WHERE status <> 'ok' ORDER BY status, name"
 	show 'and what to do about them' "
 		SELECT format('%s: %s', name, hint) FROM infra_monitor.health_checks WHERE status <> 'ok'
-		ORDER BY status, name" -A -t | fold -s -w 98
+		ORDER BY status, name" -A -t | fold -s -w 98 | sed 's/ *$//'
 	show 'who is at the root of it: running_queries, sessions()' "
-		SELECT pid, usename, application_name, state,
+		SELECT pid, usename, state,
 			date_trunc('second', clock_timestamp() - state_change) AS for_time, query
 		FROM infra_monitor.sessions()
 		WHERE state <> 'active' AND pid IN (SELECT unnest(blocked_by) FROM infra_monitor.running_queries)"
@@ -308,14 +308,14 @@ end_of_the_incident()
 what_remains()
 {
 	say 'what remains'
-	show 'slowest statements: slow_queries' '
+	show 'slowest statements: slow_queries' "
 		SELECT usename, calls, round(mean_exec_time::numeric, 1) AS mean_ms, round(max_exec_time::numeric, 1) AS max_ms,
 			temp_blks_written AS temp_blks, infra_monitor.one_line(query, 48) AS query
-		FROM infra_monitor.slow_queries WHERE datname = $$shop$$ ORDER BY mean_exec_time DESC LIMIT 6'
+		FROM infra_monitor.slow_queries WHERE datname = 'shop' ORDER BY mean_exec_time DESC LIMIT 6"
 	show 'history, one sample per second here: samples' "
 		SELECT to_char(sampled_at, 'HH24:MI:SS') AS at, status, used_connections AS used,
-			active, waiting, idle_in_transaction AS in_xact, connects, rejected, commits,
-			round(avg_active::numeric, 1) AS avg_act, round(100 * cpu_ratio) AS \"cpu %\", health_status AS health
+			round(avg_active::numeric, 1) AS active, waiting, idle_in_transaction AS in_xact,
+			connects, rejected, commits, wal_bytes, health_status AS health
 		FROM (SELECT * FROM infra_monitor.samples ORDER BY sampled_at DESC LIMIT 20) s ORDER BY sampled_at"
 	show 'what it costs: sampler_status' "
 		SELECT state, rows_stored, missed, pg_size_pretty(bytes_stored) AS stored,
@@ -363,16 +363,17 @@ demo()
 # take it out of the hands of clean_up.
 leave_running()
 {
-	local stop="cd / && $PG_BINDIR/pg_ctl -D $WORK/data -m fast stop && rm -r $WORK"
+	local stop="$PG_BINDIR/pg_ctl -D $WORK/data stop"
 
 	rm -rf "$WORK/tree" "$WORK/tmp"
-	if is_root; then stop="su -s /bin/sh $TESTER -c '$stop'"; fi
+	if is_root; then stop="cd / && su -s /bin/sh $TESTER -c '$stop'"; fi
 	cat <<-TEXT
 
 		The server is still running.  Look around:
 		    $PG_BINDIR/psql -h $WORK -p 5432 -U postgres postgres
 		Stop and remove it:
 		    $stop
+		    rm -r $WORK
 	TEXT
 	WORK=
 }

@@ -130,6 +130,27 @@ is( scalar(
 is(log_count($node, '\[\d+\] LOG:  extension "infra_monitor" does not exist', $log),
 	1, 'once');
 
+# While a command that drops it has not ended, the sampler neither waits for its
+# locks (that could end in a deadlock, and it might be the user who loses) nor
+# complains.  Another database shows how time goes by.
+$log = log_end($node);
+$node->safe_psql('postgres', 'CREATE DATABASE watch');
+$node->safe_psql('watch', 'CREATE EXTENSION infra_monitor CASCADE');
+$session = $node->background_psql('postgres');
+$session->query_safe('BEGIN');
+$session->query_safe('DROP EXTENSION infra_monitor');
+my $tick = status_of($node, 'next_tick', 'watch');
+wait_for(
+	$node,
+	"SELECT next_tick > timestamptz '$tick' + '2 seconds' FROM infra_monitor.sampler_status",
+	'the sampler lives on beside a command that drops the extension',
+	't', 'watch');
+$session->query_safe('ROLLBACK');
+$session->quit;
+wait_for_sample($node, 'it samples when that is rolled back');
+is_deeply([ worker_log($node, $log) ], [], 'and has nothing to complain about');
+is(status_of($node, 'last_error'), '', 'nor to report');
+
 $log = log_end($node);
 $node->safe_psql('postgres',
 	"DROP EXTENSION infra_monitor;\nCREATE EXTENSION infra_monitor;\n" x 20);
