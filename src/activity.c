@@ -15,6 +15,7 @@
 #include "activity.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
+#include "datums.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -188,22 +189,6 @@ name_datum(const char *name, bool *isnull)
 	return name ? DirectFunctionCall1(namein, CStringGetDatum(name)) : (Datum) 0;
 }
 
-/* A text datum of our own ASCII text, or NULL where "text" is. */
-static Datum
-ascii_datum(const char *text, bool *isnull)
-{
-	*isnull = (text == NULL);
-	return text ? CStringGetTextDatum(text) : (Datum) 0;
-}
-
-/* A timestamptz datum, NULL for zero. */
-static Datum
-moment_datum(TimestampTz moment, bool *isnull)
-{
-	*isnull = (moment == 0);
-	return TimestampTzGetDatum(moment);
-}
-
 /* Puts one session into the result, as far as the caller may see it. */
 static void
 put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
@@ -227,19 +212,19 @@ put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
 	if (visible)
 		values[i] = imon_client_addr_datum(&status->st_clientaddr, &nulls[i]);
 	i++;
-	values[i] = moment_datum(status->st_proc_start_timestamp, &nulls[i]);
+	values[i] = imon_moment_datum(status->st_proc_start_timestamp, &nulls[i]);
 	i++;
-	values[i] = moment_datum(status->st_xact_start_timestamp, &nulls[i]);
+	values[i] = imon_moment_datum(status->st_xact_start_timestamp, &nulls[i]);
 	i++;
-	values[i] = moment_datum(status->st_activity_start_timestamp, &nulls[i]);
+	values[i] = imon_moment_datum(status->st_activity_start_timestamp, &nulls[i]);
 	i++;
-	values[i] = moment_datum(status->st_state_start_timestamp, &nulls[i]);
+	values[i] = imon_moment_datum(status->st_state_start_timestamp, &nulls[i]);
 	i++;
-	values[i] = ascii_datum(state_name(status->st_state), &nulls[i]);
+	values[i] = imon_string_datum(state_name(status->st_state), &nulls[i]);
 	i++;
-	values[i] = ascii_datum(pgstat_get_wait_event_type(event), &nulls[i]);
+	values[i] = imon_string_datum(pgstat_get_wait_event_type(event), &nulls[i]);
 	i++;
-	values[i] = ascii_datum(pgstat_get_wait_event(event), &nulls[i]);
+	values[i] = imon_string_datum(pgstat_get_wait_event(event), &nulls[i]);
 	i++;
 	values[i] = UInt64GetDatum(status->st_query_id);
 	nulls[i++] = (status->st_query_id == 0 || !visible);

@@ -25,6 +25,7 @@
 #include "access/xact.h"
 #include "compat.h"
 #include "connections.h"
+#include "datums.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "guc.h"
@@ -499,13 +500,12 @@ imon_pool_rejections_1_0(PG_FUNCTION_ARGS)
 	{
 		Datum		values[3];
 		bool		nulls[3] = {false, false, false};
-		TimestampTz last_at;
 
-		last_at = (TimestampTz) pg_atomic_read_u64(&connections->last_rejected_at[i]);
 		values[0] = CStringGetTextDatum(rejection_names[i]);
 		values[1] = Int64GetDatum((int64) rejected_since_reset(i));
-		values[2] = TimestampTzGetDatum(last_at);
-		nulls[2] = (last_at == 0);
+		values[2] = imon_moment_datum((TimestampTz)
+									  pg_atomic_read_u64(&connections->last_rejected_at[i]),
+									  &nulls[2]);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "datums.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -348,22 +349,6 @@ apply_state(const ImonCheck *check, ImonResult *result, TimestampTz now)
 	LWLockRelease(health->lock);
 }
 
-/* A text datum, or NULL where "text" is. */
-static Datum
-string_datum(const char *string, bool *isnull)
-{
-	*isnull = (string == NULL);
-	return string ? CStringGetTextDatum(string) : (Datum) 0;
-}
-
-/* A float8 datum, NULL for NaN. */
-static Datum
-number_datum(double number, bool *isnull)
-{
-	*isnull = isnan(number);
-	return Float8GetDatum(number);
-}
-
 /* Puts an evaluated check into the result. */
 static void
 put_check(ReturnSetInfo *rsinfo, const ImonCheck *check, const ImonResult *result)
@@ -375,17 +360,17 @@ put_check(ReturnSetInfo *rsinfo, const ImonCheck *check, const ImonResult *resul
 	values[i++] = CStringGetTextDatum(check->name);
 	values[i++] = CStringGetTextDatum(check->category);
 	values[i++] = CStringGetTextDatum(status_names[result->status]);
-	values[i] = number_datum(result->value, &nulls[i]);
+	values[i] = imon_number_datum(result->value, &nulls[i]);
 	i++;
-	values[i] = string_datum(result->unit, &nulls[i]);
+	values[i] = imon_string_datum(result->unit, &nulls[i]);
 	i++;
-	values[i] = number_datum(check->warning, &nulls[i]);
+	values[i] = imon_number_datum(check->warning, &nulls[i]);
 	i++;
-	values[i] = number_datum(check->critical, &nulls[i]);
+	values[i] = imon_number_datum(check->critical, &nulls[i]);
 	i++;
-	values[i] = string_datum(result->message, &nulls[i]);
+	values[i] = imon_string_datum(result->message, &nulls[i]);
 	i++;
-	values[i] = string_datum(check->hint, &nulls[i]);
+	values[i] = imon_string_datum(check->hint, &nulls[i]);
 	i++;
 	values[i++] = TimestampTzGetDatum(result->since);
 	values[i++] = BoolGetDatum(check->essential);

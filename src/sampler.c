@@ -31,6 +31,7 @@
 #include "commands/extension.h"
 #include "compat.h"
 #include "connections.h"
+#include "datums.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "guc.h"
@@ -744,14 +745,6 @@ imon_sampler_main(Datum arg)
 	}
 }
 
-/* A moment, or NULL for zero. */
-static Datum
-moment_datum(TimestampTz moment, bool *isnull)
-{
-	*isnull = (moment == 0);
-	return TimestampTzGetDatum(moment);
-}
-
 /*
  * SQL: sampler_state(), one row: pid, state, last_tick, next_tick, ticks,
  * missed, last_error, last_error_at, rows_stored, dropped_rejections,
@@ -779,16 +772,16 @@ imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 	values[i] = Int32GetDatum(pid);
 	nulls[i++] = (pid == 0);
 	values[i++] = CStringGetTextDatum(pid == 0 ? "not running" : state_names[copy.state]);
-	values[i] = moment_datum(copy.last_tick, &nulls[i]);
+	values[i] = imon_moment_datum(copy.last_tick, &nulls[i]);
 	i++;
-	values[i] = moment_datum(copy.next_tick, &nulls[i]);
+	values[i] = imon_moment_datum(copy.next_tick, &nulls[i]);
 	i++;
 	values[i++] = Int64GetDatum((int64) pg_atomic_read_u64(&sampler->ticks));
 	values[i++] = Int64GetDatum((int64) pg_atomic_read_u64(&sampler->missed));
 	values[i] = CStringGetTextDatum(copy.last_error);
 	nulls[i] = (copy.last_error_at == 0);
 	i++;
-	values[i] = moment_datum(copy.last_error_at, &nulls[i]);
+	values[i] = imon_moment_datum(copy.last_error_at, &nulls[i]);
 	i++;
 	values[i++] = Int64GetDatum((int64) imon_samples_stored());
 	values[i++] = Int64GetDatum((int64) imon_rejections_dropped());

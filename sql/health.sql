@@ -1,0 +1,263 @@
+--
+-- Health checks, thresholds and the document
+--
+-- The sampler does not evaluate health here, so that health() does it itself.
+--
+SET client_min_messages = error;
+CREATE EXTENSION IF NOT EXISTS infra_monitor CASCADE;
+RESET client_min_messages;
+
+--
+-- the list of checks
+--
+SELECT check_name AS without_function FROM infra_monitor.check_defaults()
+WHERE to_regprocedure(format('infra_monitor.%I()', 'check_' || check_name)) IS NULL;
+SELECT proname AS without_default FROM pg_proc
+WHERE pronamespace = 'infra_monitor'::regnamespace AND proname LIKE 'check\_%'
+	AND substr(proname, 7) NOT IN (SELECT check_name FROM infra_monitor.check_defaults())
+ORDER BY proname;
+SELECT count(*) = count(DISTINCT check_name) AS unique_names,
+	bool_and(length(hint) > 20) AS hints, bool_and(hold >= 1) AS hold,
+	bool_and(direction IN ('above', 'below')) AS direction,
+	bool_and(CASE direction WHEN 'above' THEN coalesce(warning <= critical, true)
+		ELSE coalesce(warning >= critical, true) END) AS ordered,
+	bool_and(category IN (SELECT s.category FROM infra_monitor.score_checks('[]') s)) AS category
+FROM infra_monitor.check_defaults();
+SELECT DISTINCT pg_get_function_result(p.oid) AS result, pg_get_function_arguments(p.oid) AS arguments
+FROM pg_proc p JOIN infra_monitor.check_defaults() d ON p.proname = 'check_' || d.check_name
+WHERE p.pronamespace = 'infra_monitor'::regnamespace;
+SELECT check_name, category, warning, critical, enabled, hold, essential, source, direction
+FROM infra_monitor.health_thresholds ORDER BY check_name COLLATE "C";
+SELECT count(*) AS overrides FROM infra_monitor.health_threshold_overrides;
+
+-- every check knows its value here, and every column is filled
+SELECT name, category, unit, message <> '' AS message, hint <> '' AS hint,
+	status IN ('ok', 'warning', 'critical') AS known, value >= 0 AS value,
+	since BETWEEN now() - interval '1 minute' AND clock_timestamp() AS since
+FROM infra_monitor.evaluate_checks() ORDER BY name COLLATE "C";
+SELECT e.name AS different
+FROM infra_monitor.evaluate_checks() e JOIN infra_monitor.health_thresholds t ON t.check_name = e.name
+WHERE (e.category, e.warning, e.critical, e.hint, e.essential)
+	IS DISTINCT FROM (t.category, t.warning, t.critical, t.hint, t.essential);
+SELECT count(*) = (SELECT count(*) FROM infra_monitor.check_defaults()) AS all_checks
+FROM infra_monitor.evaluate_checks();
+SELECT category, count(*) FROM infra_monitor.evaluate_checks('pool') GROUP BY category;
+SELECT count(*) FROM infra_monitor.evaluate_checks('nonsense');
+
+--
+-- overrides
+--
+INSERT INTO infra_monitor.health_threshold_overrides (check_name, warning) VALUES ('lock_waits', 45);
+INSERT INTO infra_monitor.health_threshold_overrides (check_name) VALUES ('replication_lag');
+INSERT INTO infra_monitor.health_threshold_overrides VALUES ('long_transactions', 1, 2, false, 7, true);
+SELECT check_name, warning, critical, enabled, hold, essential, source
+FROM infra_monitor.health_thresholds
+WHERE check_name IN ('lock_waits', 'replication_lag', 'long_transactions') ORDER BY check_name;
+UPDATE infra_monitor.health_threshold_overrides SET critical = 'Infinity', hold = 3 WHERE check_name = 'lock_waits';
+SELECT check_name, warning, critical, enabled, hold, essential, source
+FROM infra_monitor.health_thresholds WHERE check_name = 'lock_waits';
+
+-- what is refused
+INSERT INTO infra_monitor.health_threshold_overrides (check_name) VALUES ('nonsense');
+INSERT INTO infra_monitor.health_threshold_overrides (check_name) VALUES ('Lock_waits');
+UPDATE infra_monitor.health_threshold_overrides SET check_name = 'nonsense' WHERE check_name = 'lock_waits';
+\set VERBOSITY terse
+INSERT INTO infra_monitor.health_threshold_overrides (check_name) VALUES (NULL);
+INSERT INTO infra_monitor.health_threshold_overrides (check_name) VALUES ('lock_waits');
+INSERT INTO infra_monitor.health_threshold_overrides (check_name, hold) VALUES ('wal_archiving', 0);
+UPDATE infra_monitor.health_threshold_overrides SET hold = -1;
+SELECT infra_monitor.check_override();
+\set VERBOSITY default
+UPDATE infra_monitor.health_threshold_overrides SET check_name = 'wal_archiving' WHERE check_name = 'lock_waits';
+SELECT check_name, source FROM infra_monitor.health_thresholds
+WHERE check_name IN ('lock_waits', 'wal_archiving') ORDER BY check_name;
+
+-- one that is not enabled is not evaluated
+SELECT count(*) FROM infra_monitor.evaluate_checks() WHERE name = 'long_transactions';
+SELECT count(*) FROM infra_monitor.health_checks WHERE name = 'long_transactions';
+DELETE FROM infra_monitor.health_threshold_overrides;
+SELECT count(*) FROM infra_monitor.evaluate_checks() WHERE name = 'long_transactions';
+
+-- the trigger on other tables
+CREATE TEMP TABLE regress_table (check_name int, other int);
+CREATE TRIGGER regress BEFORE INSERT ON regress_table
+	FOR EACH ROW EXECUTE FUNCTION infra_monitor.check_override();
+INSERT INTO regress_table VALUES (1, 1);
+INSERT INTO regress_table VALUES (NULL, 1);
+ALTER TABLE regress_table RENAME check_name TO another;
+INSERT INTO regress_table VALUES (2, 2);
+CREATE TRIGGER regress_late AFTER INSERT ON regress_table
+	FOR EACH ROW EXECUTE FUNCTION infra_monitor.check_override();
+INSERT INTO regress_table VALUES (3, 3);
+TABLE regress_table;
+
+--
+-- status: a value at or beyond a threshold has its status
+--
+CREATE FUNCTION pg_temp.status_with(check_name text, warning float8, critical float8)
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+BEGIN
+	INSERT INTO infra_monitor.health_threshold_overrides VALUES ($1, $2, $3);
+	SELECT status INTO result FROM infra_monitor.evaluate_checks() WHERE name = $1;
+	DELETE FROM infra_monitor.health_threshold_overrides h WHERE h.check_name = $1;
+	RETURN result;
+END $$;
+
+-- nobody waits for a lock: its value is 0, and high values are bad
+SELECT value FROM infra_monitor.evaluate_checks() WHERE name = 'lock_waits';
+SELECT w AS warning, c AS critical, pg_temp.status_with('lock_waits', w, c) AS status
+FROM (VALUES (0.001::float8, 1::float8), (0, 1), (0, 0), (1, 0), (-1, 1), ('-Infinity', 'Infinity'),
+	('Infinity', 'Infinity'), ('Infinity', '-Infinity'), ('NaN', 'NaN'), ('NaN', 0), (NULL, NULL)) v (w, c);
+
+-- pg_stat_statements is loaded: its value is 1, and low values are bad
+SELECT value FROM infra_monitor.evaluate_checks() WHERE name = 'pg_stat_statements_loaded';
+SELECT w AS warning, c AS critical, pg_temp.status_with('pg_stat_statements_loaded', w, c) AS status
+FROM (VALUES (0.999::float8, 0::float8), (1, 0), (1, 1), (2, 0), (0, 2), ('-Infinity', '-Infinity'),
+	('Infinity', NULL), (NULL, NULL)) v (w, c);
+
+-- the status of the pool is the worst of its checks
+SELECT infra_monitor.pool_status();
+INSERT INTO infra_monitor.health_threshold_overrides VALUES ('lock_waits', 0);
+SELECT infra_monitor.pool_status(), (SELECT status FROM infra_monitor.pool_pressure);
+INSERT INTO infra_monitor.health_threshold_overrides VALUES ('connections_used', NULL, 0);
+SELECT infra_monitor.pool_status(), (SELECT status FROM infra_monitor.pool_pressure);
+UPDATE infra_monitor.health_threshold_overrides SET enabled = false;
+SELECT infra_monitor.pool_status();
+DELETE FROM infra_monitor.health_threshold_overrides;
+INSERT INTO infra_monitor.health_threshold_overrides VALUES ('xid_wraparound', 0, 0);
+SELECT infra_monitor.pool_status();
+
+--
+-- overall
+--
+SELECT infra_monitor.health_status();
+UPDATE infra_monitor.health_threshold_overrides SET essential = false;
+SELECT infra_monitor.health_status();
+UPDATE infra_monitor.health_threshold_overrides SET critical = 'Infinity', essential = NULL;
+SELECT infra_monitor.health_status();
+SELECT h->'services'->'database'->>'status' AS database_status,
+	h->'services'->'database'->>'error' = (SELECT message FROM infra_monitor.health_checks WHERE name = 'xid_wraparound') AS error
+FROM infra_monitor.health() h;
+UPDATE infra_monitor.health_threshold_overrides SET enabled = false;
+SELECT infra_monitor.health_status();
+DELETE FROM infra_monitor.health_threshold_overrides;
+
+--
+-- a check that fails is unknown, and harms no other
+--
+BEGIN;
+CREATE OR REPLACE FUNCTION infra_monitor.check_lock_waits(OUT value float8, OUT unit text, OUT message text)
+LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken on purpose'; END $$;
+CREATE OR REPLACE FUNCTION infra_monitor.check_replication_lag(OUT value float8, OUT unit text, OUT message text)
+LANGUAGE sql AS $$ SELECT 1::float8 / (random() - random() < -2)::int, 'x', 'y' $$;
+CREATE OR REPLACE FUNCTION infra_monitor.check_wal_archiving(OUT value float8, OUT unit text, OUT message text)
+LANGUAGE sql AS $$ SELECT NULL::float8, 'seconds', 'nobody knows' $$;
+ALTER EXTENSION infra_monitor DROP FUNCTION infra_monitor.check_long_transactions();
+DROP FUNCTION infra_monitor.check_long_transactions();
+SELECT name, value, unit, message FROM infra_monitor.evaluate_checks()
+WHERE status = 'unknown' ORDER BY name;
+SELECT bool_and(status = 'ok') AS others_ok,
+	count(*) = (SELECT count(*) FROM infra_monitor.check_defaults()) - 4 AS all_others
+FROM infra_monitor.evaluate_checks() WHERE status <> 'unknown';
+SELECT infra_monitor.pool_status(), infra_monitor.health_status();
+SELECT category, score, unknown FROM infra_monitor.health_score ORDER BY category;
+ROLLBACK;
+SELECT count(*) FROM infra_monitor.evaluate_checks() WHERE status = 'unknown';
+
+-- only a cancel goes on to the caller
+BEGIN;
+CREATE OR REPLACE FUNCTION infra_monitor.check_lock_waits(OUT value float8, OUT unit text, OUT message text)
+LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); END $$;
+SET LOCAL statement_timeout = '100ms';
+\set VERBOSITY terse
+SELECT count(*) FROM infra_monitor.evaluate_checks();
+\set VERBOSITY default
+ROLLBACK;
+
+--
+-- the document: keys and types at each level
+--
+CREATE TEMP TABLE document AS SELECT infra_monitor.health() AS h;
+SELECT key, jsonb_typeof(value) AS type FROM document, jsonb_each(h) ORDER BY key COLLATE "C";
+SELECT key, jsonb_typeof(value) AS type FROM document, jsonb_each(h->'services') ORDER BY key COLLATE "C";
+SELECT key, jsonb_typeof(value) AS type FROM document, jsonb_each(h->'services'->'database') ORDER BY key COLLATE "C";
+SELECT key, jsonb_typeof(value) AS type FROM document, jsonb_each(h->'services'->'database'->'pool') ORDER BY key COLLATE "C";
+SELECT part.key, inner_.key AS inner_key, jsonb_typeof(inner_.value) IN ('number', 'null') AS number_or_null
+FROM document, jsonb_each(h->'system') part, jsonb_each(part.value) inner_ ORDER BY 1 COLLATE "C", 2 COLLATE "C";
+SELECT e.key, string_agg(DISTINCT jsonb_typeof(e.value), ', ') FILTER (WHERE e.value <> 'null') AS types
+FROM document, jsonb_array_elements(h->'checks') c, jsonb_each(c) e GROUP BY e.key ORDER BY e.key COLLATE "C";
+SELECT count(DISTINCT (SELECT array_agg(k ORDER BY k) FROM jsonb_object_keys(c) k)) AS shapes
+FROM document, jsonb_array_elements(h->'checks') c;
+SELECT key, jsonb_typeof(value) AS type FROM jsonb_each(infra_monitor.health(false)) ORDER BY key COLLATE "C";
+SELECT infra_monitor.health(NULL) ?& '{status,timestamp,score}' AS ok;
+
+-- and values
+SELECT h->>'status' = 'healthy' AS status, h->>'role' AS role,
+	h->>'version' = current_setting('server_version') AS version,
+	(h->>'timestamp')::timestamptz BETWEEN now() - interval '1 minute' AND now() AS timestamp,
+	(h->>'uptime')::float8 BETWEEN 0 AND 86400 AS uptime, (h->>'age_ms')::float8 BETWEEN 0 AND 60000 AS age,
+	h->'services'->'database'->'error' AS error,
+	(h->'services'->'database'->>'latency')::float8 BETWEEN 0 AND 10000 AS latency,
+	(h->'services'->'database'->'pool'->>'max')::int = current_setting('max_connections')::int AS max,
+	(h->'services'->'database'->'pool'->>'used')::int >= 1 AS used,
+	jsonb_array_length(h->'checks') = (SELECT count(*) FROM infra_monitor.check_defaults()) AS checks
+FROM document;
+SELECT u.memory_used BETWEEN 1 AND u.memory_total AS memory, u.disk_used BETWEEN 1 AND u.disk_total AS disk,
+	coalesce(u.cpu_ratio BETWEEN 0 AND 1, true) AS cpu
+FROM infra_monitor.system_usage() u;
+SELECT count(*) = (SELECT count(*) FROM infra_monitor.check_defaults()) AS ok FROM infra_monitor.health_checks;
+SELECT count(*) AS cached FROM infra_monitor.health_cache();
+SELECT infra_monitor.probe_latency() BETWEEN 0 AND 10000 AS ok;
+
+--
+-- overall_status() of made-up checks
+--
+SELECT infra_monitor.overall_status(d::jsonb) AS status, d AS checks FROM (VALUES
+	('[]'),
+	('[{"status": "ok", "essential": true}]'),
+	('[{"status": "unknown", "essential": true}]'),
+	('[{"status": "ok", "essential": true}, {"status": "warning", "essential": true}]'),
+	('[{"status": "critical", "essential": false}]'),
+	('[{"status": "critical", "essential": null}]'),
+	('[{"status": "critical"}]'),
+	('[{"status": "critical", "essential": false}, {"status": "ok", "essential": true}]'),
+	('[{"status": "ok", "essential": false}, {"status": "critical", "essential": true}]'),
+	('[{"status": "unknown", "essential": true}, {"status": "warning", "essential": false}]'),
+	(NULL)) v (d);
+
+--
+-- score_checks(): ok 1, warning one half, critical 0, unknown left out
+--
+SELECT * FROM infra_monitor.score_checks('[]');
+SELECT * FROM infra_monitor.score_checks('[
+	{"category": "database", "status": "ok"},
+	{"category": "pool", "status": "warning"}, {"category": "pool", "status": "ok"},
+	{"category": "pool", "status": "unknown"},
+	{"category": "queries", "status": "critical"},
+	{"category": "replication", "status": "unknown"},
+	{"category": "nonsense", "status": "critical"}]');
+SELECT category, score FROM infra_monitor.score_checks('[
+	{"category": "database", "status": "critical"}, {"category": "pool", "status": "ok"}]')
+WHERE category = 'overall';
+SELECT * FROM infra_monitor.health_score;
+
+--
+-- mark_stale(): at least degraded
+--
+SELECT s.status, m->>'status' AS stale, m->'score' AS score, m->'kept' AS kept,
+	m->'checks'->0->>'status' AS sampler_alive, m->'checks'->0->>'message' AS message, m->'checks'->1 AS other
+FROM unnest('{healthy,degraded,unhealthy}'::text[]) AS s (status),
+	infra_monitor.mark_stale(jsonb_build_object('status', s.status, 'kept', 1, 'score', 10, 'checks', jsonb_build_array(
+		jsonb_build_object('name', 'sampler_alive', 'category', 'monitoring', 'status', 'ok', 'message', 'fine'),
+		jsonb_build_object('name', 'x', 'category', 'pool', 'status', 'ok', 'message', 'fine'))), '90.5 seconds') m;
+SELECT infra_monitor.mark_stale('{"status": "healthy", "checks": []}', '1 hour');
+
+-- all checks turned off
+INSERT INTO infra_monitor.health_threshold_overrides (check_name, enabled)
+SELECT check_name, false FROM infra_monitor.check_defaults();
+SELECT infra_monitor.health_status(), infra_monitor.health()->'checks' AS checks, infra_monitor.health()->'score' AS score;
+SELECT count(*) FROM infra_monitor.health_checks;
+SELECT infra_monitor.pool_status();
+DELETE FROM infra_monitor.health_threshold_overrides;

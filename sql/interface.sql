@@ -1,0 +1,133 @@
+--
+-- The SQL interface: what there is, who may use it, how it is configured
+--
+SET client_min_messages = error;
+CREATE EXTENSION IF NOT EXISTS infra_monitor CASCADE;
+RESET client_min_messages;
+
+-- columns of views and tables, in order; partitions are like their parent
+SELECT c.relname AS relation, c.relkind AS kind, a.attname AS column,
+	format_type(a.atttypid, a.atttypmod) AS type
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE c.relnamespace = 'infra_monitor'::regnamespace
+	AND c.relkind IN ('r', 'v', 'p') AND NOT c.relispartition
+	AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY c.relname, a.attnum;
+
+-- samples hold all of pool_pressure, in its order, after their time and epoch
+SELECT array_agg(p.attname ORDER BY p.attnum) = array_agg(s.attname ORDER BY p.attnum) AS ok,
+	count(*) > 0 AS any
+FROM pg_attribute p
+	JOIN pg_attribute s ON s.attrelid = 'infra_monitor.samples'::regclass
+		AND s.attnum = p.attnum + 2 AND s.atttypid = p.atttypid
+WHERE p.attrelid = 'infra_monitor.pool_pressure'::regclass AND p.attnum > 0
+HAVING count(*) = (SELECT count(*) FROM pg_attribute
+	WHERE attrelid = 'infra_monitor.pool_pressure'::regclass AND attnum > 0);
+
+-- functions
+SELECT p.proname AS function, pg_get_function_arguments(p.oid) AS arguments,
+	pg_get_function_result(p.oid) AS result, l.lanname AS language,
+	p.provolatile AS volatility, p.proisstrict AS strict, p.proparallel AS parallel
+FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+WHERE p.pronamespace = 'infra_monitor'::regnamespace
+ORDER BY 1, 2;
+
+-- all of it belongs to the extension
+SELECT c.oid::regclass AS stray
+FROM pg_class c
+WHERE c.relnamespace = 'infra_monitor'::regnamespace
+	AND c.relkind IN ('r', 'v', 'p', 'S', 'm', 'f')
+	AND NOT EXISTS (SELECT FROM pg_depend d
+		WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e');
+SELECT p.oid::regprocedure AS stray
+FROM pg_proc p
+WHERE p.pronamespace = 'infra_monitor'::regnamespace
+	AND NOT EXISTS (SELECT FROM pg_depend d
+		WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e');
+
+-- and depends on no object of pg_stat_statements, so that it can be updated
+SELECT count(*) AS dependent_objects
+FROM pg_depend d JOIN pg_depend m ON m.classid = d.refclassid AND m.objid = d.refobjid
+WHERE m.deptype = 'e'
+	AND m.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_stat_statements')
+	AND d.deptype = 'n';
+
+-- everything has a comment
+SELECT obj_description('infra_monitor'::regnamespace, 'pg_namespace') IS NOT NULL AS schema_has,
+	obj_description((SELECT oid FROM pg_extension WHERE extname = 'infra_monitor'), 'pg_extension') IS NOT NULL AS extension_has;
+SELECT c.oid::regclass AS without_comment
+FROM pg_class c
+WHERE c.relnamespace = 'infra_monitor'::regnamespace
+	AND c.relkind IN ('r', 'v', 'p') AND NOT c.relispartition
+	AND obj_description(c.oid, 'pg_class') IS NULL;
+SELECT p.oid::regprocedure AS without_comment
+FROM pg_proc p
+WHERE p.pronamespace = 'infra_monitor'::regnamespace
+	AND obj_description(p.oid, 'pg_proc') IS NULL;
+SELECT t.tgname AS without_comment
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE c.relnamespace = 'infra_monitor'::regnamespace AND NOT t.tgisinternal
+	AND obj_description(t.oid, 'pg_trigger') IS NULL;
+
+-- nothing is for everybody
+SELECT c.oid::regclass AS public
+FROM pg_class c, aclexplode(coalesce(c.relacl,
+	acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) a
+WHERE c.relnamespace = 'infra_monitor'::regnamespace AND a.grantee = 0;
+SELECT p.oid::regprocedure AS public
+FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+WHERE p.pronamespace = 'infra_monitor'::regnamespace AND a.grantee = 0;
+SELECT n.nspname AS public
+FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+WHERE n.nspname = 'infra_monitor' AND a.grantee = 0;
+
+-- pg_monitor reads
+SELECT a.grantee::regrole AS role, a.privilege_type AS privilege, a.is_grantable, count(*) > 0 AS any
+FROM pg_class c, aclexplode(c.relacl) a
+WHERE c.relnamespace = 'infra_monitor'::regnamespace AND a.grantee <> c.relowner
+GROUP BY 1, 2, 3;
+SELECT c.oid::regclass AS not_for_pg_monitor
+FROM pg_class c
+WHERE c.relnamespace = 'infra_monitor'::regnamespace
+	AND c.relkind IN ('r', 'v', 'p') AND NOT c.relispartition
+	AND NOT has_table_privilege('pg_monitor', c.oid, 'SELECT');
+SELECT p.oid::regprocedure AS not_for_pg_monitor
+FROM pg_proc p
+WHERE p.pronamespace = 'infra_monitor'::regnamespace
+	AND NOT has_function_privilege('pg_monitor', p.oid, 'EXECUTE')
+ORDER BY p.proname;
+
+-- nothing runs with the rights of its owner, or with the search path of its caller
+SELECT p.oid::regprocedure AS security_definer
+FROM pg_proc p
+WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prosecdef;
+SELECT p.proconfig, count(*) > 0 AS any
+FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+WHERE p.pronamespace = 'infra_monitor'::regnamespace AND l.lanname NOT IN ('c', 'internal')
+GROUP BY 1;
+
+-- the extension
+SELECT extrelocatable, extnamespace::regnamespace AS schema,
+	extconfig::regclass[] AS dumped, extcondition AS condition
+FROM pg_extension WHERE extname = 'infra_monitor';
+SELECT superuser, trusted, relocatable, schema, requires
+FROM pg_available_extension_versions
+WHERE name = 'infra_monitor' AND version = '1.0';
+ALTER EXTENSION infra_monitor SET SCHEMA public;
+
+-- configuration parameters
+SELECT name, boot_val, unit, vartype AS type, context, min_val, max_val
+FROM pg_settings WHERE name LIKE 'infra\_monitor.%' ORDER BY name COLLATE "C";
+SELECT name AS without_description
+FROM pg_settings WHERE name LIKE 'infra\_monitor.%' AND short_desc IS NULL;
+SELECT DISTINCT category FROM pg_settings WHERE name LIKE 'infra\_monitor.%';
+\set VERBOSITY terse
+SET infra_monitor.nonsense = 1;
+SET infra_monitor.enabled = off;
+SET infra_monitor.slow_query_threshold = -2;
+SET infra_monitor.slow_query_threshold = '25h';
+SET infra_monitor.slow_query_threshold = '250ms';
+SHOW infra_monitor.slow_query_threshold;
+\set VERBOSITY default
+ALTER SYSTEM SET infra_monitor.database = '';
+ALTER SYSTEM SET infra_monitor.database = 'a2345678901234567890123456789012345678901234567890123456789012345';

@@ -1,0 +1,151 @@
+# A home database that is missing or refuses connections: the sampler waits for
+# it, longer and longer, without filling the log, and is there as soon as it may
+# be.
+#
+# Each case has a server of its own, a copy of one, so that their waiting passes
+# side by side.
+
+use strict;
+use warnings;
+
+use InfraMonitor;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::Local;
+
+my $origin = new_server('origin', conf => <<'CONF');
+infra_monitor.database = 'home'
+infra_monitor.enabled = off
+shared_buffers = 4MB
+CONF
+$origin->start;
+$origin->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
+$origin->safe_psql('postgres', 'CREATE DATABASE home');
+$origin->safe_psql('home', 'CREATE EXTENSION infra_monitor CASCADE');
+$origin->safe_psql('postgres', 'ALTER DATABASE home ALLOW_CONNECTIONS false');
+$origin->append_conf('postgresql.conf', "infra_monitor.enabled = on\n");
+
+my $nodes = copies_of($origin, qw(patient refused limited));
+
+# No "home" at all.  The last line of a configuration file counts.
+foreach my $name (qw(patient))
+{
+	$nodes->{$name}->append_conf('postgresql.conf',
+		"infra_monitor.database = 'absent'\n");
+	$nodes->{$name}->restart;
+}
+
+# A sampler that is connected stays connected when others no longer may.  A
+# limit is none for a superuser, and the sampler is one.
+my $node = $nodes->{limited};
+$node->safe_psql('postgres', 'ALTER DATABASE home ALLOW_CONNECTIONS true CONNECTION LIMIT 0');
+$node->restart;
+wait_for($node, "SELECT state = 'running' FROM infra_monitor.sampler_status",
+	'the sampler connects to a database with CONNECTION LIMIT 0');
+my $pid = status_of($node, 'pid');
+$node->safe_psql('postgres', 'ALTER DATABASE home ALLOW_CONNECTIONS false');
+my $ticks = status_of($node, 'ticks');
+wait_for($node,
+	"SELECT ticks > $ticks + 1 AND pid = $pid AND state = 'running' FROM infra_monitor.sampler_status",
+	'and stays when connections are no longer allowed');
+
+# The moments of the attempts, in seconds, from the first line of the log or
+# from an offset on.
+sub attempts
+{
+	my ($node, $offset) = @_;
+	my @moments;
+
+	foreach my $line (worker_log($node, $offset))
+	{
+		push @moments, timegm($6, $5, $4, $3, $2 - 1, $1) + "0.$7"
+		  if $line =~
+		  /^(\d+)-(\d+)-(\d+) (\d+):(\d+):(\d+)\.(\d+) .*FATAL:  database "(?:absent|home)" (?:does not exist|is not currently)/;
+	}
+	return @moments;
+}
+
+# All that is said about them.
+sub lines_per_attempt_ok
+{
+	my ($node, $offset) = @_;
+	my @lines = worker_log($node, $offset);
+	my @attempts = attempts($node, $offset);
+
+	# the last attempt may not yet have all its lines
+	cmp_ok(scalar @lines, '<=', 2 * @attempts, $node->name . ': at most two lines each')
+	  or diag join "\n", @lines;
+	return;
+}
+
+#
+# It refuses connections
+#
+$node = $nodes->{refused};
+wait_for(
+	$node,
+	"SELECT state = 'waiting for database' AND last_error LIKE '%\"home\"%' AND last_error_at IS NOT NULL AND pid IS NOT NULL FROM infra_monitor.sampler_status",
+	'refused: the sampler waits');
+lines_per_attempt_ok($node);
+is(status_of($node, 'ticks'), 0, 'refused: no samples');
+cmp_ok(status_of($node, 'missed'), '>', 0, 'refused: and it says so');
+my $activity = status_of($node, "cost->'activity_seconds'");
+wait_for($node,
+	"SELECT cost->'activity_seconds' > '$activity' FROM infra_monitor.sampler_status",
+	'refused: what needs no database goes on');
+
+# The next attempt would be up to 10 s away.  One that fails in between is not
+# better than none, so only what can help wakes the sampler.
+my $log = log_end($node);
+$pid = status_of($node, 'pid');
+$node->safe_psql('postgres', 'ALTER DATABASE home SET work_mem TO 4096; CREATE TABLE t (); DROP TABLE t;');
+is(status_of($node, 'pid'), $pid, 'refused: other commands do not wake it');
+my $time = seconds
+{
+	$node->safe_psql('postgres', 'ALTER DATABASE home ALLOW_CONNECTIONS true');
+	wait_for_sample($node, 'refused: samples when it is allowed', 'home');
+};
+cmp_ok($time, '<', 10, sprintf('refused: %.1f s', $time));
+is(status_of($node, 'state'), 'running', 'refused: says so');
+unlike(status_of($node, 'last_error'), qr/^$/, 'refused: the last error is still known');
+
+#
+# It does not exist
+#
+$node = $nodes->{patient};
+# fail or not, 15 s and more pass between the second attempt and the third
+ok( $node->poll_query_until(
+		'postgres',
+		"SELECT count(*) >= 3 FROM regexp_matches(pg_read_file('"
+		  . $node->logfile
+		  . "'), 'FATAL:  database \"absent\" does not exist', 'g')"),
+	'patient: it tries again');
+my @moments = attempts($node);
+cmp_ok($moments[1] - $moments[0], '>=', 5,
+	sprintf('patient: after 5 s or more: %.1f s', $moments[1] - $moments[0]));
+cmp_ok(
+	$moments[2] - $moments[1], '>=',
+	$moments[1] - $moments[0] + 4,
+	sprintf('patient: then after 5 s more: %.1f s', $moments[2] - $moments[1]));
+lines_per_attempt_ok($node);
+
+# the next one would be 20 s and more away
+wait_for($node,
+	"SELECT state = 'waiting for database' AND last_error LIKE '%\"absent\"%' FROM infra_monitor.sampler_status",
+	'patient: it waits');
+$log = log_end($node);
+$time = seconds
+{
+	$node->safe_psql('postgres', 'CREATE DATABASE absent');
+	wait_for($node,
+		"SELECT state = 'waiting for extension' FROM infra_monitor.sampler_status",
+		'patient: it is there when the database is created');
+};
+cmp_ok($time, '<', 10, sprintf('patient: %.1f s', $time));
+$node->safe_psql('absent', 'CREATE EXTENSION infra_monitor CASCADE');
+wait_for_sample($node, 'patient: it samples when the extension is created', 'absent');
+is(scalar(attempts($node, $log)), 0, 'patient: no more failures');
+
+$_->stop foreach values %$nodes;
+done_testing();
