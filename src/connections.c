@@ -184,36 +184,40 @@ connection_ends(int code, Datum arg)
 		pg_atomic_fetch_add_u64(&connections->totals.disconnects, 1);
 }
 
+/* Raises the peak to the number now established, if that is higher. */
+static void
+raise_peak(uint32 now)
+{
+	uint64		peak = pg_atomic_read_u64(&connections->peak);
+	uint64		mine = pack_peak(now);
+
+	while ((peak >> PEAK_TIME_BITS) < now &&
+		   !pg_atomic_compare_exchange_u64(&connections->peak, &peak, mine))
+		;
+}
+
 /*
- * Enters this process as established.  The mark and the current number are
- * kept also while infra_monitor is disabled, so that they are true when it is
- * enabled again; only the totals stand still.
+ * Enters this process as established.  The mark, the current number and the
+ * peak are kept also while infra_monitor is disabled, so that they are true
+ * when it is enabled again; only the totals stand still.
  */
 static void
 connection_begins(void)
 {
 	int			procno = imon_my_proc_number();
-	uint32		now;
-	uint64		peak;
-	uint64		mine;
 
 	if (procno < 0 || procno >= MaxConnections)
 		return;
 
 	pg_atomic_write_u32(&connections->owners[procno], (uint32) MyProcPid);
-	now = pg_atomic_add_fetch_u32(&connections->established, 1);
+	raise_peak(pg_atomic_add_fetch_u32(&connections->established, 1));
 	on_shmem_exit(connection_ends, Int32GetDatum(procno));
 
-	if (!imon_enabled)
-		return;
-	counted = true;
-	pg_atomic_fetch_add_u64(&connections->totals.connects, 1);
-
-	peak = pg_atomic_read_u64(&connections->peak);
-	mine = pack_peak(now);
-	while ((peak >> PEAK_TIME_BITS) < now &&
-		   !pg_atomic_compare_exchange_u64(&connections->peak, &peak, mine))
-		;
+	if (imon_enabled)
+	{
+		counted = true;
+		pg_atomic_fetch_add_u64(&connections->totals.connects, 1);
+	}
 }
 
 /*

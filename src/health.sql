@@ -115,7 +115,7 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT n::float8, 'connections',
-	format('%s connections refused in the last 5 minutes', n)
+	format('connections refused in the last 5 minutes: %s', n)
 FROM infra_monitor.rejected_recently() n
 $$;
 COMMENT ON FUNCTION infra_monitor.check_connections_rejected() IS
@@ -128,7 +128,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT coalesce(extract(epoch FROM oldest_idle_in_transaction), 0)::float8, 'seconds',
 	CASE idle_in_transaction WHEN 0 THEN 'no session is idle in transaction'
-		ELSE format('%s sessions idle in transaction, the longest for %s',
+		ELSE format('sessions idle in transaction: %s, the longest for %s',
 			idle_in_transaction, date_trunc('second', oldest_idle_in_transaction)) END
 FROM infra_monitor.pool_counts()
 $$;
@@ -142,7 +142,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT coalesce(extract(epoch FROM oldest_lock_wait), 0)::float8, 'seconds',
 	CASE waiting WHEN 0 THEN 'no session waits for a lock'
-		ELSE format('%s sessions wait for a lock, the longest for %s',
+		ELSE format('sessions waiting for a lock: %s, the longest for %s',
 			waiting, date_trunc('second', coalesce(oldest_lock_wait, '0'))) END
 FROM infra_monitor.pool_counts()
 $$;
@@ -155,8 +155,8 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT coalesce(extract(epoch FROM oldest_transaction), 0)::float8, 'seconds',
-	coalesce(format('the oldest transaction has been open for %s', date_trunc('second', oldest_transaction)),
-		'no transaction is open')
+	CASE WHEN oldest_transaction IS NULL THEN 'no transaction is open'
+		ELSE format('the oldest transaction has been open for %s', date_trunc('second', oldest_transaction)) END
 FROM infra_monitor.pool_counts()
 $$;
 COMMENT ON FUNCTION infra_monitor.check_long_transactions() IS
@@ -187,7 +187,7 @@ SELECT CASE
 	'seconds',
 	CASE
 		WHEN NOT pg_is_in_recovery() AND p.standbys = 0 THEN 'no standby is connected'
-		WHEN NOT pg_is_in_recovery() THEN format('%s standbys, the slowest replays %s behind',
+		WHEN NOT pg_is_in_recovery() THEN format('standbys connected: %s, the slowest replays %s behind',
 			p.standbys, date_trunc('second', coalesce(p.lag, '0')))
 		WHEN s.received IS NOT DISTINCT FROM s.replayed THEN 'all received WAL has been replayed'
 		ELSE format('the last replayed transaction is of %s', coalesce(s.replayed_at::text, 'an unknown time'))
@@ -209,7 +209,7 @@ SELECT CASE WHEN r.n = 0 THEN 0 ELSE greatest(extract(epoch FROM clock_timestamp
 	CASE
 		WHEN current_setting('archive_mode') = 'off' THEN 'archiving is off'
 		WHEN r.n = 0 THEN 'no WAL segment waits for archiving'
-		ELSE format('%s WAL segments wait for archiving, the oldest since %s, %s failures so far',
+		ELSE format('WAL segments waiting for archiving: %s, the oldest since %s; failures so far: %s',
 			r.n, r.oldest, a.failed_count)
 	END
 FROM pg_stat_archiver a,

@@ -112,6 +112,7 @@ typedef struct ImonSampler
 	bool		connecting;		/* an attempt is under way, or has failed */
 	int			failed_attempts;	/* in a row */
 	uint32		changes_then;	/* imon_home_changes() at the last attempt */
+	bool		recovery_then;	/* and was the server in recovery? */
 	char		attempted[NAMEDATALEN]; /* database of the last attempt */
 
 	pg_atomic_uint64 ticks;		/* of the sample task */
@@ -593,6 +594,7 @@ static bool
 worth_another_attempt(void)
 {
 	return sampler->changes_then != imon_home_changes() ||
+		(sampler->recovery_then && !RecoveryInProgress()) ||
 		strcmp(sampler->attempted, imon_database) != 0;
 }
 
@@ -646,6 +648,7 @@ connect_home(void)
 	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
 	sampler->connecting = true;
 	sampler->changes_then = imon_home_changes();
+	sampler->recovery_then = RecoveryInProgress();
 	strlcpy(sampler->attempted, connected_to, NAMEDATALEN);
 	LWLockRelease(sampler->lock);
 

@@ -17,6 +17,9 @@
 #include "storage/fd.h"
 #include "system.h"
 
+#define MIN_INTERVAL 0.5		/* seconds between two looks: half of the
+								 * shortest sample interval */
+
 typedef struct ImonProcessors
 {
 	LWLock	   *lock;			/* guards the rest */
@@ -98,7 +101,7 @@ imon_look_at_processors(void)
 	now = INSTR_TIME_GET_DOUBLE(clock);
 
 	LWLockAcquire(processors->lock, LW_EXCLUSIVE);
-	if (!processors->looked || now - processors->at >= 1.0)
+	if (!processors->looked || now - processors->at >= MIN_INTERVAL)
 	{
 		if (processors->looked && total > processors->total &&
 			busy >= processors->busy)

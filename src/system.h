@@ -30,7 +30,7 @@ extern void imon_read_system(ImonSystem *usage);
 
 /*
  * Looks at the processors' clocks, so that cpu_ratio is of the time since the
- * look before.  Looks less than a second apart are left out.  Shared memory
+ * look before.  Looks less than half a second apart are left out.  Shared memory
  * must be ready; may be called from any process.
  */
 extern void imon_look_at_processors(void);
