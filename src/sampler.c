@@ -146,7 +146,8 @@ static bool extension_absence_logged = false;
  */
 static bool task_done = false;
 
-/* imon_home_changes() when the extension was last looked for. */
+/* The extension when it was last looked for, and imon_home_changes() then. */
+static Oid	extension_seen = InvalidOid;
 static uint32 changes_seen = 0;
 
 /* The home database, as this process connected to it. */
@@ -396,6 +397,7 @@ static void
 note_absence(void)
 {
 	set_state(SAMPLER_WAITING_FOR_EXTENSION);
+	extension_seen = InvalidOid;
 	look_for_extension_at = monotonic_ms() + LOOK_FOR_EXTENSION_MS;
 	if (!extension_absence_logged)
 		ereport(LOG,
@@ -425,6 +427,7 @@ hold_extension(void)
 			return false;
 		if (get_extension_oid("infra_monitor", true) == extension)
 		{
+			extension_seen = extension;
 			look_for_extension_at = 0;
 			extension_absence_logged = false;
 			return true;
@@ -454,6 +457,27 @@ run_if_possible(ImonTask *task)
 		return true;
 	}
 	return run_contained(task);
+}
+
+/*
+ * Lets all tasks run now if a command has created the extension, perhaps after
+ * one that dropped it.
+ */
+static void
+welcome_extension(void)
+{
+	Oid			extension;
+
+	changes_seen = imon_home_changes();
+	StartTransactionCommand();
+	extension = get_extension_oid("infra_monitor", true);
+	CommitTransactionCommand();
+
+	if (OidIsValid(extension) && extension != extension_seen)
+	{
+		look_for_extension_at = 0;
+		run_all_now();
+	}
 }
 
 /* Runs a task in a transaction of its own, for a limited time. */
@@ -737,11 +761,9 @@ imon_sampler_main(Datum arg)
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(context);
 		leave_if_asked();
-		if (look_for_extension_at != 0 && changes_seen != imon_home_changes())
-		{
-			look_for_extension_at = 0;
-			run_all_now();
-		}
+		if (changes_seen != imon_home_changes())
+			welcome_extension();
+		MemoryContextSwitchTo(context);
 		next = run_due_tasks();
 		sleep_until(next);
 		set_intervals();
