@@ -18,6 +18,7 @@ OBJS = \
 	src/infra_monitor.o \
 	src/pool.o \
 	src/privileges.o \
+	src/results.o \
 	src/sampler.o \
 	src/samples.o \
 	src/shmem.o \

@@ -15,15 +15,16 @@
 #include "activity.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
-#include "datums.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "privileges.h"
+#include "results.h"
 #include "storage/proc.h"
 #include "texts.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+
+#define SESSION_COLUMNS 14
 
 typedef struct ImonWait
 {
@@ -197,8 +198,8 @@ put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
 	bool		visible = imon_may_see_role(status->st_userid);
 	const ImonWait *wait = find_wait(waits, status->st_procpid);
 	uint32		event = wait ? wait->event : 0;
-	Datum		values[14];
-	bool		nulls[14] = {false};
+	Datum		values[SESSION_COLUMNS];
+	bool		nulls[SESSION_COLUMNS] = {false};
 	int			i = 0;
 
 	values[i++] = Int32GetDatum(status->st_procpid);
@@ -233,7 +234,7 @@ put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
 		: CStringGetTextDatum(IMON_HIDDEN_TEXT);
 
 	Assert(i == lengthof(values));
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	imon_put_row(rsinfo, values, nulls);
 }
 
 /*
@@ -244,11 +245,11 @@ put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
 Datum
 imon_sessions_1_0(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *rsinfo;
 	int			n = pgstat_fetch_stat_numbackends();
 	ImonWaits	waits;
 
-	InitMaterializedSRF(fcinfo, 0);
+	rsinfo = imon_begin_rows(fcinfo, SESSION_COLUMNS);
 	collect_waits(&waits);
 	for (int i = 1; i <= n; i++)
 	{

@@ -25,14 +25,13 @@
 #include "access/xact.h"
 #include "compat.h"
 #include "connections.h"
-#include "datums.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "guc.h"
 #include "libpq/libpq-be.h"
 #include "port/atomics.h"
 #include "privileges.h"
 #include "replication/walsender.h"
+#include "results.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
@@ -41,6 +40,9 @@
 #include "utils/timestamp.h"
 
 #define LOG_SIZE 256			/* refusals kept with their details */
+
+#define REJECTION_COLUMNS 3
+#define REFUSAL_COLUMNS 7
 
 /* A peak is its count and its moment in one atomic: 20 and 44 bits. */
 #define PEAK_TIME_BITS 44
@@ -495,22 +497,22 @@ imon_connections_reset(void)
 Datum
 imon_pool_rejections_1_0(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *rsinfo;
 
 	imon_shmem_require();
-	InitMaterializedSRF(fcinfo, 0);
+	rsinfo = imon_begin_rows(fcinfo, REJECTION_COLUMNS);
 
 	for (int i = 0; i < IMON_N_REJECTIONS; i++)
 	{
-		Datum		values[3];
-		bool		nulls[3] = {false, false, false};
+		Datum		values[REJECTION_COLUMNS];
+		bool		nulls[REJECTION_COLUMNS] = {false};
 
 		values[0] = CStringGetTextDatum(rejection_names[i]);
 		values[1] = Int64GetDatum((int64) rejected_since_reset(i));
 		values[2] = imon_moment_datum((TimestampTz)
 									  pg_atomic_read_u64(&connections->last_rejected_at[i]),
 									  &nulls[2]);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		imon_put_row(rsinfo, values, nulls);
 	}
 	return (Datum) 0;
 }
@@ -535,8 +537,8 @@ read_refusal(uint64 number, ImonRefusal *copy)
 static void
 put_refusal(ReturnSetInfo *rsinfo, const ImonRefusal *refusal)
 {
-	Datum		values[7];
-	bool		nulls[7] = {false};
+	Datum		values[REFUSAL_COLUMNS];
+	bool		nulls[REFUSAL_COLUMNS] = {false};
 	int			i = 0;
 
 	values[i++] = TimestampTzGetDatum(refusal->at);
@@ -559,7 +561,7 @@ put_refusal(ReturnSetInfo *rsinfo, const ImonRefusal *refusal)
 		nulls[i++] = true;
 	}
 	Assert(i == lengthof(values));
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	imon_put_row(rsinfo, values, nulls);
 }
 
 /*
@@ -569,11 +571,11 @@ put_refusal(ReturnSetInfo *rsinfo, const ImonRefusal *refusal)
 Datum
 imon_recent_rejections_1_0(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *rsinfo;
 	uint64		end;
 
 	imon_shmem_require();
-	InitMaterializedSRF(fcinfo, 0);
+	rsinfo = imon_begin_rows(fcinfo, REFUSAL_COLUMNS);
 
 	end = pg_atomic_read_u64(&connections->n_refusals);
 	for (uint64 back = 1; back <= Min(end, LOG_SIZE); back++)

@@ -20,15 +20,14 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "datums.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "health.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "portability/instr_time.h"
+#include "results.h"
 #include "shmem.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
@@ -39,6 +38,7 @@
 
 #define MAX_CHECKS 128
 #define CACHE_SIZE (64 * 1024)
+#define CHECK_COLUMNS 11
 
 typedef enum ImonStatus
 {
@@ -353,8 +353,8 @@ apply_state(const ImonCheck *check, ImonResult *result, TimestampTz now)
 static void
 put_check(ReturnSetInfo *rsinfo, const ImonCheck *check, const ImonResult *result)
 {
-	Datum		values[11];
-	bool		nulls[11] = {false};
+	Datum		values[CHECK_COLUMNS];
+	bool		nulls[CHECK_COLUMNS] = {false};
 	int			i = 0;
 
 	values[i++] = CStringGetTextDatum(check->name);
@@ -375,7 +375,7 @@ put_check(ReturnSetInfo *rsinfo, const ImonCheck *check, const ImonResult *resul
 	values[i++] = TimestampTzGetDatum(result->since);
 	values[i++] = BoolGetDatum(check->essential);
 	Assert(i == lengthof(values));
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	imon_put_row(rsinfo, values, nulls);
 }
 
 /*
@@ -385,13 +385,13 @@ put_check(ReturnSetInfo *rsinfo, const ImonCheck *check, const ImonResult *resul
 Datum
 imon_evaluate_checks_1_0(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *rsinfo;
 	char	   *category = PG_ARGISNULL(0) ? NULL :
 		text_to_cstring(PG_GETARG_TEXT_PP(0));
 	TimestampTz now = GetCurrentTimestamp();
 	ListCell   *cell;
 
-	InitMaterializedSRF(fcinfo, 0);
+	rsinfo = imon_begin_rows(fcinfo, CHECK_COLUMNS);
 	SPI_connect();
 	foreach(cell, configured_checks(category))
 	{
@@ -490,14 +490,14 @@ imon_evaluate_health(void)
 Datum
 imon_health_cache_1_0(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *rsinfo;
 	char	   *copy;
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 	TimestampTz at;
 	int			encoding;
 
-	InitMaterializedSRF(fcinfo, 0);
+	rsinfo = imon_begin_rows(fcinfo, lengthof(values));
 	if (health == NULL)
 		return (Datum) 0;
 
@@ -514,7 +514,7 @@ imon_health_cache_1_0(PG_FUNCTION_ARGS)
 	copy = pg_any_to_server(copy, strlen(copy), encoding);
 	values[0] = DirectFunctionCall1(jsonb_in, CStringGetDatum(copy));
 	values[1] = TimestampTzGetDatum(at);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	imon_put_row(rsinfo, values, nulls);
 	return (Datum) 0;
 }
 

@@ -9,9 +9,9 @@
 
 #include "compat.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "health.h"
 #include "pool.h"
+#include "results.h"
 #include "shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -60,15 +60,12 @@ Datum
 imon_pool_counts_1_0(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TupleDesc	tupdesc;
 	ImonPool	pool;
 	Datum		values[20];
 	bool		nulls[20] = {false};
 	int			i = 0;
 
 	imon_shmem_require();
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	imon_read_pool(&pool);
 
 	values[i++] = Int32GetDatum(pool.max_connections);
@@ -97,8 +94,7 @@ imon_pool_counts_1_0(PG_FUNCTION_ARGS)
 	i++;
 	Assert(i == lengthof(values));
 
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
-													  values, nulls)));
+	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));
 }
 
 /* SQL: rejected_recently, refusals in the last five minutes. */

@@ -31,9 +31,7 @@
 #include "commands/extension.h"
 #include "compat.h"
 #include "connections.h"
-#include "datums.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "guc.h"
 #include "health.h"
 #include "home_database.h"
@@ -43,6 +41,7 @@
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "results.h"
 #include "sampler.h"
 #include "samples.h"
 #include "shmem.h"
@@ -778,7 +777,6 @@ imon_sampler_main(Datum arg)
 Datum
 imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 {
-	TupleDesc	tupdesc;
 	Datum		values[11 + N_TASKS];
 	bool		nulls[11 + N_TASKS] = {false};
 	ImonSampler copy;
@@ -786,8 +784,6 @@ imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 	int			i = 0;
 
 	imon_shmem_require();
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 
 	LWLockAcquire(sampler->lock, LW_SHARED);
 	memcpy(&copy, sampler, sizeof(copy));
@@ -815,8 +811,7 @@ imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 		values[i++] = Float8GetDatum((double) pg_atomic_read_u64(&sampler->task_us[task]) / 1000000);
 	Assert(i == lengthof(values));
 
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
-													  values, nulls)));
+	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));
 }
 
 /*

@@ -12,8 +12,8 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
+#include "results.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -22,6 +22,7 @@
 
 #define TRANCHE_NAME "infra_monitor"
 #define MAX_PARTS 8
+#define MEMORY_COLUMNS 2
 
 /* First part of all: what is common. */
 typedef struct ImonShmemHeader
@@ -160,20 +161,20 @@ imon_preloaded_1_0(PG_FUNCTION_ARGS)
 Datum
 imon_shared_memory_1_0(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *rsinfo;
 
 	imon_shmem_require();
-	InitMaterializedSRF(fcinfo, 0);
+	rsinfo = imon_begin_rows(fcinfo, MEMORY_COLUMNS);
 
 	for (int i = 0; i < n_parts; i++)
 	{
-		Datum		values[2];
-		bool		nulls[2] = {false, false};
+		Datum		values[MEMORY_COLUMNS];
+		bool		nulls[MEMORY_COLUMNS] = {false};
 		const char *name = parts[i]->name + strlen(TRANCHE_NAME) + 1;
 
 		values[0] = CStringGetTextDatum(name);
 		values[1] = Int64GetDatum((int64) parts[i]->size());
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		imon_put_row(rsinfo, values, nulls);
 	}
 	return (Datum) 0;
 }

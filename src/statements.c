@@ -16,9 +16,9 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "results.h"
 #include "statements.h"
 #include "texts.h"
 #include "utils/builtins.h"
@@ -162,7 +162,7 @@ put_statements(ReturnSetInfo *rsinfo, Datum since, bool since_isnull)
 		if (!nulls[COLUMN_QUERY])
 			values[COLUMN_QUERY] =
 				imon_query_datum(TextDatumGetCString(values[COLUMN_QUERY]));
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		imon_put_row(rsinfo, values, nulls);
 	}
 }
 
@@ -174,7 +174,7 @@ put_statements(ReturnSetInfo *rsinfo, Datum since, bool since_isnull)
 Datum
 imon_statement_stats_1_0(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *rsinfo;
 	Oid			argtypes[1] = {BOOLOID};
 	Datum		args[1] = {PG_GETARG_DATUM(0)};
 	char	   *schema;
@@ -182,7 +182,7 @@ imon_statement_stats_1_0(PG_FUNCTION_ARGS)
 	bool		since_isnull;
 	Portal		portal;
 
-	InitMaterializedSRF(fcinfo, 0);
+	rsinfo = imon_begin_rows(fcinfo, N_COLUMNS);
 	SPI_connect();
 	schema = pg_stat_statements_schema();
 	since = statistics_begin(schema, &since_isnull);

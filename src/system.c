@@ -10,9 +10,9 @@
 #include <sys/statvfs.h>
 
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "results.h"
 #include "shmem.h"
 #include "storage/fd.h"
 #include "system.h"
@@ -178,13 +178,10 @@ imon_read_system(ImonSystem *usage)
 Datum
 imon_system_usage_1_0(PG_FUNCTION_ARGS)
 {
-	TupleDesc	tupdesc;
 	ImonSystem	usage;
 	Datum		values[5];
 	bool		nulls[5];
 
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	imon_read_system(&usage);
 
 	values[0] = Float8GetDatum(usage.cpu_ratio);
@@ -198,6 +195,5 @@ imon_system_usage_1_0(PG_FUNCTION_ARGS)
 	values[4] = Int64GetDatum(usage.disk_total);
 	nulls[4] = usage.disk_total < 0;
 
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
-													  values, nulls)));
+	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));
 }
