@@ -58,7 +58,7 @@ TAP_TESTS := $(if $(wildcard $(top)test/t/*.pl),1)
 # Each suite runs its own server, with one locale everywhere
 TEST_SERVER = --temp-config=$(srcdir)/test/infra_monitor.conf --no-locale --encoding=UTF8
 REGRESS_OPTS = --temp-instance=./tmp_check $(TEST_SERVER)
-ISOLATION_OPTS = --dbname=contrib_regression --temp-instance=./tmp_check_iso --inputdir=$(srcdir)/test/isolation $(TEST_SERVER)
+ISOLATION_OPTS = --temp-instance=./tmp_check_iso --inputdir=$(srcdir)/test/isolation $(TEST_SERVER)
 PROVE_TESTS = test/t/*.pl
 
 # The scripts install PostgreSQL if need be, so these targets go without PGXS.
@@ -75,6 +75,9 @@ include $(PGXS)
 ifneq (,$(filter 9.% 10 11 12 13 14,$(MAJORVERSION)))
 $(error infra_monitor needs PostgreSQL 15 or later, and $(PG_CONFIG) is of version $(VERSION))
 endif
+
+# The home database of test/infra_monitor.conf
+ISOLATION_TESTDB = $(CONTRIB_TESTDB)
 
 # PGXS resets this variable
 PROVE_FLAGS += -I $(srcdir)/test/perl $(EXTRA_PROVE_FLAGS)

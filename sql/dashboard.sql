@@ -4,6 +4,16 @@
 SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS infra_monitor CASCADE;
 RESET client_min_messages;
+
+-- the sampler takes a sample when the extension is created, and then no more
+SET statement_timeout = '60s';
+DO $$ BEGIN
+	WHILE NOT EXISTS (SELECT FROM infra_monitor.samples) LOOP
+		COMMIT;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
+RESET statement_timeout;
 SELECT current_user AS admin \gset
 
 CREATE VIEW regress_shape AS
@@ -17,11 +27,12 @@ SELECT line ~ '^(HEALTHY|DEGRADED|UNHEALTHY)  (primary|standby)  score [0-9.?]+/
 FROM infra_monitor.dashboard() line LIMIT 1;
 
 -- and has all sections, in this order
-SELECT regexp_replace(line, '^( *(pool|connections|calls|all checks are ok|sampler)).*', '\1') AS section
+SELECT CASE WHEN line ~ '^(all checks are ok|warning  |critical  |unknown  )' THEN 'checks'
+	ELSE (regexp_match(line, '[a-z]+'))[1] END AS section
 FROM infra_monitor.dashboard() line
-WHERE line ~ '^ *(pool \[|connections  active|calls  |all checks are ok|sampler )';
-SELECT line ~ '^pool \[[#.]+\] OK  \d+ of \d+ used, \d+ authenticating, \d+ available, peak \d+' AS ok
-FROM infra_monitor.dashboard() line WHERE line LIKE 'pool%';
+WHERE line ~ '^ *(pool \[|connections  active|calls  |all checks are ok|warning  |critical  |unknown  |sampler )';
+SELECT regexp_replace(regexp_replace(line, '\[[.#]{30}\]', '[bar]'), '(OK|WARNING|CRITICAL)|\d+[-:0-9 ]*\d|\d+', 'N', 'g') AS pool
+FROM infra_monitor.dashboard() line WHERE line ~ '^pool|^     [0-9a-z]+ [0-9a-z]+ ';
 
 -- parts
 SELECT r AS ratio, infra_monitor.bar(r, 10) FROM unnest('{0,0.04,0.05,0.5,0.95,1,1.5,-1,NaN,Infinity}'::float8[]) r;
@@ -38,10 +49,20 @@ SELECT set_config('application_name', repeat('a', 63), false) IS NOT NULL AS ok;
 SELECT count(*) AS "a column with a very long name, so that the text of this statement fills a line"
 FROM generate_series(1, 200000) AS "and another one, even longer than that one was" (
 	"newlines and	tabs are in it, too");
+SELECT infra_monitor.reset('pool');
 INSERT INTO infra_monitor.health_threshold_overrides (check_name, warning, critical)
 SELECT check_name, s.beyond, s.beyond
 FROM infra_monitor.check_defaults() d, LATERAL (
 	SELECT CASE d.direction WHEN 'above' THEN '-Infinity' ELSE 'Infinity' END::float8 AS beyond) s;
+ALTER SYSTEM SET infra_monitor.health_interval = '1s';
+SELECT pg_reload_conf();
+SET statement_timeout = '60s';
+DO $$ BEGIN
+	WHILE EXISTS (SELECT FROM infra_monitor.health_checks WHERE status <> 'critical') LOOP
+		COMMIT;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
 TABLE regress_shape;
 SELECT count(*) = (SELECT count(*) FROM infra_monitor.check_defaults()) AS all_checks
 FROM infra_monitor.dashboard() line WHERE line ~ '^critical ';
@@ -58,14 +79,39 @@ TABLE regress_shape;
 SET IntervalStyle = 'iso_8601';
 TABLE regress_shape;
 
--- and within a transaction whose health is bad
-BEGIN;
+-- a check that fails, with a long message on two lines
+CREATE TABLE regress_source AS
+SELECT pg_get_functiondef('infra_monitor.check_lock_waits'::regproc) AS source;
 CREATE OR REPLACE FUNCTION infra_monitor.check_lock_waits(OUT value float8, OUT unit text, OUT message text)
 LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION E'%\n%', repeat('long ', 100), 'and broken'; END $$;
+DO $$ BEGIN
+	WHILE NOT EXISTS (SELECT FROM infra_monitor.health_checks WHERE status = 'unknown') LOOP
+		COMMIT;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
 TABLE regress_shape;
 SELECT line FROM infra_monitor.dashboard() line WHERE line LIKE 'unknown%';
-ROLLBACK;
+DO $$ BEGIN EXECUTE (SELECT source FROM regress_source); END $$;
+DO $$ BEGIN
+	WHILE infra_monitor.health_status() <> 'healthy' LOOP
+		COMMIT;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
+
+-- as before; one more evaluation was due
+SELECT set_config('regress.last', infra_monitor.health()->>'timestamp', false) IS NOT NULL AS ok;
+ALTER SYSTEM RESET infra_monitor.health_interval;
+SELECT pg_reload_conf();
+DO $$ BEGIN
+	WHILE infra_monitor.health()->>'timestamp' = current_setting('regress.last') LOOP
+		COMMIT;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
 
 \c - :admin
 DROP VIEW regress_shape;
+DROP TABLE regress_source;
 DROP ROLE :"role";

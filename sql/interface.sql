@@ -25,12 +25,18 @@ HAVING count(*) = (SELECT count(*) FROM pg_attribute
 	WHERE attrelid = 'infra_monitor.pool_pressure'::regclass AND attnum > 0);
 
 -- functions
-SELECT p.proname AS function, pg_get_function_arguments(p.oid) AS arguments,
-	pg_get_function_result(p.oid) AS result, l.lanname AS language,
-	p.provolatile AS volatility, p.proisstrict AS strict, p.proparallel AS parallel
+SELECT p.proname AS function, p.pronargs AS in,
+	CASE WHEN p.proretset THEN 'setof ' ELSE '' END || format_type(p.prorettype, NULL) AS result,
+	l.lanname AS language, p.provolatile AS volatility, p.proisstrict AS strict, p.proparallel AS parallel
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.pronamespace = 'infra_monitor'::regnamespace
 ORDER BY 1, 2;
+SELECT p.proname AS function, a.n, coalesce(a.mode, 'i') AS mode, a.name, format_type(a.type, NULL) AS type,
+	pg_get_function_arg_default(p.oid, a.n::int) AS default
+FROM pg_proc p, unnest(coalesce(p.proallargtypes, p.proargtypes::oid[]), p.proargnames, p.proargmodes)
+	WITH ORDINALITY a (type, name, mode, n)
+WHERE p.pronamespace = 'infra_monitor'::regnamespace
+ORDER BY 1, p.oid, 2;
 
 -- all of it belongs to the extension
 SELECT c.oid::regclass AS stray
@@ -46,11 +52,11 @@ WHERE p.pronamespace = 'infra_monitor'::regnamespace
 		WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e');
 
 -- and depends on no object of pg_stat_statements, so that it can be updated
-SELECT count(*) AS dependent_objects
+SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) AS dependent
 FROM pg_depend d JOIN pg_depend m ON m.classid = d.refclassid AND m.objid = d.refobjid
 WHERE m.deptype = 'e'
 	AND m.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_stat_statements')
-	AND d.deptype = 'n';
+	AND pg_describe_object(d.classid, d.objid, 0) LIKE '%infra\_monitor%';
 
 -- everything has a comment
 SELECT obj_description('infra_monitor'::regnamespace, 'pg_namespace') IS NOT NULL AS schema_has,

@@ -77,7 +77,9 @@ FROM infra_monitor.pool_pressure;
 SELECT dblink_exec('one', 'BEGIN');
 SELECT idle, idle_in_transaction, oldest_idle_in_transaction >= '0' AS oldest
 FROM infra_monitor.pool_pressure;
+SET client_min_messages = error;
 SELECT dblink_exec('one', 'DROP TABLE regress_missing', false);
+RESET client_min_messages;
 SELECT idle, idle_in_transaction FROM infra_monitor.pool_pressure;
 SELECT state FROM infra_monitor.sessions() WHERE application_name = 'regress_one';
 SELECT connections, active, idle, idle_in_transaction, waiting

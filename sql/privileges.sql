@@ -4,6 +4,16 @@
 SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS infra_monitor CASCADE;
 RESET client_min_messages;
+
+-- the sampler takes a sample when the extension is created, and then no more
+SET statement_timeout = '60s';
+DO $$ BEGIN
+	WHILE NOT EXISTS (SELECT FROM infra_monitor.samples) LOOP
+		COMMIT;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
+RESET statement_timeout;
 SELECT current_user AS admin \gset
 SELECT infra_monitor.take_sample() IS NOT NULL AS sampled;
 
@@ -15,14 +25,13 @@ CREATE ROLE regress_granted LOGIN;
 CREATE TABLE regress_objects AS
 SELECT c.oid::regclass::text AS object, format('SELECT count(*) FROM %s', c.oid::regclass) AS read
 FROM pg_class c
-WHERE c.relnamespace = 'infra_monitor'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+WHERE c.relnamespace = 'infra_monitor'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
 UNION ALL
 SELECT p.oid::regprocedure::text, format('SELECT count(*) FROM infra_monitor.%I(%s)', p.proname,
-	(SELECT string_agg(format('NULL::%s', t::regtype), ', ') FROM unnest(p.proargtypes) t))
+	(SELECT string_agg(format('(SELECT NULL::%s)', t::regtype), ', ') FROM unnest(p.proargtypes) t))
 FROM pg_proc p
 WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prorettype <> 'trigger'::regtype;
-UPDATE regress_objects SET object = regexp_replace(object, 'samples_[0-9]{8}', 'samples_DAY');
-CREATE FUNCTION regress_try() RETURNS TABLE (result text, error text, objects bigint, some text)
+CREATE FUNCTION regress_try() RETURNS TABLE (result text, error text, objects bigint, names text)
 LANGUAGE plpgsql AS $$
 DECLARE
 	o regress_objects;
@@ -95,8 +104,6 @@ SELECT count(*) AS before FROM infra_monitor.samples \gset
 SET SESSION AUTHORIZATION regress_granted;
 CREATE FUNCTION regress_evil.sum(bigint) RETURNS numeric LANGUAGE plpgsql AS
 	$$ BEGIN RAISE EXCEPTION 'evil code runs as %', current_user; END $$;
-CREATE FUNCTION regress_evil.text_as_float8(text) RETURNS float8 LANGUAGE plpgsql AS
-	$$ BEGIN RAISE EXCEPTION 'evil code runs as %', current_user; END $$;
 CREATE TEMP TABLE pg_stat_database (evil int);
 CREATE TEMP TABLE samples (evil int);
 SET search_path = regress_evil, pg_temp, pg_catalog;
@@ -164,7 +171,6 @@ SELECT count(*) > 0 AS any FROM infra_monitor.sessions()
 WHERE pid <> pg_backend_pid() AND usename <> session_user AND query <> '<insufficient privilege>';
 
 -- a session belongs to the role that logged in
-SET ROLE pg_monitor;
 \c - :admin
 SET application_name = 'regress_admin';
 SET ROLE regress_granted;

@@ -5,6 +5,16 @@ SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS infra_monitor CASCADE;
 RESET client_min_messages;
 
+-- the sampler takes a sample when the extension is created, and then no more
+SET statement_timeout = '60s';
+DO $$ BEGIN
+	WHILE NOT EXISTS (SELECT FROM infra_monitor.samples) LOOP
+		COMMIT;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
+RESET statement_timeout;
+
 SELECT infra_monitor.reset('nonsense');
 SELECT infra_monitor.reset('');
 SELECT infra_monitor.reset('POOL');

@@ -75,22 +75,16 @@ DROP SCHEMA regress_evil CASCADE;
 DROP TABLE regress_rows;
 
 -- pg_stat_statements in another schema, with a name that needs quotes
-DROP EXTENSION infra_monitor;
-DROP EXTENSION pg_stat_statements;
 CREATE SCHEMA "Regress ""Stats""";
-CREATE EXTENSION pg_stat_statements SCHEMA "Regress ""Stats""";
-CREATE EXTENSION infra_monitor;
+ALTER EXTENSION pg_stat_statements SET SCHEMA "Regress ""Stats""";
+SELECT count(*) > 0 AS ok, count(stats_since) = count(*) AS stats_since FROM infra_monitor.slow_queries;
+ALTER EXTENSION pg_stat_statements SET SCHEMA public;
+DROP SCHEMA "Regress ""Stats""";
 SELECT count(*) > 0 AS ok FROM infra_monitor.slow_queries;
-SELECT count(*) FILTER (WHERE stats_since IS NULL) AS unknown FROM infra_monitor.slow_queries;
 
 -- without it
+\set VERBOSITY default
 BEGIN;
-ALTER EXTENSION infra_monitor DROP FUNCTION infra_monitor.statement_stats(boolean);
-DROP EXTENSION infra_monitor CASCADE;
-DROP EXTENSION pg_stat_statements;
-SELECT count(*) FROM infra_monitor.statement_stats(true);
+UPDATE pg_extension SET extname = 'regress' WHERE extname = 'pg_stat_statements';
+SELECT count(*) FROM infra_monitor.slow_queries;
 ROLLBACK;
-
-DROP EXTENSION infra_monitor;
-DROP EXTENSION pg_stat_statements;
-DROP SCHEMA "Regress ""Stats""";

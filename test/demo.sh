@@ -29,6 +29,7 @@ rush=(8 16 24)					# in three waves
 dba=()							# file descriptors of the session behind ask
 forgotten=						# of the session that forgets to commit
 arrived=0						# clients that want to update the invoice
+errors_before=					# how many had got an error before them
 printed=-9						# when pool_line printed last, by SECONDS
 last_line=						# and what
 MISCOUNTED=3					# status of a demo whose numbers differ
@@ -101,7 +102,7 @@ pool_line()
 
 	[ $((SECONDS - printed)) -ge 2 ] || [ "${1:-}" = --changed ] || return 0
 	line=$(ask "SELECT format('%s %s of %s used, %s active, %s waiting, %s idle in transaction, %s refused',
-			infra_monitor.bar(used_ratio, 15), used_connections, max_connections, active, waiting,
+			infra_monitor.bar(used_ratio, 10), used_connections, max_connections, active, waiting,
 			idle_in_transaction, rejected_total)
 		FROM infra_monitor.pool_pressure")
 	[ $((SECONDS - printed)) -ge 2 ] || [ "$line" != "$last_line" ] || return 0
@@ -171,11 +172,10 @@ checkouts()
 	arrived=$((arrived + $1))
 }
 
-# all_settled: has each of the checkouts been let in and waits, or been
-# refused?  The 1 is the report that was refused before.
+# all_settled: has each of the checkouts been refused, or been let in and waits?
 all_settled()
 {
-	is_true "count(*) + $(errors) - 1 = $arrived FROM infra_monitor.sessions()
+	is_true "count(*) + $(errors) = $arrived + $errors_before FROM infra_monitor.sessions()
 		WHERE application_name = 'checkout' AND wait_event_type = 'Lock'"
 }
 
@@ -212,7 +212,7 @@ normal_load()
 	as_tester env PGAPPNAME=web sh -c 'echo $$ >"$0"; exec "$@"' "$WORK/pgbench.pid" \
 		"$PG_BINDIR/pgbench" -h "$WORK" -p 5432 -U web -n -c "$web_clients" -T 300 -R 100 \
 		-b simple-update@1 -b select-only@4 shop >"$WORK/pgbench.log" 2>&1 &
-	watch_until is_true 'count(*) >= 5 FROM infra_monitor.samples WHERE commits > 50'
+	watch_until is_true 'count(*) >= 5 FROM infra_monitor.samples WHERE commits > 20'
 }
 
 stop_normal_load()
@@ -234,10 +234,11 @@ slow_reports()
 	client report report "$sleep; $sort" &
 	watch_until is_true "count(*) = 2 FROM infra_monitor.sessions() WHERE usename = 'report'"
 	client report report "$sleep"
-	watch_until is_true 'count(*) = 2 FROM infra_monitor.running_queries'
+	watch_until is_true "(SELECT count(*) FROM infra_monitor.running_queries WHERE usename = 'report') = 2
+		OR NOT EXISTS (SELECT FROM infra_monitor.sessions() WHERE usename = 'report')"
 	show 'running for longer than infra_monitor.slow_query_threshold' "
-		SELECT pid, usename, round(elapsed_time) AS elapsed_ms, wait_event_type, wait_event,
-			infra_monitor.one_line(query, 40) AS query
+		SELECT pid, usename, round(elapsed_time) AS elapsed_ms, wait_event,
+			infra_monitor.one_line(query, 50) AS query
 		FROM infra_monitor.running_queries"
 	printf '\n'
 	watch_until is_true "count(*) = 0 FROM infra_monitor.sessions() WHERE usename = 'report'"
@@ -245,10 +246,12 @@ slow_reports()
 
 forgotten_transaction()
 {
+	errors_before=$(errors)
 	say "billing updates an invoice and forgets to commit; $waiters checkouts wait for it"
 	exec {forgotten}> >(psql_as billing shop billing >"$WORK/billing.log" 2>&1)
 	printf 'BEGIN; %s;\n' "$update" >&"$forgotten"
-	watch_until is_true 'idle_in_transaction = 1 FROM infra_monitor.pool_pressure'
+	watch_until is_true "count(*) = 1 FROM infra_monitor.sessions()
+		WHERE usename = 'billing' AND state = 'idle in transaction'"
 	checkouts "$waiters"
 	watch_until is_true "count(*) = 2 FROM infra_monitor.health_checks
 		WHERE name IN ('idle_in_transaction', 'lock_waits') AND status <> 'ok'"
@@ -298,7 +301,7 @@ end_of_the_incident()
 {
 	say 'the DBA ends the forgotten transaction; the others go on'
 	ask "SELECT pg_terminate_backend(pid) FROM infra_monitor.sessions()
-		WHERE state = 'idle in transaction'" >/dev/null
+		WHERE usename = 'billing'" >/dev/null
 	exec {forgotten}>&-
 	watch_until is_true "count(*) = 0 FROM infra_monitor.sessions() WHERE application_name = 'checkout'"
 	one_more_sample
@@ -316,7 +319,7 @@ what_remains()
 	show 'history, one sample per second here: samples' "
 		SELECT to_char(sampled_at, 'HH24:MI:SS') AS at, status, used_connections AS used,
 			round(avg_active::numeric, 1) AS active, waiting, idle_in_transaction AS in_xact,
-			connects, rejected, commits, wal_bytes, health_status AS health
+			connects, rejected AS refused, commits, health_status AS health
 		FROM (SELECT * FROM infra_monitor.samples ORDER BY sampled_at DESC LIMIT 20) s ORDER BY sampled_at"
 	show 'what it costs: sampler_status' "
 		SELECT state, rows_stored, missed, pg_size_pretty(bytes_stored) AS stored,

@@ -293,6 +293,7 @@ UNION ALL
 SELECT format('SELECT * FROM infra_monitor.%I(%s); \echo %s() :SQLSTATE :LAST_ERROR_MESSAGE', p.proname, a.list, p.proname)
 FROM pg_proc p,
 	LATERAL (SELECT string_agg(CASE t::regtype::text
+			WHEN 'jsonb' THEN CASE p.proargnames[n] WHEN 'document' THEN $$'{"checks": []}'$$ ELSE $$'[]'$$ END
 			WHEN 'boolean' THEN 'true'
 			WHEN 'integer' THEN '1'
 			WHEN 'bigint' THEN '1'
@@ -300,9 +301,8 @@ FROM pg_proc p,
 			WHEN 'text' THEN $$'pool'$$
 			WHEN 'interval' THEN $$'1 second'$$
 			WHEN 'timestamp with time zone' THEN 'now()'
-			WHEN 'jsonb' THEN $$'{"checks": []}'$$
-			ELSE 'NULL' END, ', ') AS list
-		FROM unnest(p.proargtypes) t) a
+			ELSE 'NULL' END, ', ' ORDER BY n) AS list
+		FROM unnest(p.proargtypes) WITH ORDINALITY AS u (t, n)) a
 WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prokind = 'f'
 	AND p.prorettype <> 'trigger'::regtype
 	AND p.proname NOT IN ('take_sample', 'reset')

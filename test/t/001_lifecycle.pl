@@ -24,12 +24,19 @@ is(status_of($node, 'state'), 'running', 'and says so');
 my $session = $node->background_psql('postgres');
 my $session_pid = $session->query_safe('SELECT pg_backend_pid()');
 
-# Runs the sampler with another pid, and for how long was it away?
+# Runs a sampler with another pid, and how long after this call?  Options: crash
+# (where the log ended before it; no client can connect until all is restarted).
 sub back_after
 {
-	my ($event, $limit, $old_pid) = @_;
+	my ($event, $limit, $old_pid, %options) = @_;
 	my $time = seconds
 	{
+		if (defined $options{crash})
+		{
+			$node->wait_for_log('all server processes terminated; reinitializing',
+				$options{crash});
+			$node->poll_query_until('postgres', undef, '');
+		}
 		wait_for($node,
 			"SELECT pid <> $old_pid AND state = 'running' FROM infra_monitor.sampler_status",
 			"the sampler is back after $event");
@@ -73,9 +80,12 @@ is( $node->safe_psql('postgres',
 my ($old_epoch, $rows) = split /\|/,
   $node->safe_psql('postgres',
 	'SELECT min(epoch), count(*) FROM infra_monitor.samples');
+# the sampler commits asynchronously; what is counted must not be lost
+$node->safe_psql('postgres', 'CHECKPOINT');
 $old_pid = status_of($node, 'pid');
+my $log = log_end($node);
 kill 'KILL', $session_pid;
-back_after('a crash', 15, $old_pid);
+back_after('a crash', 15, $old_pid, crash => $log);
 # its connection is gone, psql is not
 $session->quit;
 
@@ -101,7 +111,7 @@ foreach my $column (@differences)
 #
 # The extension goes and comes
 #
-my $log = log_end($node);
+$log = log_end($node);
 $node->safe_psql('postgres', 'DROP EXTENSION infra_monitor');
 # the status went with it; the activity tells when the sampler has noticed
 ok( $node->wait_for_log('extension "infra_monitor" does not exist in database "postgres"', $log),

@@ -385,6 +385,13 @@ sub refuse_others
 		tcp => 1);
 	refuse(2, 'other', '55000', database => 'closed');
 	refuse(1, 'other', '42501', user => 'plain', database => 'private');
+	refuse(1, 'other', '42704', user => 'plain', nonsense => '1');
+
+	# a start-up packet that ends before any name
+	my $session = { socket => $node->raw_connect, buffer => '' };
+	$session->{socket}->syswrite(pack('N2', 8, 2 << 16));
+	is(await_session($session), 'refused', 'an old protocol');
+	remember('other', '0A000', user => '', database => '');
 	check_refusals($observer, 'other reasons');
 	refuse(
 		250, 'other', '3D000',
