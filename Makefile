@@ -12,6 +12,7 @@ OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
 	src/connections.o \
+	src/extension.o \
 	src/guc.o \
 	src/health.o \
 	src/home_database.o \

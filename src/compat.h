@@ -21,11 +21,12 @@
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
+#include "version.h"
 
 /* 18 records name and version of a module. */
 #if PG_VERSION_NUM >= 180000
 #define IMON_MODULE_MAGIC \
-	PG_MODULE_MAGIC_EXT(.name = "infra_monitor", .version = "1.0")
+	PG_MODULE_MAGIC_EXT(.name = "infra_monitor", .version = IMON_VERSION)
 #else
 #define IMON_MODULE_MAGIC	PG_MODULE_MAGIC
 #endif

@@ -288,6 +288,7 @@ changes_home(Node *command)
 		case T_CreatedbStmt:
 		case T_AlterDatabaseStmt:
 		case T_CreateExtensionStmt:
+		case T_AlterExtensionStmt:
 			return true;
 		case T_RenameStmt:
 			return ((RenameStmt *) command)->renameType == OBJECT_DATABASE;

@@ -28,7 +28,7 @@ extern bool imon_home_wanted(void);
 
 /*
  * Number of events that may end the sampler's wait for a database or for the
- * extension in it: databases made or changed, the extension created.
+ * extension in it: databases made or changed, an extension created or updated.
  */
 extern uint32 imon_home_changes(void);
 

@@ -26,11 +26,10 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "activity.h"
-#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
-#include "commands/extension.h"
 #include "compat.h"
 #include "connections.h"
+#include "extension.h"
 #include "fmgr.h"
 #include "guc.h"
 #include "health.h"
@@ -47,7 +46,6 @@
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lmgr.h"
 #include "storage/lwlock.h"
 #include "storage/procarray.h"
 #include "storage/procsignal.h"
@@ -60,6 +58,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
+#include "version.h"
 
 #define RESTART_SECONDS 5		/* of a sampler that has ended */
 #define CONNECT_BACKOFF_MIN_MS (5 * 1000)
@@ -79,13 +78,14 @@ typedef enum ImonSamplerState
 	SAMPLER_AWAY,				/* somebody wants the home database alone */
 	SAMPLER_WAITING_FOR_DATABASE,
 	SAMPLER_WAITING_FOR_EXTENSION,
+	SAMPLER_VERSION_MISMATCH,
 	SAMPLER_STANDBY,
 	SAMPLER_RUNNING
 } ImonSamplerState;
 
 static const char *const state_names[] = {
 	"starting", "disabled", "away", "waiting for database",
-	"waiting for extension", "standby", "running"
+	"waiting for extension", "version mismatch", "standby", "running"
 };
 
 typedef enum ImonTaskId
@@ -135,9 +135,8 @@ typedef struct ImonTask
 
 static ImonSampler *sampler = NULL;
 
-/* The extension is absent and looked for again at this moment; 0 = present. */
+/* The extension is not usable; looked for again at this moment.  0 = it is. */
 static int64 look_for_extension_at = 0;
-static bool extension_absence_logged = false;
 
 /*
  * Did the task that was run last do its work?  On a standby, those that write
@@ -145,7 +144,10 @@ static bool extension_absence_logged = false;
  */
 static bool task_done = false;
 
-/* The extension when it was last looked for, and imon_home_changes() then. */
+/*
+ * The extension when it was last looked for (InvalidOid if it was not usable),
+ * and imon_home_changes() then.
+ */
 static Oid	extension_seen = InvalidOid;
 static uint32 changes_seen = 0;
 
@@ -389,51 +391,63 @@ run_contained(ImonTask *task)
 }
 
 /*
- * Takes note that the extension is not there: known for a minute, or until a
- * command may have changed it.
+ * Takes note that the extension is absent, or of another version than the
+ * library (version not NULL): known for a minute, or until a command may have
+ * changed it.  It is logged once.
  */
 static void
-note_absence(void)
+note_unusable(const char *version)
 {
-	set_state(SAMPLER_WAITING_FOR_EXTENSION);
+	static ImonSamplerState logged = SAMPLER_RUNNING;
+	ImonSamplerState state = version ?
+		SAMPLER_VERSION_MISMATCH : SAMPLER_WAITING_FOR_EXTENSION;
+
+	if (OidIsValid(extension_seen))
+		logged = SAMPLER_RUNNING;	/* it was usable meanwhile */
+	set_state(state);
 	extension_seen = InvalidOid;
 	look_for_extension_at = monotonic_ms() + LOOK_FOR_EXTENSION_MS;
-	if (!extension_absence_logged)
+	if (state == logged)
+		return;
+
+	logged = state;
+	if (version)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"infra_monitor\" is of version \"%s\", the library of version \"%s\", no samples are taken",
+						version, IMON_VERSION),
+				 errhint("Run ALTER EXTENSION infra_monitor UPDATE in database \"%s\", or restart the server after an upgrade of the package.",
+						 connected_to)));
+	else
 		ereport(LOG,
 				(errmsg("extension \"infra_monitor\" does not exist in database \"%s\", no samples are taken",
 						connected_to),
 				 errhint("Run CREATE EXTENSION infra_monitor CASCADE in it, or set infra_monitor.database.")));
-	extension_absence_logged = true;
 }
 
 /*
- * Looks for the extension and keeps it from being dropped until the transaction
- * ends.  The lock is the first that DROP EXTENSION takes, so that the two never
- * meet halfway; we don't wait for it.  Returns false if the extension is
- * absent, or being dropped.
+ * Is the extension there, usable, and kept from being dropped until the
+ * transaction ends?
  */
 static bool
-hold_extension(void)
+extension_usable(void)
 {
 	Oid			extension;
+	char	   *version;
 
 	changes_seen = imon_home_changes();
-	extension = get_extension_oid("infra_monitor", true);
-	if (OidIsValid(extension))
+	switch (imon_hold_extension(&extension, &version))
 	{
-		if (!ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0,
-										   AccessShareLock))
-			return false;
-		if (get_extension_oid("infra_monitor", true) == extension)
-		{
+		case IMON_EXTENSION_PRESENT:
 			extension_seen = extension;
 			look_for_extension_at = 0;
-			extension_absence_logged = false;
 			return true;
-		}
+		case IMON_EXTENSION_BUSY:
+			return false;
+		default:
+			note_unusable(version);
+			return false;
 	}
-	note_absence();
-	return false;
 }
 
 /*
@@ -446,7 +460,7 @@ run_if_possible(ImonTask *task)
 {
 	bool		standby = RecoveryInProgress();
 
-	if (!hold_extension())
+	if (!extension_usable())
 		return true;
 	set_state(standby ? SAMPLER_STANDBY : SAMPLER_RUNNING);
 	if (standby && !task->on_standby)
@@ -459,20 +473,22 @@ run_if_possible(ImonTask *task)
 }
 
 /*
- * Lets all tasks run now if a command has created the extension, perhaps after
- * one that dropped it.
+ * Lets all tasks run now if a command has made the extension usable, perhaps
+ * after one that dropped it.
  */
 static void
 welcome_extension(void)
 {
+	ImonExtension found;
 	Oid			extension;
+	char	   *version;
 
 	changes_seen = imon_home_changes();
 	StartTransactionCommand();
-	extension = get_extension_oid("infra_monitor", true);
+	found = imon_find_extension(&extension, &version);
 	CommitTransactionCommand();
 
-	if (OidIsValid(extension) && extension != extension_seen)
+	if (found == IMON_EXTENSION_PRESENT && extension != extension_seen)
 	{
 		look_for_extension_at = 0;
 		run_all_now();

@@ -37,7 +37,7 @@ COMMENT ON VIEW infra_monitor.sampler_status IS
 'one row: what the sampler does, and what it cost; error unless preloaded; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.sampler_status.pid IS 'process of the sampler; NULL if it is not running';
 COMMENT ON COLUMN infra_monitor.sampler_status.state IS
-'running; standby (reads only); waiting for extension (not created in the home database); waiting for database (missing, or refuses connections); away (a command needs the home database alone); disabled; starting; not running';
+'running; standby (reads only); waiting for extension (not created in the home database); version mismatch (the library is of another version than the extension); waiting for database (missing, or refuses connections); away (a command needs the home database alone); disabled; starting; not running';
 COMMENT ON COLUMN infra_monitor.sampler_status.last_tick IS 'when it last did its work: stored a sample, or on a standby had none to store';
 COMMENT ON COLUMN infra_monitor.sampler_status.next_tick IS 'when it will next';
 COMMENT ON COLUMN infra_monitor.sampler_status.ticks IS 'how often it did, since the server started';

@@ -1,0 +1,193 @@
+# The extension is dumped, restored, dropped and copied with its database:
+# overrides go along, history stays behind, nothing is left over.
+
+use strict;
+use warnings;
+
+use InfraMonitor;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_server('dump');
+my $directory = $node->basedir;
+$node->start;
+
+# Everything that a database holds, as one text.  OIDs, and names with OIDs in
+# them, are left out.
+sub contents
+{
+	my ($database) = @_;
+
+	return $node->safe_psql($database, <<'SQL');
+SELECT t.type || ' ' || t.identity
+FROM pg_depend d, LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) t
+WHERE t.identity !~ 'pg_toast|pg_temp'
+UNION ALL SELECT 'class ' || oid::regclass FROM pg_class WHERE relnamespace <> 'pg_toast'::regnamespace
+UNION ALL SELECT 'function ' || oid::regprocedure FROM pg_proc
+UNION ALL SELECT 'type ' || oid::regtype FROM pg_type WHERE typnamespace <> 'pg_toast'::regnamespace
+UNION ALL SELECT 'schema ' || nspname FROM pg_namespace
+UNION ALL SELECT 'extension ' || extname FROM pg_extension
+UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger
+UNION ALL SELECT 'constraint ' || conname FROM pg_constraint
+UNION ALL SELECT 'acl ' || privtype FROM pg_init_privs
+UNION ALL SELECT 'number of ' || name || ' ' || n FROM (
+	SELECT 'toast tables', count(*) FROM pg_class WHERE relnamespace = 'pg_toast'::regnamespace
+	UNION ALL SELECT 'columns', count(*) FROM pg_attribute
+	UNION ALL SELECT 'dependencies', count(*) FROM pg_depend
+	UNION ALL SELECT 'shared dependencies', count(*) FROM pg_shdepend
+	UNION ALL SELECT 'comments', count(*) FROM pg_description
+	UNION ALL SELECT 'partitions', count(*) FROM pg_inherits
+	UNION ALL SELECT 'indexes', count(*) FROM pg_index
+	UNION ALL SELECT 'rules', count(*) FROM pg_rewrite
+	UNION ALL SELECT 'defaults', count(*) FROM pg_attrdef) c (name, n)
+ORDER BY 1
+SQL
+}
+
+# Both partitions are there: the sampler has done all its work.
+sub wait_for_partitions
+{
+	my ($server, $name) = @_;
+
+	return wait_for($server,
+		"SELECT count(*) = 2 FROM pg_inherits WHERE inhparent = to_regclass('infra_monitor.samples')",
+		$name);
+}
+
+#
+# dropped without a trace, created again without a restart
+#
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION pg_stat_statements;
+CREATE TABLE users_own AS SELECT 'kept' AS t;
+CREATE ROLE auditor;
+SQL
+my $before = contents('postgres');
+foreach my $round (1 .. 2)
+{
+	$node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor');
+	wait_for_sample($node, "it samples, round $round");
+	wait_for_partitions($node, 'into its partitions');
+	$node->safe_psql('postgres', <<'SQL');
+INSERT INTO infra_monitor.health_threshold_overrides (check_name, warning) VALUES ('lock_waits', 42);
+GRANT SELECT ON infra_monitor.pool_pressure TO auditor;
+DROP EXTENSION infra_monitor;
+SQL
+	is(contents('postgres'), $before, 'nothing is left of it');
+}
+is(log_count($node, 'WARNING|ERROR|FATAL'), 0, 'nobody complains');
+
+#
+# dumped and restored
+#
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION infra_monitor;
+INSERT INTO infra_monitor.health_threshold_overrides VALUES
+	('lock_waits', 42, NULL, NULL, 7, true), ('replication_lag', NULL, 'Infinity', false, NULL, NULL);
+GRANT USAGE ON SCHEMA infra_monitor TO auditor;
+GRANT EXECUTE ON FUNCTION infra_monitor.take_sample() TO auditor;
+SQL
+wait_for_sample($node, 'there is history that could be dumped');
+wait_for_partitions($node, 'and partitions');
+
+my $overrides = <<'SQL';
+SELECT check_name, warning, critical, enabled, hold, essential FROM infra_monitor.health_thresholds
+WHERE source = 'override' ORDER BY check_name
+SQL
+my $expected = <<'TEXT';
+lock_waits|42|120|t|7|t
+replication_lag|30|Infinity|f|2|f
+TEXT
+chomp $expected;
+is($node->safe_psql('postgres', $overrides), $expected, 'overrides');
+
+# What a restored database must be like.
+sub check_restored
+{
+	my ($server, $database) = @_;
+	my ($results) = read_everything($server, $database);
+
+	is_deeply(
+		[ grep { $results->{$_}[0] ne '00000' } sort keys %$results ],
+		[], 'everything answers there');
+	is($server->safe_psql($database, $overrides),
+		$expected, 'with the same overrides');
+	is( $server->safe_psql(
+			$database,
+			"SELECT has_function_privilege('auditor', 'infra_monitor.take_sample()', 'EXECUTE'),"
+			  . " has_function_privilege('public', 'infra_monitor.take_sample()', 'EXECUTE')"),
+		't|f',
+		'with the same grants');
+	is($server->safe_psql($database, 'SELECT t FROM users_own'),
+		'kept', "with the user's own tables");
+	return;
+}
+
+$node->command_ok(
+	[ 'pg_dump', '-f', "$directory/plain.sql", '-d', $node->connstr('postgres') ],
+	'pg_dump, plain');
+my $dump = slurp_file("$directory/plain.sql");
+like($dump, qr/^CREATE EXTENSION .*infra_monitor/m, 'dumps the extension');
+like($dump, qr/^COPY infra_monitor\.health_threshold_overrides.*\nlock_waits\t42/m,
+	'and the overrides');
+unlike($dump, qr/samples_\d|COPY infra_monitor\.samples|CREATE TABLE infra_monitor/,
+	'but no history, and no table of it');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok(
+	[ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-f', "$directory/plain.sql",
+		'-d', $node->connstr('restored') ],
+	'restored into another database');
+check_restored($node, 'restored');
+is($node->safe_psql('restored', 'SELECT count(*) FROM infra_monitor.samples'),
+	0, 'without history');
+
+$node->command_ok(
+	[ 'pg_dump', '-Fc', '-f', "$directory/custom.dump", '-d', $node->connstr('postgres') ],
+	'pg_dump -Fc');
+my $other = new_server('restored');
+$other->start;
+$other->safe_psql('postgres', 'CREATE ROLE auditor');
+$other->command_ok(
+	[ 'pg_restore', '--exit-on-error', '-d', $other->connstr('postgres'), "$directory/custom.dump" ],
+	'restored into another server');
+check_restored($other, 'postgres');
+wait_for_sample($other, 'it samples there');
+wait_for($other,
+	"SELECT count(*) = 0 FROM infra_monitor.health_checks WHERE name = 'replication_lag'",
+	'its overrides are followed there');
+is( $other->safe_psql(
+		'postgres',
+		'SELECT rolname FROM pg_roles r JOIN pg_class c ON c.relowner = r.oid WHERE c.oid = \'infra_monitor.samples\'::regclass'
+	),
+	$other->safe_psql('postgres', 'SELECT current_user'),
+	'and the history belongs to the superuser who restored it');
+$other->stop;
+
+# part of a database
+$node->command_ok(
+	[ 'pg_dump', '--data-only', '-f', "$directory/data.sql", '-d', $node->connstr('postgres') ],
+	'pg_dump --data-only');
+$dump = slurp_file("$directory/data.sql");
+like($dump, qr/^lock_waits\t42/m, 'dumps the overrides');
+unlike($dump, qr/COPY infra_monitor\.samples/, 'and no history');
+
+#
+# copied
+#
+$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE postgres');
+check_restored($node, 'copy');
+cmp_ok($node->safe_psql('copy', 'SELECT count(*) FROM infra_monitor.samples'),
+	'>', 0, 'history is copied');
+my ($status, $out, $said) =
+  $node->psql('copy', 'SELECT infra_monitor.take_sample()');
+like(
+	$said,
+	qr/ERROR:  samples are stored in database "postgres" only/,
+	'but not continued');
+$node->safe_psql('copy', 'DROP EXTENSION infra_monitor');
+is(contents('copy'), $before, 'and it is dropped there without a trace');
+wait_for_sample($node, 'while the home database goes on');
+
+$node->stop;
+done_testing();
