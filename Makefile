@@ -91,6 +91,12 @@ ifdef VPATH
 $(shell mkdir -p src)
 endif
 
+# PGXS installs it without its directory, but removes it with that
+uninstall: uninstall-doc
+.PHONY: uninstall-doc
+uninstall-doc:
+	rm -f '$(DESTDIR)$(docdir)/$(docmoduledir)/infra_monitor.md'
+
 # Packaged PostgreSQL does not track headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h)
 

@@ -32,7 +32,7 @@ VALUES
 	('wal_archiving', 'replication', 'above', 60, 300, 1, false,
 	 'See pg_stat_archiver and the server log for the error of archive_command. Until it works, WAL piles up and recovery to now is impossible.'),
 	('sampler_alive', 'monitoring', 'above', 3, 10, 1, false,
-	 'See infra_monitor.sampler_status for its state and last error.'),
+	 'See infra_monitor.sampler_status for its state and last error. If it is not running, the server log says why; max_worker_processes may be too low.'),
 	('pg_stat_statements_loaded', 'monitoring', 'below', 0, NULL, 1, false,
 	 'Add pg_stat_statements to shared_preload_libraries and restart the server; statements are not counted without it.')
 $$;

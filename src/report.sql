@@ -99,10 +99,10 @@ WITH health AS MATERIALIZED (
 	UNION ALL
 	SELECT 61, 0, format('sampler %s, last sample %s, %s stored, %s missed', state,
 		coalesce(date_trunc('second', clock_timestamp() - last_tick)::text || ' ago', 'never'), rows_stored, missed)
-	FROM infra_monitor.sampler_status
+	FROM infra_monitor.sampler_state()
 	UNION ALL
 	SELECT 62, 0, format('last error at %s: %s', to_char(last_error_at, 'YYYY-MM-DD HH24:MI:SS'), last_error)
-	FROM infra_monitor.sampler_status WHERE last_error IS NOT NULL
+	FROM infra_monitor.sampler_state() WHERE last_error IS NOT NULL
 )
 SELECT infra_monitor.one_line(line, 100) FROM lines ORDER BY section, n
 $$;

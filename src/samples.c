@@ -487,7 +487,7 @@ insert_sample(TimestampTz at, const ImonReading *last, const ImonReading *now)
 TimestampTz
 imon_take_sample(void)
 {
-	TimestampTz at = GetCurrentTimestamp();
+	TimestampTz at;
 	ImonReading last;
 	ImonReading now;
 	ImonIdentity identity;
@@ -505,8 +505,9 @@ imon_take_sample(void)
 						imon_database),
 				 errhint("Connect to it, or change infra_monitor.database.")));
 
-	imon_look_at_processors();
 	begin_writing(&identity);
+	at = GetCurrentTimestamp(); /* not earlier: another may have written */
+	imon_look_at_processors();
 	SPI_connect();
 	ensure_partition(identity.schema, day_of(at));
 	last = previous_reading();
