@@ -7,6 +7,9 @@ use strict;
 use warnings;
 
 use Exporter qw(import);
+use File::Basename qw(basename dirname);
+use File::Glob qw(:bsd_glob);
+use File::Path qw(make_path);
 use IO::Select;
 use IO::Socket::INET;
 use PostgreSQL::Test::Cluster;
@@ -16,15 +19,18 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count
   begin_session await_session open_session ask try_ask wait_in_session
-  close_sessions log_end worker_log seconds copies_of read_everything);
+  close_sessions log_end worker_log seconds copies_of read_everything
+  pg_config exec_backend private_installation replace_file);
 
 # A configured server that has not been started: infra_monitor preloaded behind
 # pg_stat_statements, one sample and one evaluation a second.  Options: conf
-# (more lines of configuration), init (arguments of init).
+# (more lines of configuration), init (arguments of init), cluster (parameters
+# of new).
 sub new_server
 {
 	my ($name, %options) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node =
+	  PostgreSQL::Test::Cluster->new($name, %{ $options{cluster} || {} });
 
 	$node->init(@{ $options{init} || [] });
 	$node->append_conf('postgresql.conf', <<'CONF');
@@ -317,6 +323,77 @@ SQL
 	is(scalar keys %results, scalar(split /\n/, $commands),
 		'everything was read and the session lived');
 	return (\%results, $said);
+}
+
+#
+# Installations
+#
+
+# What pg_config says, about the installation that is tested or another one.
+sub pg_config
+{
+	my ($option, $bindir) = @_;
+	my $program = $bindir ? "$bindir/pg_config" : 'pg_config';
+	my $answer = `$program --$option`;
+
+	die "$program --$option failed" if $? != 0;
+	chomp $answer;
+	return $answer;
+}
+
+# Are server processes executed, not forked (see test/exec_backend.sh)?  Such a
+# process cannot count its own refusal if it is refused before it is attached
+# to shared memory: while the server starts or stops, and when there is no slot
+# left.  And it loads the library that is installed at that moment.
+sub exec_backend
+{
+	return pg_config('cppflags') =~ /-DEXEC_BACKEND\b/ ? 1 : 0;
+}
+
+# An installation of our own that may be changed: a tree of symbolic links to
+# the one that is tested.  Programs find everything else relative to where they
+# really are, so those that look for it are copies.  Returns the names of its
+# directories; "install_path" is for PostgreSQL::Test::Cluster->new.
+sub private_installation
+{
+	my $root = PostgreSQL::Test::Utils::tempdir('installation');
+	my %original = map { ($_ => pg_config($_)) } qw(bindir sharedir pkglibdir);
+	my %private = map { ($_ => $root . $original{$_}) } keys %original;
+
+	$original{extension} = "$original{sharedir}/extension";
+	$private{extension} = "$private{sharedir}/extension";
+	foreach my $name (qw(extension sharedir pkglibdir bindir))
+	{
+		make_path($private{$name});
+		foreach my $file (glob "$original{$name}/*")
+		{
+			my $link = "$private{$name}/" . basename($file);
+
+			symlink $file, $link or die "$link: $!" unless -e $link;
+		}
+	}
+	foreach my $program (qw(postgres pg_ctl initdb))
+	{
+		replace_file("$private{bindir}/$program",
+			slurp_file("$original{bindir}/$program"));
+		chmod 0755, "$private{bindir}/$program" or die $!;
+	}
+	$private{install_path} = dirname($private{bindir});
+	return \%private;
+}
+
+# Puts a new file in the place of an old one, or of a link to it.  Who has the
+# old one open keeps it.
+sub replace_file
+{
+	my ($name, $content) = @_;
+
+	open my $file, '>', "$name.new" or die "$name.new: $!";
+	binmode $file;
+	print $file $content;
+	close $file or die "$name.new: $!";
+	rename "$name.new", $name or die "$name: $!";
+	return;
 }
 
 1;

@@ -93,9 +93,8 @@ wait_for($node,
 	"SELECT cost->'activity_seconds' > '$activity' FROM infra_monitor.sampler_status",
 	'refused: what needs no database goes on');
 
-# The next attempt would be up to 10 s away.  One that fails in between is not
-# better than none, so only what can help wakes the sampler.
-my $log = log_end($node);
+# Only a command that may help wakes the sampler: an attempt in vain would cost
+# two lines in the log.
 $pid = status_of($node, 'pid');
 $node->safe_psql('postgres', 'ALTER DATABASE home SET work_mem TO 4096; CREATE TABLE t (); DROP TABLE t;');
 is(status_of($node, 'pid'), $pid, 'refused: other commands do not wake it');
@@ -128,7 +127,7 @@ lines_per_attempt_ok($node, $start);
 wait_for($node,
 	"SELECT state = 'waiting for database' AND last_error LIKE '%\"absent\"%' FROM infra_monitor.sampler_status",
 	'patient: it waits');
-$log = log_end($node);
+my $log = log_end($node);
 $time = seconds
 {
 	$node->safe_psql('postgres', 'CREATE DATABASE absent');

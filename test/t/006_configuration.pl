@@ -192,7 +192,6 @@ $pid = status_of($node, 'pid');
 my $settings = $node->safe_psql('postgres',
 	"SELECT name, setting FROM pg_settings WHERE name LIKE 'infra\\_monitor.%' ORDER BY name");
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
-my $configuration = slurp_file($node->data_dir . '/postgresql.conf');
 $node->append_conf('postgresql.conf',
 	"infra_monitor.database = 'postgres'\n"
 	  . "infra_monitor.activity_interval = 100ms\n"

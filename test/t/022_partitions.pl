@@ -1,0 +1,264 @@
+# Partitions of the history: made ahead of time, or on demand; removed when they
+# have expired, in small steps that hold up nobody; never at the cost of what
+# somebody else has made of them.
+
+use strict;
+use warnings;
+
+use InfraMonitor;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# Days are counted from today
+sleep 61 - (86400 - time % 86400) + 60 if 86400 - time % 86400 < 60;
+
+my $node = new_server('partitions');
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
+
+# All partitions, their rows, and whether they belong to the extension.
+my $list = <<'SQL';
+SELECT c.relname, (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) > 0 AS n FROM infra_monitor.%I', c.relname), true, true, '')))[1]::text,
+	EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'infra_monitor.samples'::regclass ORDER BY 1
+SQL
+
+# The name of the partition of a day: 0 is today, by UTC.
+sub partition_of
+{
+	my ($day) = @_;
+
+	return $node->safe_psql('postgres',
+		"SELECT 'samples_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 day' * $day, 'YYYYMMDD')");
+}
+
+# Makes a partition as the sampler would have, on that day, with rows.
+sub make_partition
+{
+	my ($name) = @_;
+	my ($day) = $name =~ /(\d{8})$/;
+
+	$node->safe_psql('postgres', <<SQL);
+SET TimeZone = 'UTC';
+BEGIN;
+CREATE TABLE infra_monitor.$name (LIKE infra_monitor.samples INCLUDING DEFAULTS);
+SELECT format('ALTER TABLE infra_monitor.samples ATTACH PARTITION infra_monitor.$name FOR VALUES FROM (%L) TO (%L)',
+	timestamptz '$day', timestamptz '$day' + interval '1 day') \\gexec
+ALTER EXTENSION infra_monitor ADD TABLE infra_monitor.$name;
+INSERT INTO infra_monitor.samples
+SELECT s.* FROM (SELECT * FROM infra_monitor.samples ORDER BY sampled_at DESC LIMIT 1) l, generate_series(1, 10) i,
+	jsonb_populate_record(l::infra_monitor.samples, jsonb_build_object('sampled_at', timestamptz '$day' + interval '1 hour' * i)) s;
+COMMIT;
+SQL
+	return $name;
+}
+
+# Starts the sampler anew.  Partitions are looked after hourly, and then.
+sub restart_sampler
+{
+	my ($name) = @_;
+	my $pid = status_of($node, 'pid');
+
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+	return wait_for($node,
+		"SELECT pid <> $pid AND state = 'running' FROM infra_monitor.sampler_status",
+		$name);
+}
+
+#
+# today's and tomorrow's
+#
+my $today = partition_of(0);
+my $tomorrow = partition_of(1);
+wait_for($node,
+	"SELECT count(*) = 2 FROM pg_inherits WHERE inhparent = 'infra_monitor.samples'::regclass",
+	'two partitions appear by themselves');
+wait_for_sample($node, 'and are filled');
+is($node->safe_psql('postgres', $list), "$today|true|t\n$tomorrow|false|t",
+	'they are of today and tomorrow, and belong to the extension');
+is( $node->safe_psql(
+		'postgres',
+		"SET TimeZone = 'UTC'; SELECT c.relname || ' ' || pg_get_expr(c.relpartbound, c.oid) FROM pg_class c"
+		  . " WHERE c.relispartition AND c.relkind = 'r' ORDER BY 1"),
+	$node->safe_psql('postgres', <<'SQL'),
+SET TimeZone = 'UTC';
+SELECT format('samples_%s FOR VALUES FROM (%L) TO (%L)', to_char(d, 'YYYYMMDD'), d::timestamptz, d::timestamptz + interval '1 day')
+FROM generate_series(current_date, current_date + 1, interval '1 day') d ORDER BY 1
+SQL
+	'and hold a day by UTC each');
+
+# missing ones come back
+$node->safe_psql('postgres', <<SQL);
+BEGIN;
+ALTER EXTENSION infra_monitor DROP TABLE infra_monitor.$today;
+ALTER EXTENSION infra_monitor DROP TABLE infra_monitor.$tomorrow;
+DROP TABLE infra_monitor.$today, infra_monitor.$tomorrow;
+COMMIT;
+SQL
+wait_for_sample($node, 'without a partition for today, a sample makes one');
+is($node->safe_psql('postgres', $list), "$today|true|t", 'that belongs to the extension');
+restart_sampler('a new sampler');
+wait_for($node, "SELECT to_regclass('infra_monitor.$tomorrow') IS NOT NULL",
+	"makes tomorrow's in time");
+
+#
+# expired ones: first the rows of all, then one table after the other
+#
+my @old = map { make_partition($_) } qw(samples_20200101 samples_20200102), partition_of(-8);
+my @kept = map { make_partition($_) } partition_of(-7), partition_of(-1);
+
+# A note is taken of each table that is dropped: the transaction, and whether an
+# expired partition still has rows.
+my $expired = join ', ', map { "'$_'" } @old;
+$node->safe_psql('postgres', <<SQL);
+CREATE TABLE drops (n serial, transaction xid8, name text, rows_left boolean);
+CREATE FUNCTION note_drop() RETURNS event_trigger LANGUAGE plpgsql AS \$\$
+BEGIN
+	INSERT INTO public.drops (transaction, name, rows_left)
+	SELECT pg_current_xact_id(), d.object_name,
+		EXISTS (SELECT FROM infra_monitor.samples WHERE sampled_at < now() - interval '8 days')
+	FROM pg_event_trigger_dropped_objects() d WHERE d.original;
+END \$\$;
+CREATE EVENT TRIGGER note_drop ON sql_drop EXECUTE FUNCTION note_drop();
+SQL
+is( $node->safe_psql('postgres', 'SELECT count(*) FROM infra_monitor.samples WHERE sampled_at < now() - interval \'8 days\''),
+	30, 'there are old rows');
+restart_sampler('a new sampler');
+wait_for($node,
+	"SELECT count(*) = 0 FROM pg_class WHERE relname IN ($expired)",
+	'removes what has expired');
+is( $node->safe_psql('postgres', 'SELECT name, rows_left FROM drops ORDER BY n'),
+	join("\n", map { "$_|f" } @old),
+	'rows first, then the tables, oldest first');
+is($node->safe_psql('postgres', 'SELECT count(DISTINCT transaction) FROM drops'),
+	3, 'each in a transaction of its own');
+is( $node->safe_psql('postgres', $list),
+	join("\n", (map { "$_|true|t" } @kept), "$today|true|t", "$tomorrow|false|t"),
+	'what has not expired is left alone');
+$node->safe_psql('postgres', 'DROP EVENT TRIGGER note_drop');
+
+# a shorter retention
+$node->append_conf('postgresql.conf', "infra_monitor.retention = '1d'");
+$node->reload;
+make_partition(my $two_days_ago = partition_of(-2));
+restart_sampler('a new sampler');
+wait_for($node,
+	"SELECT count(*) = 0 FROM pg_class WHERE relname IN ('$kept[0]', '$two_days_ago')",
+	'a shorter retention is followed');
+is( $node->safe_psql('postgres', $list),
+	join("\n", "$kept[1]|true|t", "$today|true|t", "$tomorrow|false|t"),
+	'to the day');
+is(status_of($node, 'last_error IS NULL'), 't', 'all that without an error');
+
+#
+# a reader of the oldest delays its removal, and nobody else
+#
+my $old = make_partition('samples_20200101');
+my $reader = open_session($node);
+my $other = open_session($node);
+ask($reader, 'BEGIN');
+is(ask($reader, "SELECT count(*) FROM infra_monitor.$old"), 10, 'somebody reads an old partition');
+restart_sampler('the sampler');
+my $longest = 0;
+for (1 .. $PostgreSQL::Test::Utils::timeout_default)
+{
+	my $end = time + 1;
+
+	while (time <= $end)
+	{
+		my $time = seconds { ask($other, 'SELECT count(*) FROM infra_monitor.samples') };
+
+		$longest = $time if $time > $longest;
+	}
+	last if ask($other, "SELECT last_error LIKE 'partitions: %' FROM infra_monitor.sampler_status") eq 't';
+}
+is( status_of($node, 'last_error'),
+	'partitions: canceling statement due to lock timeout',
+	'gives up, and says why');
+cmp_ok($longest, '<', 5, 'nobody queues behind it for long');
+is(ask($reader, "SELECT count(*) FROM infra_monitor.$old"), 10, 'the reader can go on');
+wait_for_sample($node, 'samples are taken meanwhile');
+is(log_count($node, 'WARNING: .*task "partitions": canceling statement due to lock timeout'),
+	1, 'it is logged once');
+like(
+	$node->safe_psql('postgres', 'SELECT * FROM infra_monitor.dashboard()'),
+	qr/^last error at [-0-9: ]+: partitions: canceling statement due to lock timeout$/m,
+	'the dashboard shows it');
+ask($reader, 'COMMIT');
+restart_sampler('another attempt');
+wait_for($node, "SELECT to_regclass('infra_monitor.$old') IS NULL", 'removes it');
+
+# one of the whole history delays the table, not the rows
+make_partition($old);
+ask($reader, 'BEGIN');
+ask($reader, 'LOCK TABLE ONLY infra_monitor.samples IN ACCESS SHARE MODE');
+my $error_before = status_of($node, 'last_error_at');
+restart_sampler('the sampler');
+wait_for($node, "SELECT count(*) = 0 FROM infra_monitor.$old",
+	'removes the rows while the history is being read');
+wait_for($node,
+	"SELECT last_error_at > '$error_before' AND last_error LIKE 'partitions: % lock timeout' FROM infra_monitor.sampler_status",
+	'but not the table');
+is($node->safe_psql('postgres', "SELECT to_regclass('infra_monitor.$old') IS NOT NULL"),
+	't', 'which is there');
+wait_for_sample($node, 'samples are taken meanwhile');
+ask($reader, 'COMMIT');
+
+#
+# what somebody else has made of a partition
+#
+make_partition('samples_20200102');
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE traces (who text);
+CREATE FUNCTION trace() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO public.traces VALUES (current_user); RETURN NULL; END $$;
+CREATE TRIGGER trace BEFORE TRUNCATE ON infra_monitor.samples_20200102 EXECUTE FUNCTION trace();
+SQL
+restart_sampler('the sampler');
+wait_for($node,
+	"SELECT last_error = 'partitions: table \"samples_20200102\" has been altered and is not written' FROM infra_monitor.sampler_status",
+	'does not empty a partition with a trigger');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM traces'), 0, 'which does not run');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM infra_monitor.samples_20200102'),
+	10, 'rows are kept');
+$node->safe_psql('postgres', 'DROP TRIGGER trace ON infra_monitor.samples_20200102');
+
+# A view on one: it cannot be dropped, but does not hold up the rows of others.
+# Nor does it the partition of tomorrow.
+$node->safe_psql('postgres', <<SQL);
+CREATE VIEW mine AS SELECT * FROM infra_monitor.$old;
+BEGIN;
+ALTER EXTENSION infra_monitor DROP TABLE infra_monitor.$tomorrow;
+DROP TABLE infra_monitor.$tomorrow;
+COMMIT;
+SQL
+restart_sampler('the sampler');
+wait_for($node,
+	"SELECT last_error LIKE 'partitions: cannot drop table infra_monitor.$old because other objects depend on it' FROM infra_monitor.sampler_status",
+	'does not drop a partition with a view of its own');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM infra_monitor.samples_20200102'),
+	0, 'rows of others are removed all the same');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_class WHERE relname IN ('$old', '$tomorrow')"),
+	2, "and tomorrow's partition is made");
+wait_for_sample($node, 'samples are taken meanwhile');
+$node->safe_psql('postgres', 'DROP VIEW mine');
+restart_sampler('another attempt');
+wait_for($node, "SELECT count(*) = 0 FROM pg_class WHERE relname ~ '^samples_2020'", 'removes both');
+
+# tables that only look like ours
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE infra_monitor.samples_20200103 (i int);
+INSERT INTO infra_monitor.samples_20200103 VALUES (1);
+CREATE TABLE public.samples_20200103 (i int);
+SQL
+make_partition('samples_20200104');
+restart_sampler('the sampler');
+wait_for($node, "SELECT to_regclass('infra_monitor.samples_20200104') IS NULL", 'removes a partition');
+is( $node->safe_psql('postgres', "SELECT (SELECT count(*) FROM infra_monitor.samples_20200103), to_regclass('public.samples_20200103')"),
+	'1|samples_20200103', 'and leaves a table alone that is none');
+
+close_sessions($reader, $other);
+$node->stop;
+done_testing();
