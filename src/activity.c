@@ -182,12 +182,14 @@ state_name(BackendState state)
 	}
 }
 
-/* A name datum, or NULL where "name" is. */
+/* A name datum of what may be of another encoding, or NULL where "name" is. */
 static Datum
 name_datum(const char *name, bool *isnull)
 {
 	*isnull = (name == NULL);
-	return name ? DirectFunctionCall1(namein, CStringGetDatum(name)) : (Datum) 0;
+	return name ? DirectFunctionCall1(namein,
+									  CStringGetDatum(imon_valid_text(name)))
+		: (Datum) 0;
 }
 
 /* Puts one session into the result, as far as the caller may see it. */

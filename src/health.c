@@ -29,6 +29,7 @@
 #include "portability/instr_time.h"
 #include "results.h"
 #include "shmem.h"
+#include "texts.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/fmgrprotos.h"
@@ -69,7 +70,7 @@ typedef struct ImonHealth
 	ImonCheckState states[MAX_CHECKS];
 	TimestampTz evaluated_at;	/* 0 = never */
 	Size		length;			/* of the document */
-	char		document[CACHE_SIZE];	/* jsonb as text, in "encoding" */
+	char		document[CACHE_SIZE];	/* jsonb as text, valid in "encoding" */
 	int			encoding;
 	pg_atomic_uint64 overflows;
 } ImonHealth;
@@ -386,11 +387,13 @@ Datum
 imon_evaluate_checks_1_0(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo;
-	char	   *category = PG_ARGISNULL(0) ? NULL :
-		text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *category = NULL;
 	TimestampTz now = GetCurrentTimestamp();
 	ListCell   *cell;
 
+	imon_require_arguments(fcinfo, 1);
+	if (!PG_ARGISNULL(0))
+		category = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	rsinfo = imon_begin_rows(fcinfo, CHECK_COLUMNS);
 	SPI_connect();
 	foreach(cell, configured_checks(category))
@@ -473,7 +476,7 @@ imon_evaluate_health(void)
 		if (SPI_execute("SELECT infra_monitor.evaluate_health()", true, 1) != SPI_OK_SELECT ||
 			SPI_processed != 1)
 			elog(ERROR, "could not evaluate the health checks");
-		store_document(spi_string(0, 1), now);
+		store_document(imon_valid_text(spi_string(0, 1)), now);
 	}
 	PG_FINALLY();
 	{
@@ -511,7 +514,7 @@ imon_health_cache_1_0(PG_FUNCTION_ARGS)
 	if (at == 0)
 		return (Datum) 0;
 
-	copy = pg_any_to_server(copy, strlen(copy), encoding);
+	copy = imon_convert(copy, encoding);
 	values[0] = DirectFunctionCall1(jsonb_in, CStringGetDatum(copy));
 	values[1] = TimestampTzGetDatum(at);
 	imon_put_row(rsinfo, values, nulls);

@@ -168,7 +168,7 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT age(datfrozenxid) / 2147483648.0::float8, 'ratio',
-	format('database "%s" is %s transactions old, of 2^31 at which the server stops', datname, age(datfrozenxid))
+	format('database "%s" is %s transactions old, of 2^31 at which the server stops', infra_monitor.shown(datname), age(datfrozenxid))
 FROM pg_database ORDER BY age(datfrozenxid) DESC, datname LIMIT 1
 $$;
 COMMENT ON FUNCTION infra_monitor.check_xid_wraparound() IS

@@ -117,9 +117,13 @@ imon_pool_status_1_0(PG_FUNCTION_ARGS)
 Datum
 imon_reset_1_0(PG_FUNCTION_ARGS)
 {
-	char	   *what = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *what;
 
+	imon_require_arguments(fcinfo, 1);
 	imon_shmem_require();
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	what = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	if (strcmp(what, "pool") != 0 && strcmp(what, "all") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

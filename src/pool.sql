@@ -77,8 +77,8 @@ WITH groups AS (
 		pg_catalog.sum(g.connections) OVER (PARTITION BY g.usename) AS of_role,
 		pg_catalog.sum(g.connections) OVER (PARTITION BY g.datname) AS of_database
 	FROM groups g
-		LEFT JOIN pg_catalog.pg_roles r ON r.rolname OPERATOR(pg_catalog.=) g.usename
-		LEFT JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) g.datname
+		LEFT JOIN pg_catalog.pg_roles r ON infra_monitor.shown(r.rolname) OPERATOR(pg_catalog.=) g.usename
+		LEFT JOIN pg_catalog.pg_database d ON infra_monitor.shown(d.datname) OPERATOR(pg_catalog.=) g.datname
 )
 SELECT datname, usename, application_name, client_addr, connections, active,
 	idle, idle_in_transaction, waiting, role_limit, database_limit,

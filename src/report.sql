@@ -16,11 +16,14 @@ COMMENT ON FUNCTION infra_monitor.bar(float8, int) IS
 
 CREATE FUNCTION infra_monitor.one_line(string text, width int)
 RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+-- SQL_ASCII does not know where a letter ends
 SELECT CASE WHEN length(t) > $2 THEN left(t, $2 - 3) || '...' ELSE t END
-FROM (SELECT rtrim(regexp_replace($1, '[\t-\r[:cntrl:]]+ *', ' ', 'g')) AS t) f
+FROM (SELECT rtrim(regexp_replace(
+	CASE WHEN getdatabaseencoding() = 'SQL_ASCII' THEN regexp_replace($1, E'[^\\x01-\\x7f]', '?', 'g') ELSE $1 END,
+	E'[\\t-\\r[:cntrl:]]+ *', ' ', 'g')) AS t) f
 $$;
 COMMENT ON FUNCTION infra_monitor.one_line(text, int) IS
 'a text on one line, cut to a width; for pg_monitor';

@@ -11,17 +11,31 @@
 #include "funcapi.h"
 #include "results.h"
 
+/* Raises the error that library and SQL do not agree. */
+static void
+version_error(const char *what, int ours, int theirs)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("library and extension infra_monitor are of different versions"),
+			 errdetail("The number of %s is %d in the library and %d in the declaration of the function.",
+					   what, ours, theirs),
+			 errhint("Run ALTER EXTENSION infra_monitor UPDATE, and restart the server after an upgrade of the package.")));
+}
+
 /* Raises an error unless SQL declares as many columns as the library fills. */
 static void
 check_columns(TupleDesc tupdesc, int n_columns)
 {
 	if (tupdesc->natts != n_columns)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("library and extension infra_monitor are of different versions"),
-				 errdetail("The library returns %d columns, the function is declared with %d.",
-						   n_columns, tupdesc->natts),
-				 errhint("Run ALTER EXTENSION infra_monitor UPDATE, and restart the server after an upgrade of the package.")));
+		version_error("columns", n_columns, tupdesc->natts);
+}
+
+void
+imon_require_arguments(FunctionCallInfo fcinfo, int n_arguments)
+{
+	if (PG_NARGS() < n_arguments)
+		version_error("arguments", n_arguments, PG_NARGS());
 }
 
 ReturnSetInfo *

@@ -34,6 +34,12 @@ extern Datum imon_one_row(FunctionCallInfo fcinfo, int n_columns,
 						  Datum *values, bool *nulls);
 
 /*
+ * Raises an error unless SQL declares at least as many arguments as the library
+ * reads.
+ */
+extern void imon_require_arguments(FunctionCallInfo fcinfo, int n_arguments);
+
+/*
  * Datums of values that may be unknown: *isnull is set where the value stands
  * for that, and cleared elsewhere.
  */

@@ -34,6 +34,7 @@
 #include "guc.h"
 #include "health.h"
 #include "home_database.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
@@ -51,6 +52,7 @@
 #include "storage/procsignal.h"
 #include "system.h"
 #include "tcop/tcopprot.h"
+#include "texts.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -105,7 +107,8 @@ typedef struct ImonSampler
 	TimestampTz last_tick;		/* of the sample task; 0 = never */
 	TimestampTz next_tick;		/* 0 = not known */
 	TimestampTz last_error_at;	/* 0 = never */
-	char		last_error[MAX_MESSAGE];
+	char		last_error[MAX_MESSAGE];	/* in "error_encoding" */
+	int			error_encoding;
 
 	/* attempts to connect */
 	bool		connecting;		/* an attempt is under way, or has failed */
@@ -223,8 +226,15 @@ set_state(ImonSamplerState state)
 static void
 record_error(const char *message)
 {
+	int			encoding = OidIsValid(MyDatabaseId) ?
+		GetDatabaseEncoding() : PG_SQL_ASCII;
+	int			length = pg_encoding_mbcliplen(encoding, message,
+											   strlen(message), MAX_MESSAGE - 1);
+
 	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
-	strlcpy(sampler->last_error, message, MAX_MESSAGE);
+	memcpy(sampler->last_error, message, length);
+	sampler->last_error[length] = '\0';
+	sampler->error_encoding = encoding;
 	sampler->last_error_at = GetCurrentTimestamp();
 	LWLockRelease(sampler->lock);
 }
@@ -708,6 +718,9 @@ connect_home(void)
 	pin_setting("default_transaction_read_only", "off");
 	pin_setting("default_transaction_isolation", "read committed");
 	pin_setting("client_min_messages", "error");
+	pin_setting("extra_float_digits", "1");
+	if (GetConfigOption("transaction_timeout", true, false))	/* 17 and later */
+		pin_setting("transaction_timeout", "0");
 	pgstat_report_appname("infra_monitor sampler");
 	ereport(LOG,
 			(errmsg("infra_monitor sampler connected to database \"%s\"",
@@ -815,7 +828,8 @@ imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 	i++;
 	values[i++] = Int64GetDatum((int64) pg_atomic_read_u64(&sampler->ticks));
 	values[i++] = Int64GetDatum((int64) pg_atomic_read_u64(&sampler->missed));
-	values[i] = CStringGetTextDatum(copy.last_error);
+	values[i] = CStringGetTextDatum(imon_convert(copy.last_error,
+												 copy.error_encoding));
 	nulls[i] = (copy.last_error_at == 0);
 	i++;
 	values[i] = imon_moment_datum(copy.last_error_at, &nulls[i]);

@@ -19,6 +19,13 @@ AS 'MODULE_PATHNAME', 'imon_preloaded_1_0';
 COMMENT ON FUNCTION infra_monitor.preloaded() IS
 'was the library loaded via shared_preload_libraries, so that everything works? for pg_monitor';
 
+CREATE FUNCTION infra_monitor.shown(name)
+RETURNS name
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_shown_1_0';
+COMMENT ON FUNCTION infra_monitor.shown(name) IS
+'a name as it can be shown: names of databases and roles are stored as bytes, and those that are not valid in the encoding of this database become ?; for pg_monitor';
+
 CREATE FUNCTION infra_monitor.shared_memory(OUT part text, OUT bytes bigint)
 RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL SAFE

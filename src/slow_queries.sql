@@ -4,7 +4,8 @@
 --
 
 CREATE VIEW infra_monitor.slow_queries AS
-SELECT s.userid, s.dbid, r.rolname AS usename, d.datname, s.queryid,
+SELECT s.userid, s.dbid, infra_monitor.shown(r.rolname) AS usename,
+	infra_monitor.shown(d.datname) AS datname, s.queryid,
 	s.toplevel, s.calls, s.total_exec_time,
 	s.total_exec_time OPERATOR(pg_catalog./) nullif(s.calls, 0)::pg_catalog.float8 AS mean_exec_time,
 	s.max_exec_time, s.rows, s.shared_blks_hit, s.shared_blks_read,
@@ -22,7 +23,7 @@ COMMENT ON COLUMN infra_monitor.slow_queries.total_exec_time IS 'time spent exec
 COMMENT ON COLUMN infra_monitor.slow_queries.mean_exec_time IS 'mean time of an execution, ms';
 COMMENT ON COLUMN infra_monitor.slow_queries.max_exec_time IS 'longest execution, ms';
 COMMENT ON COLUMN infra_monitor.slow_queries.wal_bytes IS 'write-ahead log generated, bytes';
-COMMENT ON COLUMN infra_monitor.slow_queries.query IS 'text; a command that can carry a secret shows its tag only';
+COMMENT ON COLUMN infra_monitor.slow_queries.query IS 'text; a command that can carry a secret shows its tag only; NULL if pg_stat_statements cannot convert the texts of all databases to the encoding of this one';
 COMMENT ON COLUMN infra_monitor.slow_queries.stats_since IS 'the counts are of no earlier time: since this statement was entered (pg_stat_statements 1.11 and later), or since all were reset; NULL before 1.9';
 
 CREATE VIEW infra_monitor.running_queries AS

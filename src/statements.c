@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -23,6 +24,8 @@
 #include "texts.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #define FETCH_ROWS 500			/* bounds memory; texts can be long */
 
@@ -167,30 +170,20 @@ put_statements(ReturnSetInfo *rsinfo, Datum since, bool since_isnull)
 }
 
 /*
- * SQL: statement_stats(showtext), the columns above of pg_stat_statements in
- * whatever version is installed.  It applies its own privileges, to the
- * caller.  Errors: not installed, not preloaded.
+ * Reads all statements into the result.  Needs SPI to be connected.
  */
-Datum
-imon_statement_stats_1_0(PG_FUNCTION_ARGS)
+static void
+read_statements(ReturnSetInfo *rsinfo, const char *schema, bool showtext,
+				Datum since, bool since_isnull)
 {
-	ReturnSetInfo *rsinfo;
-	Oid			argtypes[1] = {BOOLOID};
-	Datum		args[1] = {PG_GETARG_DATUM(0)};
-	char	   *schema;
-	Datum		since;
-	bool		since_isnull;
+	Oid			types[1] = {BOOLOID};
+	Datum		args[1] = {BoolGetDatum(showtext)};
 	Portal		portal;
-
-	rsinfo = imon_begin_rows(fcinfo, N_COLUMNS);
-	SPI_connect();
-	schema = pg_stat_statements_schema();
-	since = statistics_begin(schema, &since_isnull);
 
 	portal = SPI_cursor_open_with_args(NULL,
 									   psprintf("SELECT * FROM %s.pg_stat_statements($1)",
 												quote_identifier(schema)),
-									   1, argtypes, args, NULL, true, 0);
+									   1, types, args, NULL, true, 0);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
@@ -200,6 +193,72 @@ imon_statement_stats_1_0(PG_FUNCTION_ARGS)
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
+}
+
+/*
+ * The same in a subtransaction.  Returns false, with no rows, if a text could
+ * not be converted: pg_stat_statements converts those of all databases to the
+ * encoding of this one, and raises an error where that is impossible.
+ */
+static bool
+read_with_texts(ReturnSetInfo *rsinfo, const char *schema,
+				Datum since, bool since_isnull)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		read_statements(rsinfo, schema, true, since, since_isnull);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		int			code = geterrcode();
+
+		if (code != ERRCODE_UNTRANSLATABLE_CHARACTER &&
+			code != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
+			code != ERRCODE_UNDEFINED_FUNCTION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		tuplestore_clear(rsinfo->setResult);
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/*
+ * SQL: statement_stats(showtext), the columns above of pg_stat_statements in
+ * whatever version is installed.  It applies its own privileges, to the
+ * caller.  Texts are NULL if they cannot all be shown in this database.
+ * Errors: not installed, not preloaded.
+ */
+Datum
+imon_statement_stats_1_0(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo;
+	bool		showtext;
+	char	   *schema;
+	Datum		since;
+	bool		since_isnull;
+
+	imon_require_arguments(fcinfo, 1);
+	showtext = !PG_ARGISNULL(0) && PG_GETARG_BOOL(0);
+	rsinfo = imon_begin_rows(fcinfo, N_COLUMNS);
+
+	SPI_connect();
+	schema = pg_stat_statements_schema();
+	since = statistics_begin(schema, &since_isnull);
+	if (!showtext || !read_with_texts(rsinfo, schema, since, since_isnull))
+		read_statements(rsinfo, schema, false, since, since_isnull);
 	SPI_finish();
 	return (Datum) 0;
 }

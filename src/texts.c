@@ -10,12 +10,16 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
+#include "catalog/namespace.h"
 #include "common/ip.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "results.h"
 #include "texts.h"
 #include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(imon_shown_1_0);
 
 /* A command that can carry a secret, after CREATE or ALTER. */
 typedef struct ImonSecretCommand
@@ -38,19 +42,114 @@ static const ImonSecretCommand secret_commands[] = {
 	{"SYSTEM", "PRIMARY_CONNINFO", "SYSTEM"},
 };
 
+/*
+ * A copy in which "?" stands for each byte that is not valid in the encoding.
+ */
+static char *
+marked(const char *bytes, int encoding)
+{
+	char	   *copy = pstrdup(bytes);
+	int			rest = strlen(copy);
+
+	if (pg_verify_mbstr(encoding, copy, rest, true))
+		return copy;			/* nearly all texts */
+
+	for (char *c = copy; rest > 0;)
+	{
+		int			length = pg_encoding_verifymbchar(encoding, c, rest);
+
+		if (length < 1)
+		{
+			*c = '?';
+			length = 1;
+		}
+		c += length;
+		rest -= length;
+	}
+	return copy;
+}
+
+/*
+ * Converts by a conversion that exists; "?" stands for each letter that is not
+ * valid or has no equivalent.
+ */
+static char *
+convert_by(Oid conversion, const char *bytes, int from, int to)
+{
+	unsigned char *source = (unsigned char *) pstrdup(bytes);
+	int			rest = strlen(bytes);
+	int			space = rest * MAX_CONVERSION_GROWTH + 1;
+	char	   *result = palloc(space);
+	char	   *end = result;
+
+	*end = '\0';
+	while (rest > 0)
+	{
+		int			done = pg_do_encoding_conversion_buf(conversion, from, to,
+														 source, rest,
+														 (unsigned char *) end,
+														 space - (end - result),
+														 true);
+		int			letter;
+
+		source += done;
+		rest -= done;
+		end += strlen(end);
+		if (rest == 0)
+			break;
+
+		/* it stopped at a letter: mark that one and go on behind it */
+		letter = Max(pg_encoding_verifymbchar(from, (char *) source, rest), 1);
+		source += letter;
+		rest -= letter;
+		*end++ = '?';
+		*end = '\0';
+	}
+	return result;
+}
+
+/* Converts, through UTF-8 if there is no direct way. */
+static char *
+convert(const char *bytes, int from, int to)
+{
+	Oid			conversion;
+
+	if (from == to || from == PG_SQL_ASCII || to == PG_SQL_ASCII)
+		return marked(bytes, to);
+
+	conversion = FindDefaultConversionProc(from, to);
+	if (OidIsValid(conversion))
+		return convert_by(conversion, bytes, from, to);
+	if (from == PG_UTF8 || to == PG_UTF8)
+		return marked(bytes, to);
+	return convert(convert(bytes, from, PG_UTF8), PG_UTF8, to);
+}
+
+char *
+imon_convert(const char *bytes, int encoding)
+{
+	return convert(bytes, encoding, GetDatabaseEncoding());
+}
+
+char *
+imon_valid_text(const char *bytes)
+{
+	return marked(bytes, GetDatabaseEncoding());
+}
+
 Datum
 imon_text_datum(const char *bytes)
 {
-	char	   *copy;
+	return CStringGetTextDatum(imon_valid_text(bytes));
+}
 
-	if (pg_verifymbstr(bytes, strlen(bytes), true))
-		return CStringGetTextDatum(bytes);
-
-	copy = pstrdup(bytes);
-	for (char *c = copy; *c; c++)
-		if (IS_HIGHBIT_SET(*c))
-			*c = '?';
-	return CStringGetTextDatum(copy);
+/* SQL: shown(name), a name whose bytes may be of another encoding. */
+Datum
+imon_shown_1_0(PG_FUNCTION_ARGS)
+{
+	imon_require_arguments(fcinfo, 1);
+	PG_RETURN_DATUM(DirectFunctionCall1(namein,
+										CStringGetDatum(imon_valid_text(NameStr(*PG_GETARG_NAME(0))))));
 }
 
 /* Skips a comment that begins here, with those inside it; else nothing. */

@@ -12,6 +12,15 @@
 #include "libpq/pqcomm.h"
 
 /*
+ * Text in the encoding of this database, palloc'd; "?" stands for what is not
+ * valid or has no equivalent in it.  Never an error.  Needs a transaction.
+ */
+extern char *imon_convert(const char *bytes, int encoding);
+
+/* The same for bytes that should be in the encoding of this database. */
+extern char *imon_valid_text(const char *bytes);
+
+/*
  * A text datum of the bytes.  Those that are not valid in the encoding of this
  * database are shown as "?"; never an error.
  */

@@ -318,14 +318,21 @@ wait_while()
 	done
 }
 
-# copy_tree DIRECTORY: copy the checkout to a new directory of TESTER's, without
-# history and build output.  Whatever happens there, the checkout stays clean,
-# and it may be in a place that only we can read.
-copy_tree()
+# copy_files DIRECTORY: copy the checkout to a new directory, without history
+# and what tests leave behind.
+copy_files()
 {
 	mkdir "$1"
 	tar -C "$TOP" --exclude=./.git --exclude=./tmp_check --exclude=./tmp_check_iso -cf - . |
 		tar -C "$1" --no-same-owner -xf -
+}
+
+# copy_tree DIRECTORY: the same to a directory of TESTER's, and without build
+# output.  Whatever happens there, the checkout stays clean, and it may be in a
+# place that only we can read.
+copy_tree()
+{
+	copy_files "$1"
 	give_to_tester "$1"
 	tester_make "$1" clean >/dev/null
 }
@@ -355,4 +362,17 @@ install_into_postgres()
 		die "cannot write to ${dirs[0]}: run as root, or set PG_CONFIG to an installation of yours"
 	fi
 	$as make -s -C "$1" PG_CONFIG="$PG_CONFIG" install >/dev/null
+}
+
+# add_counts LOG: add the numbers of the closing line "N passed, N failed" to
+# the caller's variables of these names.  Without one, the script has ended
+# early: that is a failure.
+add_counts()
+{
+	if [[ $(tail -n 1 "$1") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+		passed=$((passed + BASH_REMATCH[1]))
+		failed=$((failed + BASH_REMATCH[2]))
+	else
+		failed=$((failed + 1))
+	fi
 }

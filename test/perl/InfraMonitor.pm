@@ -20,7 +20,8 @@ use Time::HiRes qw(time usleep);
 our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count
   begin_session await_session open_session ask try_ask wait_in_session
   close_sessions log_end worker_log seconds copies_of read_everything
-  pg_config exec_backend private_installation replace_file);
+  pg_config exec_backend private_installation replace_file
+  translated_lc_messages);
 
 # A configured server that has not been started: infra_monitor preloaded behind
 # pg_stat_statements, one sample and one evaluation a second.  Options: conf
@@ -394,6 +395,27 @@ sub replace_file
 	close $file or die "$name.new: $!";
 	rename "$name.new", $name or die "$name: $!";
 	return;
+}
+
+# A value of lc_messages in which the running server speaks another language, or
+# undef.  The language is chosen by LANGUAGE, in the server's environment, in
+# any locale but C.
+sub translated_lc_messages
+{
+	my ($node) = @_;
+	my @locales = split /\n/, `locale -a`;
+
+	foreach my $locale (
+		grep({ /^(de|es|fr|it|ja|ko|ru|sv|uk|zh)_.*utf-?8$/i } @locales),
+		grep({ /^C\.utf-?8$/i } @locales))
+	{
+		my ($status, $out, $said) = $node->psql('postgres',
+			"SET lc_messages = '$locale'; SELECT no_such_column");
+
+		return $locale
+		  if $said =~ /no_such_column/ && $said !~ /does not exist/;
+	}
+	return undef;
 }
 
 1;

@@ -199,6 +199,8 @@ wait_for($node, "SELECT state = 'version mismatch' FROM infra_monitor.sampler_st
 	'another version when the server starts');
 is(log_count($node, $MISMATCH, $log), 1, 'one warning');
 set_version($current);
+$node->safe_psql('postgres', 'ALTER EXTENSION pg_stat_statements UPDATE');
+wait_for_sample($node, 'another version: and back');
 nothing_crashed('another version');
 
 #
