@@ -476,7 +476,7 @@ imon_evaluate_health(void)
 		if (SPI_execute("SELECT infra_monitor.evaluate_health()", true, 1) != SPI_OK_SELECT ||
 			SPI_processed != 1)
 			elog(ERROR, "could not evaluate the health checks");
-		store_document(imon_valid_text(spi_string(0, 1)), now);
+		store_document(imon_convert(spi_string(0, 1), GetDatabaseEncoding()), now);
 	}
 	PG_FINALLY();
 	{

@@ -134,7 +134,16 @@ imon_convert(const char *bytes, int encoding)
 char *
 imon_valid_text(const char *bytes)
 {
-	return marked(bytes, GetDatabaseEncoding());
+	char	   *copy = pstrdup(bytes);
+
+	if (pg_verifymbstr(copy, strlen(copy), true))
+		return copy;
+
+	/* then nobody knows which letters those were */
+	for (char *c = copy; *c; c++)
+		if (IS_HIGHBIT_SET(*c))
+			*c = '?';
+	return copy;
 }
 
 Datum

@@ -17,13 +17,13 @@
  */
 extern char *imon_convert(const char *bytes, int encoding);
 
-/* The same for bytes that should be in the encoding of this database. */
+/*
+ * The same for bytes of an unknown encoding.  If they are not valid in that of
+ * this database, "?" stands for each that is not ASCII.
+ */
 extern char *imon_valid_text(const char *bytes);
 
-/*
- * A text datum of the bytes.  Those that are not valid in the encoding of this
- * database are shown as "?"; never an error.
- */
+/* A text datum of imon_valid_text(). */
 extern Datum imon_text_datum(const char *bytes);
 
 /*

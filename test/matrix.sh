@@ -22,9 +22,8 @@ tree=/srv/infra_monitor			# our copy, in a folder
 # As in lint.sh
 warnings='-Werror -Wextra -Wno-missing-field-initializers -Wno-sign-compare -Wno-unused-parameter'
 
-# release_of VERSION: print the Debian release that has it, and the suite that
-# it has to be fetched from if the release has no more than the rest.  Such a
-# version is not released, and reported only.
+# release_of VERSION: print the Debian release that has it; for a version that
+# is not released, a release that has all but PostgreSQL, and the suite with it.
 release_of()
 {
 	case $1 in
@@ -33,6 +32,12 @@ release_of()
 		19) echo forky experimental ;;
 		*) return 1 ;;
 	esac
+}
+
+# is_released VERSION: does it count, or is it just reported on?
+is_released()
+{
+	[[ $(release_of "$1") != *' '* ]]
 }
 
 # isolated PROC COMMAND...: run a command in name spaces of its own, with their
@@ -79,6 +84,8 @@ make_folder()
 	read -r release suite < <(release_of "$1")
 	script=/usr/share/debootstrap/scripts/$release
 	[ -e "$script" ] || script=${script%/*}/sid	# the same, under a name that every debootstrap has
+	eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
+	export http_proxy
 	rm -rf "$new"
 	isolated /proc debootstrap --variant=minbase "$release" "$new" "$(mirror)" "$script" &&
 		configure_apt "$new" "$1" "$suite" &&
@@ -128,32 +135,29 @@ have_folder()
 	return 1
 }
 
-# test_version VERSION: print what its tests print, and the numbers of tests
-# passed and failed and the time; add them up if they count.
-test_version()
-{
-	local passed=0 failed=0 log=$WORK/$1.log start=$SECONDS note=
-
-	exec 9>"$MATRIX_DIR/$1.lock"	# held by whatever runs in the folder
-	flock -n 9 || { say "waiting for another run on $1"; flock 9; }
-	: >"$log"
-	! have_folder "$1" || run_job log_tests "$log" "$1" || true
-	add_counts "$log"
-
-	if [[ $(release_of "$1") = *' '* ]]; then
-		note=' (19: reported only)'
-		note=" ($1: reported only)"
-	else
-		all_passed=$((all_passed + passed))
-		all_failed=$((all_failed + failed))
-	fi
-	say "$1: $passed passed, $failed failed in $((SECONDS - start)) s$note"
-}
-
 # log_tests LOG VERSION: run_tests, logged and printed, each line with VERSION.
 log_tests()
 {
 	run_tests "$MATRIX_DIR/$2" "$2" 2>&1 | tee "$1" | sed -u "s/^/$2  /"
+}
+
+# test_version VERSION: run its tests, sum up, and add the sum to ours.
+test_version()
+{
+	local passed=0 failed=0 log=$WORK/$1.log start=$SECONDS
+
+	exec 9>"$MATRIX_DIR/$1.lock"	# as long as anything runs in the folder
+	flock -n 9 || { say "waiting for another run on $1"; flock 9; }
+	: >"$log"
+	! have_folder "$1" || run_job log_tests "$log" "$1" || true
+	add_counts "$log"
+	say "$1: $passed passed, $failed failed, $((SECONDS - start)) s"
+	if is_released "$1"; then
+		all_passed=$((all_passed + passed))
+		all_failed=$((all_failed + failed))
+	else
+		say "$1: reported only"
+	fi
 }
 
 versions=("$@")
@@ -163,6 +167,21 @@ for version in "${versions[@]}"; do
 done
 
 if ! is_root; then
-	can_be_root || die 'must be run as root, or by somebody who can sudo'
+	can_be_root || die 'run as root, or as somebody who can sudo'
 	exec sudo MATRIX_DIR="$MATRIX_DIR" KEEP="${KEEP:-}" bash "$TOP/test/matrix.sh" "$@"
 fi
+need debootstrap test -x /usr/sbin/debootstrap
+need debian-archive-keyring test -f /usr/share/keyrings/debian-archive-keyring.gpg
+install_missing
+[ -n "$(mirror)" ] || apt-get update >/dev/null 2>&1 || true
+
+make_workdir
+mkdir -p "$MATRIX_DIR"
+MATRIX_DIR=$(cd "$MATRIX_DIR" && pwd -P)
+all_passed=0
+all_failed=0
+for version in "${versions[@]}"; do
+	test_version "$version"
+done
+printf '%d passed, %d failed\n' "$all_passed" "$all_failed"
+exit $((all_failed > 0))

@@ -8,7 +8,7 @@
 use strict;
 use warnings;
 
-use Cwd qw(getcwd);
+use Cwd qw(abs_path getcwd);
 use File::Basename qw(dirname);
 use InfraMonitor;
 use PostgreSQL::Test::Cluster;
@@ -44,12 +44,13 @@ my $here = getcwd();
 sub upgrade
 {
 	my ($old, $new, $name, @options) = @_;
+	my ($old_data, $new_data) = map { abs_path($_->data_dir) } $old, $new;
 
 	chdir $log_directory or die $!;
 	command_ok(
 		[
 			"$new_bindir/pg_upgrade", '--no-sync', '--retain',
-			'-d', $old->data_dir, '-D', $new->data_dir,
+			'-d', $old_data, '-D', $new_data,
 			'-b', $old_bindir, '-B', $new_bindir,
 			'-s', $new->host, '-p', $old->port, '-P', $new->port, @options
 		],
@@ -171,7 +172,7 @@ GRANT USAGE ON SCHEMA infra_monitor TO regress_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA infra_monitor TO regress_reader;
 GRANT INSERT ON infra_monitor.health_threshold_overrides TO regress_reader;
 GRANT EXECUTE ON FUNCTION infra_monitor.take_sample() TO regress_reader;
-REVOKE EXECUTE ON FUNCTION infra_monitor.health() FROM pg_monitor;
+REVOKE EXECUTE ON FUNCTION infra_monitor.health_status() FROM pg_monitor;
 CREATE VIEW report AS
 	SELECT date_trunc('day', sampled_at, 'UTC') AS day, max(used_ratio), count(*) FROM infra_monitor.samples GROUP BY 1;
 CREATE DATABASE elsewhere;
@@ -184,6 +185,8 @@ wait_for($old,
 	"SELECT count(*) >= 5 FROM pg_inherits WHERE inhparent = 'infra_monitor.samples'::regclass",
 	'it has partitions for today, tomorrow and the past');
 
+# a copy is what it makes unless told otherwise
+my %options = (copy => [], link => ['--link']);
 foreach my $mode (qw(copy link))
 {
 	my $new = server("new_$mode", $new_bindir, $new_major);
@@ -212,8 +215,9 @@ foreach my $mode (qw(copy link))
 	my $old_log = log_end($old);
 	my $duration = seconds
 	{
-		upgrade($old, $new, "$mode: pg_upgrade --check succeeds", "--$mode", '--check');
-		upgrade($old, $new, "$mode: pg_upgrade succeeds", "--$mode");
+		upgrade($old, $new, "$mode: pg_upgrade --check succeeds",
+			@{ $options{$mode} }, '--check');
+		upgrade($old, $new, "$mode: pg_upgrade succeeds", @{ $options{$mode} });
 	};
 	note sprintf('%.1f s', $duration);
 
