@@ -79,8 +79,6 @@ imon_shmem_request(void)
 static void
 imon_shmem_startup(void)
 {
-	LWLockPadded *locks;
-
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
 
@@ -89,7 +87,6 @@ imon_shmem_startup(void)
 		*parts[i]->address = NULL;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	locks = GetNamedLWLockTranche(TRANCHE_NAME);
 	for (int i = 0; i < n_parts; i++)
 	{
 		Size		size = parts[i]->size();
@@ -98,6 +95,9 @@ imon_shmem_startup(void)
 
 		if (!found)
 		{
+			/* a child that was executed, not forked, does not know the name */
+			LWLockPadded *locks = GetNamedLWLockTranche(TRANCHE_NAME);
+
 			memset(address, 0, size);
 			parts[i]->init(address, &locks[i].lock);
 		}

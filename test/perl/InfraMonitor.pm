@@ -255,8 +255,11 @@ sub worker_log
 	my ($node, $offset) = @_;
 	my @lines = split /\n/, substr(slurp_file($node->logfile), $offset // 0);
 
-	return grep { /\[\d+\] (?:LOG|.*infra_monitor sampler LOG): .*(?:infra_monitor|sampler)/
-		  || /\[\d+\] (?:WARNING|ERROR|FATAL|PANIC): / } @lines;
+	# the directory of the socket may have our name
+	return grep { !/ listening on / } grep {
+		/\[\d+\] (?:LOG|.*infra_monitor sampler LOG): .*(?:infra_monitor|sampler)/
+		  || /\[\d+\] (?:WARNING|ERROR|FATAL|PANIC): /
+	} @lines;
 }
 
 # How long the code takes, by the wall clock.
