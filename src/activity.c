@@ -22,6 +22,7 @@
 #include "storage/proc.h"
 #include "texts.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #define SESSION_COLUMNS 14

@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "funcapi.h"
 #include "results.h"
+#include "utils/tuplestore.h"
 
 /* Raises the error that library and SQL do not agree. */
 static void

@@ -157,6 +157,8 @@ Datum
 imon_shown_1_0(PG_FUNCTION_ARGS)
 {
 	imon_require_arguments(fcinfo, 1);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
 	PG_RETURN_DATUM(DirectFunctionCall1(namein,
 										CStringGetDatum(imon_valid_text(NameStr(*PG_GETARG_NAME(0))))));
 }
