@@ -65,8 +65,9 @@ ALTER SYSTEM RESET primary_conninfo;
 
 -- no secret got through, and nothing was lost
 SELECT count(*) AS secrets FROM infra_monitor.slow_queries WHERE query ~* 'sekret';
-SELECT query, count(*) AS statements FROM infra_monitor.slow_queries
-WHERE query ~ '^(CREATE|ALTER) [A-Z ]+$' GROUP BY query ORDER BY query COLLATE "C";
+-- (how many statements there are of each depends on the version)
+SELECT DISTINCT query COLLATE "C" AS query FROM infra_monitor.slow_queries
+WHERE query ~ '^(CREATE|ALTER) [A-Z ]+$' ORDER BY 1;
 SELECT (SELECT count(*) FROM infra_monitor.slow_queries) = (SELECT count(*) FROM pg_stat_statements) AS all_rows;
 
 --
@@ -103,7 +104,10 @@ DROP USER MAPPING FOR CURRENT_USER SERVER regress_server;
 DROP USER MAPPING FOR regress_secret1 SERVER regress_server;
 CREATE SERVER regress_server2 FOREIGN DATA WRAPPER regress_fdw;
 DROP SUBSCRIPTION regress_subscription;
-SELECT query FROM infra_monitor.slow_queries WHERE query !~ 'infra_monitor|pg_stat_statements_reset'
+-- utility statements are normalized since PostgreSQL 17
+SELECT regexp_replace(query, E'\\$1', '''4MB''') AS query FROM infra_monitor.slow_queries
+WHERE query ~ 'work_mem';
+SELECT query FROM infra_monitor.slow_queries WHERE query !~ 'infra_monitor|pg_stat_statements_reset|work_mem'
 ORDER BY query COLLATE "C";
 
 DROP SERVER regress_server, regress_server2;
