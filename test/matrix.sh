@@ -49,21 +49,26 @@ isolated()
 }
 
 # enter FOLDER COMMAND...: run a command in there, without our environment.
+# Tests create and remove many thousands of files, which some file systems are
+# slow at.  In memory, they also cannot outlive a run that was killed.
 enter()
 {
 	# shellcheck disable=SC2016 # these are variables of sh
-	isolated "$1/proc" sh -c 'mount -t tmpfs tmpfs "$0/dev/shm" && exec chroot "$0" "$@"' "$1" \
+	isolated "$1/proc" sh -c '
+		mount -t tmpfs tmpfs "$0/dev/shm" &&
+		mount -t tmpfs tmpfs "$0/tmp" &&
+		exec chroot "$0" "$@"' "$1" \
 		env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "${@:2}"
 }
 
 # run_tests FOLDER VERSION [ARGUMENT...]: run.sh in there.
 run_tests()
 {
-	rm -rf "$1$tree" "$1"/tmp/infra_monitor.*	# of a run that was killed
+	rm -rf "$1$tree"
 	copy_files "$1$tree" &&
 		cp /etc/resolv.conf "$1/etc/resolv.conf" &&
 		enter "$1" PG_CONFIG="/usr/lib/postgresql/$2/bin/pg_config" COPT="$warnings" \
-			KEEP="${KEEP:-}" bash "$tree/test/run.sh" "${@:3}"
+			bash "$tree/test/run.sh" "${@:3}"
 }
 
 # mirror: print where this machine gets Debian's packages from.  Nothing, if it
@@ -168,7 +173,7 @@ done
 
 if ! is_root; then
 	can_be_root || die 'run as root, or as somebody who can sudo'
-	exec sudo MATRIX_DIR="$MATRIX_DIR" KEEP="${KEEP:-}" bash "$TOP/test/matrix.sh" "$@"
+	exec sudo MATRIX_DIR="$MATRIX_DIR" bash "$TOP/test/matrix.sh" "$@"
 fi
 need debootstrap test -x /usr/sbin/debootstrap
 need debian-archive-keyring test -f /usr/share/keyrings/debian-archive-keyring.gpg

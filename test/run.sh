@@ -106,11 +106,33 @@ logs_tap()
 	done
 }
 
+# install_neighbours: install libraries that 033_load_order.pl loads next to ours,
+# if they are missing, packaged for this PostgreSQL, and can be had without
+# asking.  The test does without them as well.
+install_neighbours()
+{
+	local name package packages=()
+
+	is_root && command -v apt-cache >/dev/null || return 0
+	[[ $PG_BINDIR =~ ^/usr/lib/postgresql/([0-9]+)/bin$ ]] || return 0
+	for name in pg_stat_kcache pg_wait_sampling; do
+		package=postgresql-${BASH_REMATCH[1]}-${name//_/-}
+		if [ ! -e "${PG_BINDIR%/bin}/lib/$name.so" ] &&
+			[ -n "$(apt-cache madison "$package" 2>/dev/null)" ]; then
+			packages+=("$package")
+		fi
+	done
+	[ ${#packages[@]} -gt 0 ] || return 0
+	say "installing ${packages[*]}"
+	apt_install "${packages[@]}" || say "going on without ${packages[*]}"
+}
+
 find_postgres
 need_build_tools
 need perl command -v prove
 need libipc-run-perl perl -MIPC::Run -e 1
 install_missing
+install_neighbours
 [ "${1:-}" != --packages ] || exit 0
 
 make_workdir

@@ -16,8 +16,9 @@
 #	WORK        the temporary directory, gone when the script ends
 #	TESTER      the user that builds and runs servers, never root
 #
-# The caller may set PG_CONFIG, to choose an installation, and KEEP=1, to find
-# WORK still there afterwards.
+# The caller may set PG_CONFIG, to choose an installation, CC, for another
+# compiler than PostgreSQL's own, COPT, for more of its options, and KEEP=1, to
+# find WORK still there afterwards.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 WORK=
@@ -198,7 +199,7 @@ has_pgxs()
 # need_build_tools: the same for what building takes besides PostgreSQL itself.
 need_build_tools()
 {
-	need_commands gcc make
+	need_commands gcc make ${CC:+"${CC%% *}"}
 	need libc6-dev test -f /usr/include/stdio.h
 	need libkrb5-dev has_gss_headers
 }
@@ -340,7 +341,7 @@ copy_tree()
 # tester_make DIRECTORY ARGUMENT...: make in a copy, as TESTER.
 tester_make()
 {
-	as_tester make -s -C "$1" PG_CONFIG="$PG_CONFIG" "${@:2}"
+	as_tester make -s -C "$1" PG_CONFIG="$PG_CONFIG" ${CC:+CC="$CC"} "${@:2}"
 }
 
 # build DIRECTORY: build the extension in a copy.

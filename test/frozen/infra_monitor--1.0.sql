@@ -19,6 +19,13 @@ AS 'MODULE_PATHNAME', 'imon_preloaded_1_0';
 COMMENT ON FUNCTION infra_monitor.preloaded() IS
 'was the library loaded via shared_preload_libraries, so that everything works? for pg_monitor';
 
+CREATE FUNCTION infra_monitor.shown(name)
+RETURNS name
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_shown_1_0';
+COMMENT ON FUNCTION infra_monitor.shown(name) IS
+'a name as it can be shown: names of databases and roles are stored as bytes, and those that are not valid in the encoding of this database become ?; for pg_monitor';
+
 CREATE FUNCTION infra_monitor.shared_memory(OUT part text, OUT bytes bigint)
 RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL SAFE
@@ -127,7 +134,8 @@ COMMENT ON FUNCTION infra_monitor.statement_stats(boolean) IS
 --
 
 CREATE VIEW infra_monitor.slow_queries AS
-SELECT s.userid, s.dbid, r.rolname AS usename, d.datname, s.queryid,
+SELECT s.userid, s.dbid, infra_monitor.shown(r.rolname) AS usename,
+	infra_monitor.shown(d.datname) AS datname, s.queryid,
 	s.toplevel, s.calls, s.total_exec_time,
 	s.total_exec_time OPERATOR(pg_catalog./) nullif(s.calls, 0)::pg_catalog.float8 AS mean_exec_time,
 	s.max_exec_time, s.rows, s.shared_blks_hit, s.shared_blks_read,
@@ -145,7 +153,7 @@ COMMENT ON COLUMN infra_monitor.slow_queries.total_exec_time IS 'time spent exec
 COMMENT ON COLUMN infra_monitor.slow_queries.mean_exec_time IS 'mean time of an execution, ms';
 COMMENT ON COLUMN infra_monitor.slow_queries.max_exec_time IS 'longest execution, ms';
 COMMENT ON COLUMN infra_monitor.slow_queries.wal_bytes IS 'write-ahead log generated, bytes';
-COMMENT ON COLUMN infra_monitor.slow_queries.query IS 'text; a command that can carry a secret shows its tag only';
+COMMENT ON COLUMN infra_monitor.slow_queries.query IS 'text; a command that can carry a secret shows its tag only; NULL if pg_stat_statements cannot convert the texts of all databases to the encoding of this one';
 COMMENT ON COLUMN infra_monitor.slow_queries.stats_since IS 'the counts are of no earlier time: since this statement was entered (pg_stat_statements 1.11 and later), or since all were reset; NULL before 1.9';
 
 CREATE VIEW infra_monitor.running_queries AS
@@ -341,7 +349,7 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT age(datfrozenxid) / 2147483648.0::float8, 'ratio',
-	format('database "%s" is %s transactions old, of 2^31 at which the server stops', datname, age(datfrozenxid))
+	format('database "%s" is %s transactions old, of 2^31 at which the server stops', infra_monitor.shown(datname), age(datfrozenxid))
 FROM pg_database ORDER BY age(datfrozenxid) DESC, datname LIMIT 1
 $$;
 COMMENT ON FUNCTION infra_monitor.check_xid_wraparound() IS
@@ -688,8 +696,8 @@ WITH groups AS (
 		pg_catalog.sum(g.connections) OVER (PARTITION BY g.usename) AS of_role,
 		pg_catalog.sum(g.connections) OVER (PARTITION BY g.datname) AS of_database
 	FROM groups g
-		LEFT JOIN pg_catalog.pg_roles r ON r.rolname OPERATOR(pg_catalog.=) g.usename
-		LEFT JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) g.datname
+		LEFT JOIN pg_catalog.pg_roles r ON infra_monitor.shown(r.rolname) OPERATOR(pg_catalog.=) g.usename
+		LEFT JOIN pg_catalog.pg_database d ON infra_monitor.shown(d.datname) OPERATOR(pg_catalog.=) g.datname
 )
 SELECT datname, usename, application_name, client_addr, connections, active,
 	idle, idle_in_transaction, waiting, role_limit, database_limit,
@@ -874,11 +882,14 @@ COMMENT ON FUNCTION infra_monitor.bar(float8, int) IS
 
 CREATE FUNCTION infra_monitor.one_line(string text, width int)
 RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+-- SQL_ASCII does not know where a letter ends
 SELECT CASE WHEN length(t) > $2 THEN left(t, $2 - 3) || '...' ELSE t END
-FROM (SELECT rtrim(regexp_replace($1, '[\t-\r[:cntrl:]]+ *', ' ', 'g')) AS t) f
+FROM (SELECT rtrim(regexp_replace(
+	CASE WHEN getdatabaseencoding() = 'SQL_ASCII' THEN regexp_replace($1, E'[^\\x01-\\x7f]', '?', 'g') ELSE $1 END,
+	E'[\\t-\\r[:cntrl:]]+ *', ' ', 'g')) AS t) f
 $$;
 COMMENT ON FUNCTION infra_monitor.one_line(text, int) IS
 'a text on one line, cut to a width; for pg_monitor';

@@ -296,11 +296,11 @@ sub read_everything
 {
 	my ($node, $database) = @_;
 	my $commands = $node->safe_psql($database, <<'SQL');
-SELECT format('SELECT count(*) FROM infra_monitor.%I; \echo %s :SQLSTATE :LAST_ERROR_MESSAGE', relname, relname)
+SELECT format(E'SELECT count(*) FROM infra_monitor.%I; \\echo %s :SQLSTATE :LAST_ERROR_MESSAGE', relname, relname)
 FROM pg_class
 WHERE relnamespace = 'infra_monitor'::regnamespace AND relkind IN ('r', 'p', 'v')
 UNION ALL
-SELECT format('SELECT * FROM infra_monitor.%I(%s); \echo %s() :SQLSTATE :LAST_ERROR_MESSAGE', p.proname, a.list, p.proname)
+SELECT format(E'SELECT * FROM infra_monitor.%I(%s); \\echo %s() :SQLSTATE :LAST_ERROR_MESSAGE', p.proname, a.list, p.proname)
 FROM pg_proc p,
 	LATERAL (SELECT string_agg(CASE t::regtype::text
 			WHEN 'jsonb' THEN CASE p.proargnames[n] WHEN 'document' THEN $$'{"checks": []}'$$ ELSE $$'[]'$$ END

@@ -4,8 +4,6 @@
 use strict;
 use warnings;
 
-use Cwd;
-use File::Spec;
 use InfraMonitor;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -13,7 +11,6 @@ use Test::More;
 
 my $node = new_server('dump');
 my $directory = PostgreSQL::Test::Utils::tempdir_short;
-my $bindir = $node->config_data('--bindir');
 $node->start;
 
 # Everything that a database holds, by name.  OIDs, and names with OIDs in them,
@@ -205,41 +202,5 @@ $node->safe_psql('copy', 'DROP EXTENSION infra_monitor');
 holds_only('copy', $before, 'and it is dropped there without a trace');
 wait_for_sample($node, 'while the home database goes on');
 
-#
-# upgraded, which also dumps and restores, but keeps the tables
-#
-my $rows = $node->safe_psql('postgres', 'SELECT count(*) FROM infra_monitor.samples');
 $node->stop;
-my $stopped = time + 1;
-my $upgraded = new_server('upgraded');
-my $here = getcwd;
-my ($old_data, $new_data) = map { File::Spec->rel2abs($_->data_dir) } $node, $upgraded;
-
-# it leaves a script where it is run
-chdir $directory or die $!;
-$upgraded->command_ok(
-	[
-		'pg_upgrade', '--no-sync',
-		'-d', $old_data, '-D', $new_data,
-		'-b', $bindir, '-B', $bindir,
-		'-s', $node->host, '-p', $node->port, '-P', $upgraded->port
-	],
-	'pg_upgrade');
-chdir $here or die $!;
-my $started = time;
-$upgraded->start;
-check_restored($upgraded, 'postgres');
-check_restored($upgraded, 'restored');
-wait_for_sample($upgraded, 'it samples there');
-is( $upgraded->safe_psql('postgres', "SELECT count(*) FROM infra_monitor.samples WHERE sampled_at BETWEEN to_timestamp($stopped) AND to_timestamp($started)"),
-	0, 'as it did not meanwhile');
-wait_for_partitions($upgraded, 'into partitions');
-cmp_ok($upgraded->safe_psql('postgres', 'SELECT count(*) FROM infra_monitor.samples'),
-	'>', $rows, 'after the history that there was');
-is( $upgraded->safe_psql('postgres', 'SELECT connects IS NULL FROM infra_monitor.samples ORDER BY sampled_at OFFSET ' . $rows . ' LIMIT 1'),
-	't', 'from which no differences are taken');
-$upgraded->safe_psql('postgres', 'DROP EXTENSION infra_monitor');
-is($upgraded->safe_psql('postgres', "SELECT count(*) FROM pg_class WHERE relname ~ 'samples'"),
-	0, 'it is dropped there with all partitions');
-$upgraded->stop;
 done_testing();

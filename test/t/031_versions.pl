@@ -43,8 +43,8 @@ sub nothing_crashed
 {
 	my ($when) = @_;
 
-	ok($node->poll_query_until('postgres', 'SELECT true'),
-		"$when: the server lives");
+	is($node->psql('postgres', 'SELECT'), 0, "$when: the server lives")
+	  or die 'nothing left to test';
 	is( log_count(
 			$node,
 			qr/terminated by signal|terminating any other|PANIC|TRAP|ERROR:  XX|could not start/,
@@ -270,6 +270,7 @@ sub declare_and_call
 		  . "LANGUAGE c AS '\$libdir/infra_monitor', '$symbol';\n"
 		  . "SELECT * FROM other.$name($call);");
 
+	die "$name: $said" if $said =~ /connection to server/;
 	return $said =~ /ERROR:  (.*)/ ? $1 : "answer $status $said";
 }
 
@@ -325,27 +326,45 @@ foreach my $line (@columns)
 	}
 }
 
-# Arguments: one too many is ignored, one too few must not be made up.
-my @arguments = (
-	[ 'reset', 'imon_reset_1_0', 'void', 'text', "'pool'" ],
-	[ 'evaluate_checks', 'imon_evaluate_checks_1_0', undef, 'text', "'pool'" ],
-	[ 'statement_stats', 'imon_statement_stats_1_0', undef, 'boolean', 'false' ]);
-foreach my $function (@arguments)
-{
-	my ($name, $symbol, $returns, $type, $call) = @$function;
-	my $columns = $returns ? '' : $node->safe_psql('postgres', <<SQL);
-SELECT string_agg(format('OUT c%s %s', n, format_type(t, NULL)), ', ' ORDER BY n)
-FROM pg_proc p, unnest(p.proallargtypes, p.proargmodes) WITH ORDINALITY AS u (t, m, n)
-WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.proname = '$name' AND m <> 'i'
+# Arguments: one too many is ignored, one too few must not be made up, and NULL
+# is not what STRICT has promised.
+my %values = (boolean => 'false', name => "'x'", text => "'pool'");
+my @with_arguments = split /\n/, $node->safe_psql('postgres', <<'SQL');
+SELECT format('%s|%s|%s%s|%s|%s', p.proname, p.prosrc,
+	CASE WHEN p.proretset THEN 'SETOF ' END, format_type(p.prorettype, NULL),
+	(SELECT string_agg(format_type(t, NULL), ',' ORDER BY n)
+		FROM unnest(p.proargtypes) WITH ORDINALITY AS u (t, n)),
+	(SELECT string_agg(format('OUT c%s %s', n, format_type(t, NULL)), ', ' ORDER BY n)
+		FROM unnest(p.proallargtypes, p.proargmodes) WITH ORDINALITY AS u (t, m, n) WHERE m <> 'i'))
+FROM pg_proc p
+WHERE p.pronamespace = 'infra_monitor'::regnamespace
+	AND p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'c')
+	AND p.pronargs > 0
+ORDER BY 1
 SQL
-	my $and = $columns ? ', ' : '';
+cmp_ok(scalar @with_arguments, '>=', 3, 'functions with arguments');
+foreach my $line (@with_arguments)
+{
+	my ($name, $symbol, $returns, $types, $columns) = split /\|/, $line;
+	my @in = split /,/, $types;
+	my @out = $columns ne '' ? ($columns) : ();
+	my @call = map { $values{$_} // "NULL::$_" } @in;
 
-	$returns //= 'SETOF record';
-	like(declare_and_call("m_$name", "$type, text$and$columns", $returns, $symbol, "$call, NULL"),
-		qr/^answer 0/, "$name declared with an argument more");
-	like(declare_and_call("l_$name", $columns, $returns, $symbol, ''),
+	like(
+		declare_and_call("m_$name", join(', ', @in, 'text', @out),
+			$returns, $symbol, join(', ', @call, 'NULL')),
+		qr/^answer 0/,
+		"$name declared with an argument more");
+	like(
+		declare_and_call("l_$name", join(', ', @in[ 1 .. $#in ], @out),
+			$returns, $symbol, join(', ', @call[ 1 .. $#call ])),
 		qr/^42804: library and extension infra_monitor are of different versions/,
 		"$name declared with an argument less");
+	like(
+		declare_and_call("n_$name", join(', ', @in, @out),
+			$returns, $symbol, join(', ', ('NULL') x @in)),
+		qr/^(?:answer 0|22004: )/,
+		"$name declared without STRICT: NULL");
 }
 like(declare_and_call('l_preloaded', 'text', 'boolean', 'imon_preloaded_1_0', "'x'"),
 	qr/^answer 0/, 'preloaded declared with an argument');
