@@ -688,6 +688,26 @@ pin_setting(const char *name, const char *value)
 }
 
 /*
+ * Pins what our transactions depend on: the first one is that of connecting.
+ */
+static void
+pin_settings(void)
+{
+	pin_setting("search_path", "pg_catalog, pg_temp");
+	pin_setting("lock_timeout", LOCK_TIMEOUT);
+	pin_setting("synchronous_commit", "off");
+	pin_setting("compute_query_id", "off");
+	pin_setting("jit", "off");
+	pin_setting("max_parallel_workers_per_gather", "0");
+	pin_setting("default_transaction_read_only", "off");
+	pin_setting("default_transaction_isolation", "read committed");
+	pin_setting("client_min_messages", "error");
+	pin_setting("extra_float_digits", "1");
+	if (GetConfigOption("transaction_timeout", true, false))	/* 17 and later */
+		pin_setting("transaction_timeout", "0");
+}
+
+/*
  * Connects to the home database.  FATAL if that is impossible, and then the
  * next incarnation waits.
  */
@@ -702,6 +722,7 @@ connect_home(void)
 	strlcpy(sampler->attempted, connected_to, NAMEDATALEN);
 	LWLockRelease(sampler->lock);
 
+	pin_settings();
 	BackgroundWorkerInitializeConnection(connected_to, NULL, 0);
 	imon_home_connected(MyDatabaseId);
 
@@ -710,18 +731,6 @@ connect_home(void)
 	sampler->failed_attempts = 0;
 	LWLockRelease(sampler->lock);
 
-	pin_setting("search_path", "pg_catalog, pg_temp");
-	pin_setting("lock_timeout", LOCK_TIMEOUT);
-	pin_setting("synchronous_commit", "off");
-	pin_setting("compute_query_id", "off");
-	pin_setting("jit", "off");
-	pin_setting("max_parallel_workers_per_gather", "0");
-	pin_setting("default_transaction_read_only", "off");
-	pin_setting("default_transaction_isolation", "read committed");
-	pin_setting("client_min_messages", "error");
-	pin_setting("extra_float_digits", "1");
-	if (GetConfigOption("transaction_timeout", true, false))	/* 17 and later */
-		pin_setting("transaction_timeout", "0");
 	pgstat_report_appname("infra_monitor sampler");
 	ereport(LOG,
 			(errmsg("infra_monitor sampler connected to database \"%s\"",
