@@ -200,7 +200,7 @@ sub work_with
 	$result{statements} = ask($observer, <<'SQL');
 SELECT s.toplevel, s.calls, s.rows, s.query FROM pg_stat_statements s
 	JOIN pg_database d ON d.oid = s.dbid
-WHERE d.datname = 'work' ORDER BY s.query COLLATE "C", s.toplevel
+WHERE d.datname = 'work' ORDER BY s.query COLLATE "C", s.toplevel, s.calls, s.rows
 SQL
 
 	# as auto_explain does
