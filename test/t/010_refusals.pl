@@ -68,25 +68,7 @@ CREATE DATABASE private
 REVOKE CONNECT ON DATABASE private FROM PUBLIC
 SQL
 
-# A value of lc_messages in which the server speaks another language, or undef.
-sub translated_lc_messages
-{
-	my @locales = split /\n/, `locale -a`;
-
-	foreach my $locale (
-		grep({ /^(de|es|fr|it|ja|ko|ru|sv|uk|zh)_.*utf-?8$/i } @locales),
-		grep({ /^C\.utf-?8$/i } @locales))
-	{
-		my ($result, $output, $message) = $node->psql('postgres',
-			"SET lc_messages = '$locale'; SELECT no_such_column");
-
-		return $locale
-		  if $message =~ /no_such_column/ && $message !~ /does not exist/;
-	}
-	return undef;
-}
-
-my $translated = translated_lc_messages();
+my $translated = translated_lc_messages($node);
 $node->stop;
 
 # All refusals in this life of the server, oldest first, as recent_rejections
