@@ -32,7 +32,7 @@ MAJOR=15
 CONTRIB=(amcheck dblink pg_stat_statements)
 
 installation=${EXEC_BACKEND_DIR:-/var/tmp/infra_monitor-exec-backend}
-[[ $installation = /* ]] || installation=$PWD/$installation
+installation=$(readlink -m "$installation")	# as pg_config prints it
 
 # private_apt PROGRAM ARGUMENT...: run a program of apt with lists and sources
 # of our own: those of the system, but for source packages.
@@ -66,7 +66,9 @@ make_private_apt()
 }
 
 # get_source: unpack the newest source that can be had in $WORK/source.  The
-# lists may name one that the server does not have, or no longer.
+# lists may name one that the server does not have, or no longer.  Without the
+# patches of the distribution: Debian's make every installation look for its
+# files where the packages have theirs.
 get_source()
 {
 	local version
@@ -85,7 +87,9 @@ get_source()
 	cd "$WORK/source"
 	while read -r version; do
 		say "getting the source of postgresql-$MAJOR $version"
-		if private_apt apt-get source -q "postgresql-$MAJOR=$version" >>"$WORK/apt/log" 2>&1; then
+		if private_apt apt-get source -q --download-only "postgresql-$MAJOR=$version" >>"$WORK/apt/log" 2>&1; then
+			as_tester dpkg-source --skip-patches -x ./*.dsc postgresql >>"$WORK/apt/log" 2>&1 ||
+				die "could not unpack it: $(tail -n 3 "$WORK/apt/log")"
 			cd "$OLDPWD"
 			return
 		fi
@@ -109,10 +113,9 @@ as_builder()
 # matter, all paths are relative to the programs.
 build_postgres()
 {
-	local source name
+	local name
 
-	source=$(echo "$WORK"/source/postgresql*/)
-	cd "$source"
+	cd "$WORK/source/postgresql"
 	say 'configuring it'
 	as_builder ./configure --prefix="$installation" \
 		--without-readline --without-zlib \
@@ -150,6 +153,15 @@ if [ ! -x "$PG_CONFIG" ]; then
 fi
 [[ $("$PG_CONFIG" --cppflags) = *-DEXEC_BACKEND* ]] ||
 	die "$installation is of no PostgreSQL with EXEC_BACKEND"
+
+# run.sh installs our library: into this PostgreSQL, and no other
+for option in bindir pkglibdir sharedir docdir includedir-server; do
+	directory=$("$PG_CONFIG" "--$option")
+	[[ $directory = "$installation"/* ]] ||
+		die "$PG_CONFIG --$option is $directory, outside of its installation"
+done
+[[ $("$PG_CONFIG" --pgxs) = "$installation"/* ]] ||
+	die "$PG_CONFIG --pgxs is outside of its installation"
 
 status=0
 run_job env PG_CONFIG="$PG_CONFIG" bash "$TOP/test/run.sh" || status=$?

@@ -6,28 +6,32 @@
 #
 #	test/mutants.sh [FUNCTION...]
 #
-# At the end the library of this checkout is installed again.
+# At the end the library of this checkout is installed again.  Until then that of
+# a mutant is: not for a machine on which somebody uses the installation.
 
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
+
+# What a mutant keeps from happening is not worth waiting for
+export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-20}
 
 # file, function, what its body becomes, and the tests to run
 mutants()
 {
 	cat <<'LIST'
-connections.c imon_connection_xact_callback -                                                  t/011 t/010
-connections.c connection_ends               -                                                  t/011 t/010
-connections.c imon_emit_log                 if(prev_emit_log_hook)prev_emit_log_hook(edata);   t/010
-guc.c         check_database                return/**/true;                                    t/006 t/001
-health.c      imon_check_override_1_0       TriggerData*t=(TriggerData*)fcinfo->context;return/**/PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(t->tg_event)?t->tg_newtuple:t->tg_trigtuple); sql
-home_database.c imon_ProcessUtility         standard_ProcessUtility(pstmt,queryString,readOnlyTree,context,params,queryEnv,dest,qc); t/002
-home_database.c imon_home_xact_callback     -                                                  t/002
-home_database.c sampler_leaves              -                                                  t/002 t/001
-sampler.c     sampler_ends                  -                                                  t/001 t/003
-samples.c     sample_ends                   -                                                  sql t/001
-samples.c     sample_rolled_back            -                                                  sql
-shmem.c       imon_shmem_request            if(prev_shmem_request_hook)prev_shmem_request_hook(); t/001
-shmem.c       imon_shmem_startup            if(prev_shmem_startup_hook)prev_shmem_startup_hook(); t/001
+connections.c   imon_connection_xact_callback -                                                t/010
+connections.c   connection_ends             -                                                t/011
+connections.c   imon_emit_log               if(prev_emit_log_hook)prev_emit_log_hook(edata); t/010
+guc.c           check_database              return/**/true;                                  t/006
+health.c        imon_check_override_1_0     TriggerData*t=(TriggerData*)fcinfo->context;return/**/PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(t->tg_event)?t->tg_newtuple:t->tg_trigtuple); sql
+home_database.c imon_ProcessUtility         standard_ProcessUtility(pstmt,queryString,readOnlyTree,context,params,queryEnv,dest,qc); t/001
+home_database.c imon_home_xact_callback     -                                                t/001 t/002
+home_database.c sampler_leaves              -                                                t/001
+sampler.c       sampler_ends                -                                                t/001
+samples.c       sample_ends                 -                                                sql
+samples.c       sample_rolled_back          -                                                sql
+shmem.c         imon_shmem_request          if(prev_shmem_request_hook)prev_shmem_request_hook(); t/001
+shmem.c         imon_shmem_startup          if(prev_shmem_startup_hook)prev_shmem_startup_hook(); t/001
 LIST
 }
 

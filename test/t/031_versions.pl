@@ -28,12 +28,21 @@ replace_file("$scripts--0.9--1.0.sql", '');
 my $node = new_server('versions',
 	cluster => { install_path => $installation->{install_path} });
 $node->start;
-my $started =
-  $node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()');
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
 my $current = $node->safe_psql('postgres',
 	"SELECT default_version FROM pg_available_extensions WHERE name = 'infra_monitor'"
 );
+
+# A second server is left alone in this state until the end of the test: its
+# sampler looks again each minute.
+my $patient = new_server('patient',
+	cluster => { install_path => $installation->{install_path} });
+$patient->start;
+$patient->safe_psql('postgres', "CREATE EXTENSION infra_monitor VERSION '0.9' CASCADE");
+wait_for($patient,
+	"SELECT state = 'version mismatch' FROM infra_monitor.sampler_status",
+	'patient: the sampler has looked');
+my $patient_since = time;
 
 # The server lives, no process has crashed, and nothing failed that should
 # never fail.
@@ -375,6 +384,16 @@ like(declare_and_call('unknown', '', 'int', 'imon_preloaded_9_9', ''),
 	qr/^42883: could not find function "imon_preloaded_9_9" in file/,
 	'a function of a later version');
 nothing_crashed('declared differently');
+
+#
+# A minute later
+#
+my $left = $patient_since + 62 - time;
+sleep $left if $left > 0;
+is(log_count($patient, $MISMATCH), 1, 'patient: one warning');
+is(status_of($patient, 'state'), 'version mismatch', 'patient: the state is the same');
+is(status_of($patient, 'rows_stored'), '0', 'patient: no samples');
+$patient->stop;
 
 #
 # A library that knows none of the script's functions
