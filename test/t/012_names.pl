@@ -21,6 +21,12 @@ my $node = new_server(
 	conf => "max_connections = 20\n");
 $node->start;
 
+# PostgreSQL 19 refuses new roles and databases of more than one line
+if ($node->pg_version >= 19)
+{
+	tr/\n/ / for $role, $database;
+}
+
 sub identifier
 {
 	my ($name) = @_;
