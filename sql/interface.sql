@@ -130,8 +130,11 @@ SELECT DISTINCT category FROM pg_settings WHERE name LIKE 'infra\_monitor.%';
 \set VERBOSITY terse
 SET infra_monitor.nonsense = 1;
 SET infra_monitor.enabled = off;
+-- the wording of ranges depends on the version
+\set VERBOSITY sqlstate
 SET infra_monitor.slow_query_threshold = -2;
 SET infra_monitor.slow_query_threshold = '25h';
+\set VERBOSITY terse
 SET infra_monitor.slow_query_threshold = '250ms';
 SHOW infra_monitor.slow_query_threshold;
 \set VERBOSITY default
