@@ -484,8 +484,8 @@ run_if_possible(ImonTask *task)
 }
 
 /*
- * Lets all tasks run now if a command has made the extension usable, perhaps
- * after one that dropped it.
+ * Lets all tasks run now if a command has created or updated the extension,
+ * perhaps after one that dropped it.
  */
 static void
 welcome_extension(void)
@@ -499,7 +499,7 @@ welcome_extension(void)
 	found = imon_find_extension(&extension, &version);
 	CommitTransactionCommand();
 
-	if (found == IMON_EXTENSION_PRESENT && extension != extension_seen)
+	if (found != IMON_EXTENSION_ABSENT && extension != extension_seen)
 	{
 		look_for_extension_at = 0;
 		run_all_now();

@@ -29,7 +29,7 @@ set -euo pipefail
 . "$(dirname "$0")/setup.sh"
 
 MAJOR=15
-CONTRIB=(amcheck dblink pg_stat_statements)
+CONTRIB=(amcheck auto_explain dblink pg_stat_statements)
 
 installation=${EXEC_BACKEND_DIR:-/var/tmp/infra_monitor-exec-backend}
 installation=$(readlink -m "$installation")	# as pg_config prints it

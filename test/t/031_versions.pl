@@ -39,6 +39,8 @@ my $patient = new_server('patient',
 	cluster => { install_path => $installation->{install_path} });
 $patient->start;
 $patient->safe_psql('postgres', "CREATE EXTENSION infra_monitor VERSION '0.9' CASCADE");
+my $patient_log = log_end($patient);
+$patient->restart;
 wait_for($patient,
 	"SELECT state = 'version mismatch' FROM infra_monitor.sampler_status",
 	'patient: the sampler has looked');
@@ -390,7 +392,7 @@ nothing_crashed('declared differently');
 #
 my $left = $patient_since + 62 - time;
 sleep $left if $left > 0;
-is(log_count($patient, $MISMATCH), 1, 'patient: one warning');
+is(log_count($patient, $MISMATCH, $patient_log), 1, 'patient: one warning');
 is(status_of($patient, 'state'), 'version mismatch', 'patient: the state is the same');
 is(status_of($patient, 'rows_stored'), '0', 'patient: no samples');
 $patient->stop;
