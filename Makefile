@@ -19,7 +19,7 @@ OBJS = \
 	src/infra_monitor.o \
 	src/pool.o \
 	src/privileges.o \
-	src/results.o \
+	src/rows.o \
 	src/sampler.o \
 	src/samples.o \
 	src/shmem.o \

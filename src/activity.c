@@ -18,7 +18,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "privileges.h"
-#include "results.h"
+#include "rows.h"
 #include "storage/proc.h"
 #include "texts.h"
 #include "utils/builtins.h"

@@ -31,7 +31,7 @@
 #include "port/atomics.h"
 #include "privileges.h"
 #include "replication/walsender.h"
-#include "results.h"
+#include "rows.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"

@@ -27,7 +27,7 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "portability/instr_time.h"
-#include "results.h"
+#include "rows.h"
 #include "shmem.h"
 #include "texts.h"
 #include "utils/builtins.h"

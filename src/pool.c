@@ -11,7 +11,7 @@
 #include "fmgr.h"
 #include "health.h"
 #include "pool.h"
-#include "results.h"
+#include "rows.h"
 #include "shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"

@@ -41,7 +41,7 @@
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
-#include "results.h"
+#include "rows.h"
 #include "sampler.h"
 #include "samples.h"
 #include "shmem.h"

@@ -13,7 +13,7 @@
 
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "results.h"
+#include "rows.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"

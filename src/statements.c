@@ -19,7 +19,7 @@
 #include "fmgr.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
-#include "results.h"
+#include "rows.h"
 #include "statements.h"
 #include "texts.h"
 #include "utils/builtins.h"

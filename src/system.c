@@ -12,7 +12,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
-#include "results.h"
+#include "rows.h"
 #include "shmem.h"
 #include "storage/fd.h"
 #include "system.h"

@@ -15,7 +15,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
-#include "results.h"
+#include "rows.h"
 #include "texts.h"
 #include "utils/builtins.h"
 

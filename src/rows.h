@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * results.h
+ * rows.h
  *	  What SQL functions return: rows, and values that may be unknown.
  *
  * The number of columns is checked against the declaration in SQL: library and
@@ -9,8 +9,8 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifndef IMON_RESULTS_H
-#define IMON_RESULTS_H
+#ifndef IMON_ROWS_H
+#define IMON_ROWS_H
 
 #include <math.h>
 
@@ -68,4 +68,4 @@ imon_number_datum(double number, bool *isnull)
 	return Float8GetDatum(number);
 }
 
-#endif							/* IMON_RESULTS_H */
+#endif							/* IMON_ROWS_H */

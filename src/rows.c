@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * results.c
+ * rows.c
  *	  What SQL functions return.
  *
  *-------------------------------------------------------------------------
@@ -9,7 +9,7 @@
 
 #include "access/htup_details.h"
 #include "funcapi.h"
-#include "results.h"
+#include "rows.h"
 #include "utils/tuplestore.h"
 
 /* Raises the error that library and SQL do not agree. */
