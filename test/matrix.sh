@@ -6,8 +6,9 @@
 #
 # Each version comes from the Debian release that has it, in a folder made by
 # debootstrap: MATRIX_DIR/VERSION, by default in /var/tmp/infra_monitor-matrix.
-# That takes a minute or two and 1.5 GB; the next run finds it there.  Remove a
-# folder to have it made again, with the packages of the day.
+# That takes a minute or two and 1.6 GB; the next run finds it there.  Remove a
+# folder to have it made again, with the packages of the day.  Tests write to
+# memory, up to 1.1 GB.
 #
 # In there, run.sh does the rest, on a copy of the tree, with the warnings of
 # that release's compiler as errors.  The last line, "N passed, N failed", is
