@@ -97,7 +97,7 @@ version_checks()
 	local file
 
 	for file in src/*.[ch]; do
-		[ "$file" = src/compat.h ] || absent PG_VERSION_NUM "$file"
+		[ "$file" = src/compat.h ] || absent 'PG_(MAJOR)?VERSION' "$file"
 	done
 }
 
