@@ -50,7 +50,7 @@ my $nodes = copies_of($origin,
 
 # Names that need care: a quote of each kind, a line feed (which PostgreSQL 19
 # refuses), letters beyond ASCII.
-my $feed = $origin->pg_version >= 19 ? ' ' : "\n";
+my $feed = $origin->pg_version->major >= 19 ? ' ' : "\n";
 my $odd_name = "q\"uote's${feed}l\xc3\xafne";
 my $odd = PostgreSQL::Test::Cluster->new('odd');
 $odd->init_from_backup($origin, 'copy');

@@ -22,7 +22,7 @@ my $node = new_server(
 $node->start;
 
 # PostgreSQL 19 refuses new roles and databases of more than one line
-if ($node->pg_version >= 19)
+if ($node->pg_version->major >= 19)
 {
 	tr/\n/ / for $role, $database;
 }
