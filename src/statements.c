@@ -53,7 +53,7 @@ imon_pg_stat_statements_loaded(void)
 {
 	int			flags = GetConfigOptionFlags("pg_stat_statements.max", true);
 
-	/* a placeholder is only a line in a configuration file */
+	/* without the library it is only a line in a configuration file */
 	return GetConfigOption("pg_stat_statements.max", true, false) != NULL &&
 		(flags & GUC_CUSTOM_PLACEHOLDER) == 0;
 }
