@@ -4,7 +4,7 @@
  *	  What the client backends are doing now.
  *
  * Wait events live in PGPROC, states in PgBackendStatus.  One pass over the
- * PGPROCs gives a table of the backends that wait, sorted by pid, so that
+ * PGPROCs gives a table of the processes that wait, sorted by pid, so that
  * joining the two costs n log n; pg_stat_activity searches all PGPROCs for
  * each backend.
  *
@@ -34,36 +34,34 @@ typedef struct ImonWait
 	TimestampTz lock_since;		/* 0 = not waiting for a heavyweight lock */
 } ImonWait;
 
-typedef struct ImonWaits
-{
-	int			count;
-	ImonWait   *waits;			/* sorted by pid */
-} ImonWaits;
-
 PG_FUNCTION_INFO_V1(imon_sessions_1_0);
 
+/* Orders what begins with a pid. */
 static int
-compare_waits(const void *a, const void *b)
+compare_pids(const void *a, const void *b)
 {
-	int			pid_a = ((const ImonWait *) a)->pid;
-	int			pid_b = ((const ImonWait *) b)->pid;
+	int			pid_a = *(const int *) a;
+	int			pid_b = *(const int *) b;
 
 	return (pid_a > pid_b) - (pid_a < pid_b);
 }
 
-/* All regular backends that wait for something now. */
-static void
-collect_waits(ImonWaits *result)
+/*
+ * All processes that wait for something now, sorted by pid.  Returns their
+ * number.
+ */
+static int
+collect_waits(ImonWait **waits)
 {
-	result->count = 0;
-	result->waits = palloc(sizeof(ImonWait) * MaxConnections);
+	int			count = 0;
 
-	for (int i = 0; i < MaxConnections; i++)
+	*waits = palloc(sizeof(ImonWait) * ProcGlobal->allProcCount);
+	for (int i = 0; i < ProcGlobal->allProcCount; i++)
 	{
 		PGPROC	   *proc = &ProcGlobal->allProcs[i];
 		int			pid = proc->procLatch.owner_pid;
 		uint32		event = *(volatile uint32 *) &proc->wait_event_info;
-		ImonWait   *wait = &result->waits[result->count];
+		ImonWait   *wait = &(*waits)[count];
 
 		if (pid == 0 || event == 0)
 			continue;
@@ -73,31 +71,58 @@ collect_waits(ImonWaits *result)
 		if ((event & 0xFF000000) == PG_WAIT_LOCK)
 			wait->lock_since =
 				(TimestampTz) pg_atomic_read_u64(&proc->waitStart);
-		result->count++;
+		count++;
 	}
-	qsort(result->waits, result->count, sizeof(ImonWait), compare_waits);
+	qsort(*waits, count, sizeof(ImonWait), compare_pids);
+	return count;
 }
 
-/* What this backend waits for, or NULL. */
-static const ImonWait *
-find_wait(const ImonWaits *waits, int pid)
+void
+imon_look_at_sessions(ImonSessions *sessions)
 {
-	ImonWait	key = {.pid = pid};
+	int			n = pgstat_fetch_stat_numbackends();
+	ImonWait   *waits;
+	int			n_waits = collect_waits(&waits);
 
-	return bsearch(&key, waits->waits, waits->count, sizeof(ImonWait),
-				   compare_waits);
+	sessions->at = GetCurrentTimestamp();
+	sessions->count = 0;
+	sessions->sessions = palloc0(sizeof(ImonSession) * Max(n, 1));
+	for (int i = 1; i <= n; i++)
+	{
+		const LocalPgBackendStatus *entry = imon_backend_status(i);
+		ImonSession *session = &sessions->sessions[sessions->count];
+		const ImonWait *wait;
+
+		if (entry == NULL || entry->backendStatus.st_procpid == 0)
+			continue;
+		session->status = &entry->backendStatus;
+		session->pid = session->status->st_procpid;
+		session->is_client = session->status->st_backendType == B_BACKEND;
+		wait = bsearch(&session->pid, waits, n_waits, sizeof(ImonWait),
+					   compare_pids);
+		if (wait)
+		{
+			session->wait_event = wait->event;
+			session->lock_since = wait->lock_since;
+		}
+		sessions->count++;
+	}
+	pfree(waits);
+	qsort(sessions->sessions, sessions->count, sizeof(ImonSession),
+		  compare_pids);
 }
 
-/* The state of client backend "index" (from 1), or NULL if it is another. */
-static const LocalPgBackendStatus *
-client_backend(int index)
+const ImonSession *
+imon_find_session(const ImonSessions *sessions, int pid)
 {
-	const LocalPgBackendStatus *entry = imon_backend_status(index);
+	return bsearch(&pid, sessions->sessions, sessions->count,
+				   sizeof(ImonSession), compare_pids);
+}
 
-	if (entry == NULL || entry->backendStatus.st_procpid == 0 ||
-		entry->backendStatus.st_backendType != B_BACKEND)
-		return NULL;
-	return entry;
+bool
+imon_waits_for_lock(const ImonSession *session)
+{
+	return (session->wait_event & 0xFF000000) == PG_WAIT_LOCK;
 }
 
 /* Moves *oldest back to "since" if that is known and earlier. */
@@ -108,12 +133,11 @@ keep_oldest(TimestampTz *oldest, TimestampTz since)
 		*oldest = since;
 }
 
-/* Adds one backend to the counts. */
+/* Adds one session to the counts. */
 static void
-count_backend(ImonActivity *activity, const PgBackendStatus *status,
-			  const ImonWaits *waits)
+count_session(ImonActivity *activity, const ImonSession *session)
 {
-	const ImonWait *wait;
+	const PgBackendStatus *status = session->status;
 
 	keep_oldest(&activity->oldest_transaction, status->st_xact_start_timestamp);
 
@@ -130,11 +154,10 @@ count_backend(ImonActivity *activity, const PgBackendStatus *status,
 			break;
 		case STATE_RUNNING:
 			activity->active++;
-			wait = find_wait(waits, status->st_procpid);
-			if (wait && (wait->event & 0xFF000000) == PG_WAIT_LOCK)
+			if (imon_waits_for_lock(session))
 			{
 				activity->waiting++;
-				keep_oldest(&activity->oldest_lock_wait, wait->lock_since);
+				keep_oldest(&activity->oldest_lock_wait, session->lock_since);
 			}
 			break;
 		default:
@@ -143,26 +166,16 @@ count_backend(ImonActivity *activity, const PgBackendStatus *status,
 }
 
 void
-imon_count_activity(ImonActivity *activity)
+imon_count_activity(const ImonSessions *sessions, ImonActivity *activity)
 {
-	int			n = pgstat_fetch_stat_numbackends();
-	ImonWaits	waits;
-
 	memset(activity, 0, sizeof(ImonActivity));
-	collect_waits(&waits);
-	for (int i = 1; i <= n; i++)
-	{
-		const LocalPgBackendStatus *entry = client_backend(i);
-
-		if (entry)
-			count_backend(activity, &entry->backendStatus, &waits);
-	}
-	pfree(waits.waits);
+	for (int i = 0; i < sessions->count; i++)
+		if (sessions->sessions[i].is_client)
+			count_session(activity, &sessions->sessions[i]);
 }
 
-/* The name that pg_stat_activity gives to a state, or NULL. */
-static const char *
-state_name(BackendState state)
+const char *
+imon_state_name(BackendState state)
 {
 	switch (state)
 	{
@@ -195,12 +208,11 @@ name_datum(const char *name, bool *isnull)
 
 /* Puts one session into the result, as far as the caller may see it. */
 static void
-put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
-			const ImonWaits *waits)
+put_session(ReturnSetInfo *rsinfo, const ImonSession *session)
 {
+	const PgBackendStatus *status = session->status;
 	bool		visible = imon_may_see_role(status->st_userid);
-	const ImonWait *wait = find_wait(waits, status->st_procpid);
-	uint32		event = wait ? wait->event : 0;
+	uint32		event = session->wait_event;
 	Datum		values[SESSION_COLUMNS];
 	bool		nulls[SESSION_COLUMNS] = {false};
 	int			i = 0;
@@ -224,7 +236,7 @@ put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
 	i++;
 	values[i] = imon_moment_datum(status->st_state_start_timestamp, &nulls[i]);
 	i++;
-	values[i] = imon_string_datum(state_name(status->st_state), &nulls[i]);
+	values[i] = imon_string_datum(imon_state_name(status->st_state), &nulls[i]);
 	i++;
 	values[i] = imon_string_datum(pgstat_get_wait_event_type(event), &nulls[i]);
 	i++;
@@ -248,18 +260,12 @@ put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
 Datum
 imon_sessions_1_0(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo;
-	int			n = pgstat_fetch_stat_numbackends();
-	ImonWaits	waits;
+	ReturnSetInfo *rsinfo = imon_begin_rows(fcinfo, SESSION_COLUMNS);
+	ImonSessions sessions;
 
-	rsinfo = imon_begin_rows(fcinfo, SESSION_COLUMNS);
-	collect_waits(&waits);
-	for (int i = 1; i <= n; i++)
-	{
-		const LocalPgBackendStatus *entry = client_backend(i);
-
-		if (entry)
-			put_session(rsinfo, &entry->backendStatus, &waits);
-	}
+	imon_look_at_sessions(&sessions);
+	for (int i = 0; i < sessions.count; i++)
+		if (sessions.sessions[i].is_client)
+			put_session(rsinfo, &sessions.sessions[i]);
 	return (Datum) 0;
 }

@@ -12,6 +12,24 @@
 #define IMON_ACTIVITY_H
 
 #include "datatype/timestamp.h"
+#include "utils/backend_status.h"
+
+/* A backend at the moment of a look. */
+typedef struct ImonSession
+{
+	int			pid;
+	const PgBackendStatus *status;	/* of the caller's snapshot */
+	bool		is_client;		/* not a worker, walsender, or the like */
+	uint32		wait_event;		/* wait_event_info; 0 = runs, or not known */
+	TimestampTz lock_since;		/* 0 = not waiting for a heavyweight lock */
+} ImonSession;
+
+typedef struct ImonSessions
+{
+	TimestampTz at;
+	int			count;
+	ImonSession *sessions;		/* sorted by pid */
+} ImonSessions;
 
 typedef struct ImonActivity
 {
@@ -25,9 +43,24 @@ typedef struct ImonActivity
 } ImonActivity;
 
 /*
- * Counts client backends by state.  Allocates in the current memory context;
- * works outside a transaction too, if the caller then clears its snapshot.
+ * All backends now.  Allocates in the current memory context, and is valid as
+ * long as the caller's snapshot of backend states; works outside a transaction
+ * too, if the caller then clears that.
  */
-extern void imon_count_activity(ImonActivity *activity);
+extern void imon_look_at_sessions(ImonSessions *sessions);
+
+/* The session of a process, or NULL. */
+extern const ImonSession *imon_find_session(const ImonSessions *sessions,
+											int pid);
+
+/* Does the session wait for a heavyweight lock? */
+extern bool imon_waits_for_lock(const ImonSession *session);
+
+/* The name that pg_stat_activity gives to a state, or NULL. */
+extern const char *imon_state_name(BackendState state);
+
+/* Counts client backends by state. */
+extern void imon_count_activity(const ImonSessions *sessions,
+								ImonActivity *activity);
 
 #endif							/* IMON_ACTIVITY_H */

@@ -23,6 +23,8 @@ char	   *imon_database = NULL;
 int			imon_sample_interval = 10 * MS_PER_S;
 int			imon_health_interval = 30 * MS_PER_S;
 int			imon_activity_interval = 1 * MS_PER_S;
+int			imon_statement_interval = 60 * MS_PER_S;
+int			imon_idle_threshold = 5 * 60 * MS_PER_S;
 int			imon_retention = 7 * MIN_PER_DAY;
 int			imon_slow_query_threshold = 1 * MS_PER_S;
 
@@ -84,6 +86,14 @@ imon_guc_init(void)
 					"Time between two looks at the states of all backends.",
 					"Zero turns them off; average active sessions are then not known.",
 					&imon_activity_interval, 0, 60 * MS_PER_S);
+
+	define_interval("infra_monitor.statement_interval",
+					"Time between two writings of what is kept in detail.", NULL,
+					&imon_statement_interval, MS_PER_S, MS_PER_HOUR);
+	define_interval("infra_monitor.idle_threshold",
+					"Idle time after which a session counts as forgotten.",
+					"It is then named in what is proposed to free connections.",
+					&imon_idle_threshold, MS_PER_S, 24 * MS_PER_HOUR);
 
 	DefineCustomIntVariable("infra_monitor.retention",
 							"Age at which stored samples are removed, a day at a time.",

@@ -13,6 +13,8 @@ extern char *imon_database;		/* name of the home database */
 extern int	imon_sample_interval;	/* ms */
 extern int	imon_health_interval;	/* ms */
 extern int	imon_activity_interval; /* ms, 0 = off */
+extern int	imon_statement_interval;	/* ms */
+extern int	imon_idle_threshold;	/* ms */
 extern int	imon_retention;		/* minutes */
 extern int	imon_slow_query_threshold;	/* ms, -1 = off */
 

@@ -22,13 +22,13 @@ PG_FUNCTION_INFO_V1(imon_rejected_recently_1_0);
 PG_FUNCTION_INFO_V1(imon_reset_1_0);
 
 void
-imon_read_pool(ImonPool *pool)
+imon_read_pool(const ImonSessions *sessions, ImonPool *pool)
 {
 	int			usable;
 	int			taken;
 
 	imon_connection_counts(&pool->counts);
-	imon_count_activity(&pool->activity);
+	imon_count_activity(sessions, &pool->activity);
 
 	pool->max_connections = MaxConnections;
 	pool->reserved = imon_reserved_connections();
@@ -60,13 +60,15 @@ Datum
 imon_pool_counts_1_0(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	ImonSessions sessions;
 	ImonPool	pool;
 	Datum		values[20];
 	bool		nulls[20] = {false};
 	int			i = 0;
 
 	imon_shmem_require();
-	imon_read_pool(&pool);
+	imon_look_at_sessions(&sessions);
+	imon_read_pool(&sessions, &pool);
 
 	values[i++] = Int32GetDatum(pool.max_connections);
 	values[i++] = Int32GetDatum(pool.reserved);

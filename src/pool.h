@@ -22,6 +22,6 @@ typedef struct ImonPool
 } ImonPool;
 
 /* Reads the state of the pool.  Shared memory must be ready. */
-extern void imon_read_pool(ImonPool *pool);
+extern void imon_read_pool(const ImonSessions *sessions, ImonPool *pool);
 
 #endif							/* IMON_POOL_H */

@@ -124,13 +124,15 @@ typedef struct ImonSampler
 } ImonSampler;
 
 /*
- * A task.  "run" may raise errors; it returns false if it found more to do
- * than one step, and is then called again soon.
+ * A task.  "run" returns false if it found more to do than one step, and is
+ * then called again soon.  A task of the database runs in a transaction there,
+ * and may raise errors; the others also run while there is no database.
  */
 typedef struct ImonTask
 {
 	const char *name;
 	bool		(*run) (void);
+	bool		in_database;
 	bool		on_standby;
 	int			interval;		/* ms, 0 = off */
 	int64		due;			/* monotonic ms */
@@ -264,9 +266,11 @@ sleep_until(int64 moment)
 static bool
 look_at_activity(void)
 {
+	ImonSessions sessions;
 	ImonActivity activity;
 
-	imon_count_activity(&activity);
+	imon_look_at_sessions(&sessions);
+	imon_count_activity(&sessions, &activity);
 	imon_add_activity(activity.active);
 	return true;
 }
@@ -296,10 +300,10 @@ look_after_partitions(void)
 
 /* In the order in which they run when several are due. */
 static ImonTask tasks[N_TASKS] = {
-	[TASK_ACTIVITY] = {"activity", look_at_activity, true},
-	[TASK_HEALTH] = {"health", check_health, true},
-	[TASK_SAMPLE] = {"sample", store_sample, false},
-	[TASK_PARTITIONS] = {"partitions", look_after_partitions, false},
+	[TASK_ACTIVITY] = {"activity", look_at_activity, false, true},
+	[TASK_HEALTH] = {"health", check_health, true, true},
+	[TASK_SAMPLE] = {"sample", store_sample, true, false},
+	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 };
 
 /*
@@ -570,7 +574,7 @@ run_if_due(ImonTask *task)
 
 	INSTR_TIME_SET_CURRENT(start);
 	task_done = false;
-	if (task == &tasks[TASK_ACTIVITY])
+	if (!task->in_database)
 	{
 		done = task->run();
 		pgstat_clear_backend_activity_snapshot();

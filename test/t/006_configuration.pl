@@ -225,6 +225,7 @@ is( $node->safe_psql('postgres', <<'SQL'), <<'EXPECTED' =~ s/\n$//r, 'and the de
 SELECT name, current_setting(name), context FROM pg_settings
 WHERE name IN ('infra_monitor.enabled', 'infra_monitor.database', 'infra_monitor.sample_interval',
 	'infra_monitor.health_interval', 'infra_monitor.activity_interval',
+	'infra_monitor.statement_interval', 'infra_monitor.idle_threshold',
 	'infra_monitor.retention', 'infra_monitor.slow_query_threshold')
 ORDER BY name
 SQL
@@ -232,9 +233,11 @@ infra_monitor.activity_interval|1s|sighup
 infra_monitor.database|postgres|sighup
 infra_monitor.enabled|on|sighup
 infra_monitor.health_interval|30s|sighup
+infra_monitor.idle_threshold|5min|sighup
 infra_monitor.retention|7d|sighup
 infra_monitor.sample_interval|10s|sighup
 infra_monitor.slow_query_threshold|1s|superuser
+infra_monitor.statement_interval|1min|sighup
 EXPECTED
 wait_for($node, "SELECT state = 'running' AND ticks > 0 FROM infra_monitor.sampler_status",
 	'the sampler runs with them');
