@@ -155,7 +155,8 @@ RESET SESSION AUTHORIZATION;
 --
 GRANT SELECT ON infra_monitor.slow_queries, infra_monitor.running_queries, infra_monitor.pool_usage TO regress_granted;
 GRANT EXECUTE ON FUNCTION infra_monitor.statement_stats(boolean), infra_monitor.sessions(), infra_monitor.shown(name),
-	infra_monitor.recent_rejections() TO regress_granted;
+	infra_monitor.recent_rejections(), infra_monitor.idle_threshold(),
+	infra_monitor.terminate_statement(int[], timestamptz), infra_monitor.prevention_advice(name, int, int, int) TO regress_granted;
 SELECT pg_stat_statements_reset() IS NOT NULL AS reset;
 SELECT 'of the' AS administrator;
 \c - regress_granted
@@ -176,7 +177,8 @@ SET application_name = 'regress_admin';
 SET ROLE regress_granted;
 SELECT application_name, client_addr, query, queryid, pid = pg_backend_pid() AS pid, state, usename = :'admin' AS usename
 FROM infra_monitor.sessions() WHERE pid = pg_backend_pid();
-SELECT application_name, client_addr FROM infra_monitor.pool_usage WHERE active > 0 AND usename = :'admin';
+SELECT application_name, client_addr, terminate, prevention
+FROM infra_monitor.pool_usage WHERE active > 0 AND usename = :'admin';
 RESET ROLE;
 GRANT pg_read_all_stats TO regress_granted;
 SET ROLE regress_granted;
