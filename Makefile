@@ -11,6 +11,8 @@ MODULE_big = infra_monitor
 OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
+	src/connection_churn.o \
+	src/connection_times.o \
 	src/connections.o \
 	src/extension.o \
 	src/guc.o \
@@ -19,6 +21,7 @@ OBJS = \
 	src/histogram_type.o \
 	src/home_database.o \
 	src/infra_monitor.o \
+	src/limits.o \
 	src/pool.o \
 	src/privileges.o \
 	src/rows.o \
@@ -42,6 +45,9 @@ SQL_PARTS = \
 	src/histogram.sql \
 	src/activity.sql \
 	src/connections.sql \
+	src/connection_churn.sql \
+	src/connection_times.sql \
+	src/limits.sql \
 	src/system.sql \
 	src/statements.sql \
 	src/slow_queries.sql \

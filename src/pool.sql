@@ -91,13 +91,14 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT nullif(concat_ws(E'\n',
-	CASE WHEN $2 > 0 THEN format('ALTER ROLE %I SET idle_session_timeout = %L;', $1, t.threshold) END,
-	CASE WHEN $2 > 0 AND l.enough < $4 THEN format('ALTER ROLE %I CONNECTION LIMIT %s;', $1, l.enough) END,
-	CASE WHEN $3 > 0 THEN format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L;', $1, t.threshold) END,
-	CASE WHEN $2 > 0 THEN format('-- in the application: give each connection back to the pool after use, and let the pool close those that are idle for longer than %s', t.threshold) END,
-	CASE WHEN $3 > 0 THEN '-- in the application: commit or roll back before waiting for anything else, also after an error' END), '')
-FROM (SELECT coalesce(nullif(current_setting('infra_monitor.idle_threshold', true), ''), '5min') AS threshold) t,
-	(SELECT 2 * greatest($4 - $2, 1) AS enough) l
+	CASE WHEN w.idle AND w.role THEN format('ALTER ROLE %I SET idle_session_timeout = %L;', $1, w.threshold) END,
+	CASE WHEN w.idle AND w.role AND w.enough < $4 THEN format('ALTER ROLE %I CONNECTION LIMIT %s;', $1, w.enough) END,
+	CASE WHEN w.in_transaction AND w.role THEN format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L;', $1, w.threshold) END,
+	CASE WHEN w.idle THEN format('-- in the application: give each connection back to the pool after use, and let the pool close those that are idle for longer than %s', w.threshold) END,
+	CASE WHEN w.in_transaction THEN '-- in the application: commit or roll back before waiting for anything else, also after an error' END), '')
+FROM (SELECT $2 > 0 AS idle, $3 > 0 AS in_transaction, $1 IS NOT NULL AS role,
+	2 * greatest($4 - $2, 1) AS enough,
+	coalesce(nullif(current_setting('infra_monitor.idle_threshold', true), ''), '5min') AS threshold) w
 $$;
 COMMENT ON FUNCTION infra_monitor.prevention_advice(name, int, int, int) IS
 'settings that prevent what is wrong with the sessions of a role, as a script: so many of them idle, and so many idle in a transaction, for longer than infra_monitor.idle_threshold; connections: how many the role has, for a limit of twice those that are not left idle if that is less, NULL to propose none; text only, nothing is set here; NULL when nothing is wrong; for pg_monitor';

@@ -305,6 +305,96 @@ COMMENT ON COLUMN infra_monitor.recent_rejections.application_name IS 'applicati
 COMMENT ON COLUMN infra_monitor.recent_rejections.client_addr IS 'address of the client; NULL for a Unix-domain socket';
 
 --
+-- connection_churn.sql: who connects how often
+--
+
+CREATE FUNCTION infra_monitor.connection_churn(
+	OUT datname name, OUT usename name, OUT application_name text,
+	OUT connects bigint, OUT disconnects bigint, OUT current bigint,
+	OUT total_session_time float8, OUT connects_last_slot bigint,
+	OUT connects_last_minute bigint, OUT last_at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 50
+AS 'MODULE_PATHNAME', 'imon_connection_churn_1_0';
+COMMENT ON FUNCTION infra_monitor.connection_churn() IS
+'source of the view connection_churn and of the check connection_storm; the last slot is the last complete one of ten seconds; who first connects at the same moment as others of the same kind may have a row of its own; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.connection_churn AS
+SELECT c.datname, c.usename, c.application_name,
+	pg_catalog.sum(c.connects)::pg_catalog.int8 AS connects,
+	pg_catalog.sum(c.disconnects)::pg_catalog.int8 AS disconnects,
+	pg_catalog.sum(c.current)::pg_catalog.int8 AS current,
+	pg_catalog.sum(c.total_session_time) OPERATOR(pg_catalog./)
+		nullif(pg_catalog.sum(c.disconnects), 0)::pg_catalog.float8 AS session_time,
+	pg_catalog.sum(c.connects_last_minute)::pg_catalog.int8 AS connects_per_minute,
+	pg_catalog.max(c.last_at) AS last_at
+FROM infra_monitor.connection_churn() c
+GROUP BY c.datname, c.usename, c.application_name;
+COMMENT ON VIEW infra_monitor.connection_churn IS
+'who connected how often since the counters were reset: client backends by database, role and the application name with which they began; the sums are connects_total and disconnects_total of pool_pressure; 512 kinds find room until the server is restarted, what does not is in the row other, which is always there; error unless preloaded; for pg_monitor, application names of other roles need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.connection_churn.datname IS 'database; NULL if dropped, and in the row other';
+COMMENT ON COLUMN infra_monitor.connection_churn.usename IS 'role; NULL if dropped, and in the row other';
+COMMENT ON COLUMN infra_monitor.connection_churn.application_name IS 'as it was when the connection was established; later changes do not count';
+COMMENT ON COLUMN infra_monitor.connection_churn.connects IS 'connections established since the counters were reset';
+COMMENT ON COLUMN infra_monitor.connection_churn.disconnects IS 'connections ended since the counters were reset';
+COMMENT ON COLUMN infra_monitor.connection_churn.current IS 'connections that were counted, also before the reset, and have not ended; those that came while infra_monitor.enabled was off were not';
+COMMENT ON COLUMN infra_monitor.connection_churn.session_time IS 'mean duration of those that ended since the counters were reset, ms; NULL if none has';
+COMMENT ON COLUMN infra_monitor.connection_churn.connects_per_minute IS 'connections established in the last minute, which ended up to ten seconds ago; NULL if some were not counted then: the counters were reset, or infra_monitor.enabled was off';
+COMMENT ON COLUMN infra_monitor.connection_churn.last_at IS 'when one was established or ended last; NULL: not since the counters were reset';
+
+CREATE FUNCTION infra_monitor.connection_rate(
+	OUT connects_per_second float8, OUT usual_per_second float8,
+	OUT slots int)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_connection_rate_1_0';
+COMMENT ON FUNCTION infra_monitor.connection_rate() IS
+'connections established a second in the last complete slot of ten seconds, the median of the slots before it, of one hour at most and since the counters were reset, and how many these are; NULL where there are none; counts also while infra_monitor.enabled is off; error unless preloaded; for pg_monitor';
+
+--
+-- connection_times.sql: how long it takes to connect, and how long sessions last
+--
+
+CREATE FUNCTION infra_monitor.connection_times(
+	OUT phase text, OUT connections bigint, OUT total_time float8,
+	OUT latency infra_monitor.histogram)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 2
+AS 'MODULE_PATHNAME', 'imon_connection_times_1_0';
+COMMENT ON FUNCTION infra_monitor.connection_times() IS
+'source of the view connection_times; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.connection_times AS
+SELECT t.phase, t.connections, t.total_time,
+	infra_monitor.quantile(t.latency, 0.5) AS p50_time,
+	infra_monitor.quantile(t.latency, 0.95) AS p95_time,
+	infra_monitor.quantile(t.latency, 0.99) AS p99_time,
+	t.latency
+FROM infra_monitor.connection_times() t;
+COMMENT ON VIEW infra_monitor.connection_times IS
+'what connections cost: two rows, how long it took to connect and how long sessions lasted, since the counters were reset; connections that came while infra_monitor.enabled was off are in neither; error unless preloaded; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.connection_times.phase IS 'establish: from the start of the server process until it takes commands, with authentication and what the client took for its answers; session: from there to its end';
+COMMENT ON COLUMN infra_monitor.connection_times.connections IS 'establish: as connects_total of pool_pressure; session: as disconnects_total';
+COMMENT ON COLUMN infra_monitor.connection_times.total_time IS 'of all of them together, ms';
+COMMENT ON COLUMN infra_monitor.connection_times.p50_time IS 'median, ms, off by 14.3 percent at most; no more than 10 000 s can be told; NULL: there are none';
+COMMENT ON COLUMN infra_monitor.connection_times.p95_time IS '95th percentile, likewise';
+COMMENT ON COLUMN infra_monitor.connection_times.p99_time IS '99th percentile, likewise';
+COMMENT ON COLUMN infra_monitor.connection_times.latency IS 'all durations';
+
+--
+-- limits.sql: limits of roles and databases
+--
+
+CREATE FUNCTION infra_monitor.limit_usage(
+	OUT scope text, OUT name name, OUT connections int,
+	OUT connection_limit int)
+RETURNS SETOF record
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'imon_limit_usage_1_0';
+COMMENT ON FUNCTION infra_monitor.limit_usage() IS
+'client backends of each role and each database that has both a connection limit and connections; scope is role or database; no superusers, who heed no limit, but in a database their connections count; frozen within a transaction; works without preloading; for pg_monitor';
+
+--
 -- system.sql: the machine
 --
 
@@ -412,6 +502,12 @@ VALUES
 	 'See infra_monitor.pool_usage for who holds the connections. Make application pools smaller, put a transaction pooler in between, or raise max_connections.'),
 	('connections_rejected', 'pool', 'above', 1, 300, 1, true,
 	 'See infra_monitor.pool_rejections for the reasons and infra_monitor.recent_rejections for who was refused.'),
+	('connection_storm', 'pool', 'above', 10, 50, 1, false,
+	 'See infra_monitor.connection_churn for who connects so often. Keep connections open: a pool in the application with a minimum of idle connections, or a pooler in front of the server. Reconnect with a growing and random pause after an error.'),
+	('role_limit', 'pool', 'above', 0.80, 0.95, 2, false,
+	 'See infra_monitor.pool_usage for the connections of the role. Make its pools smaller, end those that are left idle, or raise the limit with ALTER ROLE ... CONNECTION LIMIT.'),
+	('database_limit', 'pool', 'above', 0.80, 0.95, 2, false,
+	 'See infra_monitor.pool_usage for the connections to the database. Make pools smaller, end connections that are left idle, or raise the limit with ALTER DATABASE ... CONNECTION LIMIT.'),
 	('idle_in_transaction', 'pool', 'above', 300, 900, 1, false,
 	 'Find the session in pg_stat_activity; the application forgot to commit or waits for something else. Set idle_in_transaction_session_timeout.'),
 	('lock_waits', 'pool', 'above', 30, 120, 1, false,
@@ -513,6 +609,69 @@ FROM infra_monitor.rejected_recently() n
 $$;
 COMMENT ON FUNCTION infra_monitor.check_connections_rejected() IS
 'health check: connections refused in the last five minutes, without authentication failures; the critical default is one a second';
+
+CREATE FUNCTION infra_monitor.check_connection_storm(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN r.slots >= 60 THEN r.connects_per_second / greatest(r.usual_per_second, 1) END,
+	'ratio',
+	CASE WHEN r.slots >= 60
+		THEN format('%s connections a second in the last 10 seconds, %s usually', r.connects_per_second, r.usual_per_second)
+			|| CASE WHEN t.usename IS NOT NULL
+				THEN format('; most are of application "%s" of role "%s": %s', t.application_name, t.usename, t.connects)
+				ELSE '' END
+		ELSE 'what is usual is not known within ten minutes after the start of the server or a reset'
+	END
+FROM infra_monitor.connection_rate() r
+	LEFT JOIN LATERAL (
+		SELECT c.application_name, c.usename, sum(c.connects_last_slot) AS connects
+		FROM infra_monitor.connection_churn() c
+		WHERE c.connects_last_slot > 0
+		GROUP BY c.datname, c.usename, c.application_name
+		ORDER BY connects DESC, c.usename, c.application_name LIMIT 1
+	) t ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connection_storm() IS
+'health check: connections established a second, in the last complete slot of ten seconds, as a multiple of the median of the last hour, which counts as one a second at least; NULL until ten minutes after the server was started or the counters were reset';
+
+CREATE FUNCTION infra_monitor.nearest_limit(scope text, OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(l.ratio, 0), 'ratio',
+	CASE WHEN l.ratio IS NULL THEN format('there are no connections of a %s that has a connection limit', $1)
+		ELSE format('%s "%s" has %s of the %s connections that it may have', $1, l.name, l.connections, l.connection_limit) END
+FROM (SELECT) one
+	LEFT JOIN LATERAL (
+		SELECT u.name, u.connections, u.connection_limit,
+			CASE u.connection_limit WHEN 0 THEN 1 ELSE u.connections::float8 / u.connection_limit END AS ratio
+		FROM infra_monitor.limit_usage() u
+		WHERE u.scope = $1
+		ORDER BY ratio DESC, u.connection_limit - u.connections, u.name LIMIT 1
+	) l ON true
+$$;
+
+COMMENT ON FUNCTION infra_monitor.nearest_limit(text) IS
+'source of the checks role_limit and database_limit: of the roles, or databases, that have a connection limit and connections the one that will reach it first; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.check_role_limit(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT value, unit, message FROM infra_monitor.nearest_limit('role') $$;
+COMMENT ON FUNCTION infra_monitor.check_role_limit() IS
+'health check: connections of a role as a share of its connection limit, of the role that is nearest to it; 1 for a limit of 0; superusers heed no limit and are left out';
+
+CREATE FUNCTION infra_monitor.check_database_limit(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT value, unit, message FROM infra_monitor.nearest_limit('database') $$;
+COMMENT ON FUNCTION infra_monitor.check_database_limit() IS
+'health check: connections to a database as a share of its connection limit, of the database that is nearest to it; 1 for a limit of 0; connections of superusers count, though no limit refuses them';
 
 CREATE FUNCTION infra_monitor.check_idle_in_transaction(OUT value float8, OUT unit text, OUT message text)
 RETURNS record
@@ -922,13 +1081,14 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT nullif(concat_ws(E'\n',
-	CASE WHEN $2 > 0 THEN format('ALTER ROLE %I SET idle_session_timeout = %L;', $1, t.threshold) END,
-	CASE WHEN $2 > 0 AND l.enough < $4 THEN format('ALTER ROLE %I CONNECTION LIMIT %s;', $1, l.enough) END,
-	CASE WHEN $3 > 0 THEN format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L;', $1, t.threshold) END,
-	CASE WHEN $2 > 0 THEN format('-- in the application: give each connection back to the pool after use, and let the pool close those that are idle for longer than %s', t.threshold) END,
-	CASE WHEN $3 > 0 THEN '-- in the application: commit or roll back before waiting for anything else, also after an error' END), '')
-FROM (SELECT coalesce(nullif(current_setting('infra_monitor.idle_threshold', true), ''), '5min') AS threshold) t,
-	(SELECT 2 * greatest($4 - $2, 1) AS enough) l
+	CASE WHEN w.idle AND w.role THEN format('ALTER ROLE %I SET idle_session_timeout = %L;', $1, w.threshold) END,
+	CASE WHEN w.idle AND w.role AND w.enough < $4 THEN format('ALTER ROLE %I CONNECTION LIMIT %s;', $1, w.enough) END,
+	CASE WHEN w.in_transaction AND w.role THEN format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L;', $1, w.threshold) END,
+	CASE WHEN w.idle THEN format('-- in the application: give each connection back to the pool after use, and let the pool close those that are idle for longer than %s', w.threshold) END,
+	CASE WHEN w.in_transaction THEN '-- in the application: commit or roll back before waiting for anything else, also after an error' END), '')
+FROM (SELECT $2 > 0 AS idle, $3 > 0 AS in_transaction, $1 IS NOT NULL AS role,
+	2 * greatest($4 - $2, 1) AS enough,
+	coalesce(nullif(current_setting('infra_monitor.idle_threshold', true), ''), '5min') AS threshold) w
 $$;
 COMMENT ON FUNCTION infra_monitor.prevention_advice(name, int, int, int) IS
 'settings that prevent what is wrong with the sessions of a role, as a script: so many of them idle, and so many idle in a transaction, for longer than infra_monitor.idle_threshold; connections: how many the role has, for a limit of twice those that are not left idle if that is less, NULL to propose none; text only, nothing is set here; NULL when nothing is wrong; for pg_monitor';
