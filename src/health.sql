@@ -153,32 +153,16 @@ $$;
 COMMENT ON FUNCTION infra_monitor.check_connection_storm() IS
 'health check: connections established a second, in the last complete slot of ten seconds, as a multiple of the median of the last hour, which counts as one a second at least; NULL until ten minutes after the server was started or the counters were reset';
 
-CREATE FUNCTION infra_monitor.nearest_limit(scope text, OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT coalesce(l.ratio, 0), 'ratio',
-	CASE WHEN l.ratio IS NULL THEN format('there are no connections of a %s that has a connection limit', $1)
-		ELSE format('%s "%s" has %s of the %s connections that it may have', $1, l.name, l.connections, l.connection_limit) END
-FROM (SELECT) one
-	LEFT JOIN LATERAL (
-		SELECT u.name, u.connections, u.connection_limit,
-			CASE u.connection_limit WHEN 0 THEN 1 ELSE u.connections::float8 / u.connection_limit END AS ratio
-		FROM infra_monitor.limit_usage() u
-		WHERE u.scope = $1
-		ORDER BY ratio DESC, u.connection_limit - u.connections, u.name LIMIT 1
-	) l ON true
-$$;
-
-COMMENT ON FUNCTION infra_monitor.nearest_limit(text) IS
-'source of the checks role_limit and database_limit: of the roles, or databases, that have a connection limit and connections the one that will reach it first; for pg_monitor';
-
 CREATE FUNCTION infra_monitor.check_role_limit(OUT value float8, OUT unit text, OUT message text)
 RETURNS record
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT value, unit, message FROM infra_monitor.nearest_limit('role') $$;
+AS $$
+SELECT ratio, 'ratio',
+	CASE WHEN connections IS NULL THEN 'there are no connections of a role that has a connection limit'
+		ELSE format('role "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
+FROM infra_monitor.nearest_limit('role')
+$$;
 COMMENT ON FUNCTION infra_monitor.check_role_limit() IS
 'health check: connections of a role as a share of its connection limit, of the role that is nearest to it; 1 for a limit of 0; superusers heed no limit and are left out';
 
@@ -186,7 +170,12 @@ CREATE FUNCTION infra_monitor.check_database_limit(OUT value float8, OUT unit te
 RETURNS record
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT value, unit, message FROM infra_monitor.nearest_limit('database') $$;
+AS $$
+SELECT ratio, 'ratio',
+	CASE WHEN connections IS NULL THEN 'there are no connections of a database that has a connection limit'
+		ELSE format('database "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
+FROM infra_monitor.nearest_limit('database')
+$$;
 COMMENT ON FUNCTION infra_monitor.check_database_limit() IS
 'health check: connections to a database as a share of its connection limit, of the database that is nearest to it; 1 for a limit of 0; connections of superusers count, though no limit refuses them';
 
