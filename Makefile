@@ -15,6 +15,8 @@ OBJS = \
 	src/extension.o \
 	src/guc.o \
 	src/health.o \
+	src/histogram.o \
+	src/histogram_type.o \
 	src/home_database.o \
 	src/infra_monitor.o \
 	src/pool.o \
@@ -37,6 +39,7 @@ EXTENSION = infra_monitor
 DATA_built = infra_monitor--1.0.sql
 SQL_PARTS = \
 	src/schema.sql \
+	src/histogram.sql \
 	src/activity.sql \
 	src/connections.sql \
 	src/system.sql \
