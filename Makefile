@@ -11,12 +11,14 @@ MODULE_big = infra_monitor
 OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
+	src/blame.o \
 	src/connections.o \
 	src/extension.o \
 	src/guc.o \
 	src/health.o \
 	src/home_database.o \
 	src/infra_monitor.o \
+	src/locks.o \
 	src/pool.o \
 	src/privileges.o \
 	src/rows.o \
@@ -41,6 +43,8 @@ SQL_PARTS = \
 	src/connections.sql \
 	src/system.sql \
 	src/statements.sql \
+	src/locks.sql \
+	src/blame.sql \
 	src/slow_queries.sql \
 	src/health.sql \
 	src/pool.sql \

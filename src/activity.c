@@ -160,9 +160,8 @@ imon_count_activity(ImonActivity *activity)
 	pfree(waits.waits);
 }
 
-/* The name that pg_stat_activity gives to a state, or NULL. */
-static const char *
-state_name(BackendState state)
+const char *
+imon_state_name(BackendState state)
 {
 	switch (state)
 	{
@@ -183,16 +182,6 @@ state_name(BackendState state)
 	}
 }
 
-/* A name datum of what may be of another encoding, or NULL where "name" is. */
-static Datum
-name_datum(const char *name, bool *isnull)
-{
-	*isnull = (name == NULL);
-	return name ? DirectFunctionCall1(namein,
-									  CStringGetDatum(imon_valid_text(name)))
-		: (Datum) 0;
-}
-
 /* Puts one session into the result, as far as the caller may see it. */
 static void
 put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
@@ -206,9 +195,9 @@ put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
 	int			i = 0;
 
 	values[i++] = Int32GetDatum(status->st_procpid);
-	values[i] = name_datum(get_database_name(status->st_databaseid), &nulls[i]);
+	values[i] = imon_name_datum(get_database_name(status->st_databaseid), &nulls[i]);
 	i++;
-	values[i] = name_datum(GetUserNameFromId(status->st_userid, true), &nulls[i]);
+	values[i] = imon_name_datum(GetUserNameFromId(status->st_userid, true), &nulls[i]);
 	i++;
 	values[i++] = visible ? imon_text_datum(status->st_appname)
 		: CStringGetTextDatum(IMON_HIDDEN_TEXT);
@@ -224,7 +213,7 @@ put_session(ReturnSetInfo *rsinfo, const PgBackendStatus *status,
 	i++;
 	values[i] = imon_moment_datum(status->st_state_start_timestamp, &nulls[i]);
 	i++;
-	values[i] = imon_string_datum(state_name(status->st_state), &nulls[i]);
+	values[i] = imon_string_datum(imon_state_name(status->st_state), &nulls[i]);
 	i++;
 	values[i] = imon_string_datum(pgstat_get_wait_event_type(event), &nulls[i]);
 	i++;

@@ -12,6 +12,7 @@
 #define IMON_ACTIVITY_H
 
 #include "datatype/timestamp.h"
+#include "utils/backend_status.h"
 
 typedef struct ImonActivity
 {
@@ -29,5 +30,8 @@ typedef struct ImonActivity
  * works outside a transaction too, if the caller then clears its snapshot.
  */
 extern void imon_count_activity(ImonActivity *activity);
+
+/* The name that pg_stat_activity gives to a state, or NULL. */
+extern const char *imon_state_name(BackendState state);
 
 #endif							/* IMON_ACTIVITY_H */
