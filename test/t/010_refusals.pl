@@ -452,7 +452,7 @@ sub live
 		tcp => 1);
 	check_refusals($observer, 'shutdown');
 	is(ask($observer, 'SELECT drops FROM infra_monitor.sampler_status'),
-		'{"rejections": 0, "health_documents": 0}',
+		'{"lock_blame": 0, "rejections": 0, "health_documents": 0}',
 		'no detail was lost');
 	$node->stop;
 	return;
