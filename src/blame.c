@@ -33,6 +33,7 @@
 #include "storage/lwlock.h"
 #include "texts.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #define MAX_BLAMED 256
