@@ -37,7 +37,7 @@
 #include "utils/timestamp.h"
 
 #define MAX_BLAMED 256
-#define LOCK_BLAME_COLUMNS 10
+#define LOCK_BLAME_COLUMNS 9
 
 /* Values of "state" beside those of BackendState. */
 #define STATE_OF_PREPARED (-1)
@@ -291,8 +291,6 @@ put_charge(ReturnSetInfo *rsinfo, const ImonCharge *charge)
 	values[i++] = Int64GetDatum((int64) charge->incidents);
 	values[i] = imon_moment_datum(charge->last_at, &nulls[i]);
 	i++;
-	values[i] = ObjectIdGetDatum(who->role);
-	nulls[i++] = !OidIsValid(who->role);
 	values[i] = ObjectIdGetDatum(who->database);
 	nulls[i++] = !OidIsValid(who->database);
 	Assert(i == lengthof(values));
@@ -302,7 +300,7 @@ put_charge(ReturnSetInfo *rsinfo, const ImonCharge *charge)
 
 /*
  * SQL: lock_blame, one row for each that is blamed: usename, application_name,
- * datname, state, queryid, blocked_time, incidents, last_at, userid, dbid.
+ * datname, state, queryid, blocked_time, incidents, last_at, dbid.
  */
 Datum
 imon_lock_blame_1_0(PG_FUNCTION_ARGS)

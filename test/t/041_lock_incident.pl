@@ -22,12 +22,13 @@ my $log_start = log_end($node);
 my $control = open_session($node);
 ask($control, $_) for split /^/, <<'SQL';
 CREATE EXTENSION infra_monitor CASCADE
-CREATE ROLE shop LOGIN
+CREATE ROLE clerk
+CREATE ROLE shop LOGIN IN ROLE clerk
 CREATE TABLE stock (id int PRIMARY KEY, n int)
 INSERT INTO stock VALUES (1, 0), (2, 0)
 CREATE TABLE prices (id int)
 CREATE TABLE orders (id int)
-GRANT ALL ON stock, prices, orders TO shop
+GRANT ALL ON stock, prices, orders TO shop, clerk
 SQL
 
 # Begins something that has to wait.
@@ -82,6 +83,7 @@ my $root = open_session($node, user => 'shop', application_name => 'forgetful');
 my $root_pid = ask($root, 'SELECT pg_backend_pid()');
 ask($root, 'BEGIN');
 ask($root, 'LOCK TABLE prices');
+ask($root, 'SET ROLE clerk');
 ask($root, 'UPDATE stock SET n = n + 1 WHERE id = 1');
 
 my %waiter;
