@@ -205,6 +205,10 @@ ask($many, 'BEGIN');
 ask($many, 'LOCK TABLE orders');
 my $waiter = begin_wait('waiter', 'SELECT count(*) FROM orders');
 
+wait_in_session($control,
+	"SELECT coalesce(max(blocked_time), 0) > 300 FROM infra_monitor.lock_blame",
+	'somebody costs more than others');
+
 # one who is somebody else at each look
 my $dropped =
   "(SELECT (drops->>'lock_blame')::int FROM infra_monitor.sampler_status)";
@@ -227,6 +231,11 @@ is( ask($control,
 	),
 	't|1',
 	'the table keeps its size, and has a row for the rest');
+is( ask($control,
+		"SELECT blocked_time > 300 FROM infra_monitor.lock_blame WHERE application_name = 'name 0'"
+	),
+	't',
+	'who has cost the most is not forgotten');
 is( ask($control, <<'SQL'),
 SELECT usename IS NULL, application_name IS NULL, datname IS NULL, queryid IS NULL, query IS NULL,
 	blocked_time > 0, last_at IS NOT NULL
