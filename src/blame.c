@@ -34,6 +34,7 @@
 #include "texts.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #define MAX_BLAMED 256
@@ -205,8 +206,9 @@ charge_roots(const ImonLockSnapshot *snapshot, TimestampTz before,
 	return charges;
 }
 
-void
-imon_note_blame(void)
+/* The look itself.  Leaves behind what it has allocated. */
+static void
+look_at_waits(void)
 {
 	ImonLockSnapshot *snapshot;
 	ImonCharge *charges;
@@ -217,6 +219,8 @@ imon_note_blame(void)
 	snapshot = imon_take_lock_snapshot();
 	if (snapshot == NULL)
 		return;
+
+	/* nobody but the sampler changes last_look */
 	charges = charge_roots(snapshot, blame->last_look, now);
 
 	LWLockAcquire(blame->lock, LW_EXCLUSIVE);
@@ -225,6 +229,25 @@ imon_note_blame(void)
 			book(&charges[i]);
 	blame->last_look = now;
 	LWLockRelease(blame->lock);
+}
+
+void
+imon_note_blame(void)
+{
+	MemoryContext context;
+	MemoryContext caller;
+
+	if (!imon_anybody_waits())
+		return;
+
+	/* the sampler may be waiting for its database, and not reset its own */
+	context = AllocSetContextCreate(CurrentMemoryContext,
+									"infra_monitor lock blame",
+									ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(context);
+	look_at_waits();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
 }
 
 void

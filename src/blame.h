@@ -13,8 +13,8 @@ extern void imon_blame_init(void);
 
 /*
  * One look: charges waiting time since the look before to those who cause it.
- * For the sampler.  Uses the caller's snapshot of backend states, and the
- * current memory context; needs no transaction.
+ * For the sampler.  Uses the caller's snapshot of backend states; needs no
+ * transaction, and leaves no memory behind.
  */
 extern void imon_note_blame(void);
 
