@@ -11,6 +11,7 @@ MODULE_big = infra_monitor
 OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
+	src/blame.o \
 	src/connections.o \
 	src/extension.o \
 	src/guc.o \
@@ -19,6 +20,7 @@ OBJS = \
 	src/histogram_type.o \
 	src/home_database.o \
 	src/infra_monitor.o \
+	src/locks.o \
 	src/pool.o \
 	src/privileges.o \
 	src/rows.o \
@@ -44,6 +46,8 @@ SQL_PARTS = \
 	src/connections.sql \
 	src/system.sql \
 	src/statements.sql \
+	src/locks.sql \
+	src/blame.sql \
 	src/slow_queries.sql \
 	src/health.sql \
 	src/pool.sql \

@@ -26,6 +26,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "activity.h"
+#include "blame.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
 #include "connections.h"
@@ -274,6 +275,7 @@ look_at_activity(void)
 	imon_look_at_sessions(&sessions);
 	imon_count_activity(&sessions, &activity);
 	imon_add_activity(activity.active);
+	imon_note_blame(&sessions);
 	return true;
 }
 
@@ -539,6 +541,22 @@ run_in_transaction(ImonTask *task)
 	return done;
 }
 
+/* Runs a task that needs no database; nothing it allocates is left. */
+static bool
+run_alone(ImonTask *task)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "infra_monitor task",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	bool		done = task->run();
+
+	pgstat_clear_backend_activity_snapshot();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return done;
+}
+
 /*
  * Accounts for a tick of the sample task: one that stored a sample, or on a
  * standby could not, but would have.  Without the extension there is nothing
@@ -577,10 +595,7 @@ run_if_due(ImonTask *task)
 	INSTR_TIME_SET_CURRENT(start);
 	task_done = false;
 	if (!task->in_database)
-	{
-		done = task->run();
-		pgstat_clear_backend_activity_snapshot();
-	}
+		done = run_alone(task);
 	else if (OidIsValid(MyDatabaseId) && monotonic_ms() >= look_for_extension_at)
 		done = run_in_transaction(task);
 	INSTR_TIME_SET_CURRENT(duration);
@@ -883,6 +898,7 @@ static const struct
 }			drops[] =
 
 {
+	{"lock_blame", imon_blame_evictions},
 	{"rejections", imon_rejections_dropped},
 	{"health_documents", imon_health_overflows},
 };
