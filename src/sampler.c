@@ -45,6 +45,7 @@
 #include "rows.h"
 #include "sampler.h"
 #include "samples.h"
+#include "series.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -96,6 +97,7 @@ typedef enum ImonTaskId
 {
 	TASK_ACTIVITY,
 	TASK_HEALTH,
+	TASK_SERIES,
 	TASK_SAMPLE,
 	TASK_PARTITIONS
 } ImonTaskId;
@@ -279,6 +281,14 @@ look_at_activity(void)
 	return true;
 }
 
+/* Task: a sample of the pool in shared memory. */
+static bool
+sample_series(void)
+{
+	imon_sample_series();
+	return true;
+}
+
 /* Task: a sample. */
 static bool
 store_sample(void)
@@ -306,6 +316,7 @@ look_after_partitions(void)
 static ImonTask tasks[N_TASKS] = {
 	[TASK_ACTIVITY] = {"activity", look_at_activity, false, true},
 	[TASK_HEALTH] = {"health", check_health, true, true},
+	[TASK_SERIES] = {"series", sample_series, false, true},
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 };
@@ -320,6 +331,7 @@ set_intervals(void)
 
 	tasks[TASK_ACTIVITY].interval = imon_activity_interval;
 	tasks[TASK_HEALTH].interval = imon_health_interval;
+	tasks[TASK_SERIES].interval = imon_sample_interval;
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
@@ -900,6 +912,7 @@ static const struct
 {
 	{"lock_blame", imon_blame_evictions},
 	{"rejections", imon_rejections_dropped},
+	{"series", imon_series_dropped},
 	{"health_documents", imon_health_overflows},
 };
 
