@@ -11,6 +11,7 @@ MODULE_big = infra_monitor
 OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
+	src/blame.o \
 	src/connection_churn.o \
 	src/connection_times.o \
 	src/connections.o \
@@ -22,15 +23,18 @@ OBJS = \
 	src/home_database.o \
 	src/infra_monitor.o \
 	src/limits.o \
+	src/locks.o \
 	src/pool.o \
 	src/privileges.o \
 	src/rows.o \
 	src/sampler.o \
 	src/samples.o \
+	src/series.o \
 	src/shmem.o \
 	src/statements.o \
 	src/system.o \
-	src/texts.o
+	src/texts.o \
+	src/trend.o
 PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"
 PG_CPPFLAGS = -I$(srcdir)/src
 
@@ -50,9 +54,13 @@ SQL_PARTS = \
 	src/limits.sql \
 	src/system.sql \
 	src/statements.sql \
+	src/locks.sql \
+	src/blame.sql \
 	src/slow_queries.sql \
 	src/health.sql \
 	src/pool.sql \
+	src/trend.sql \
+	src/series.sql \
 	src/samples.sql \
 	src/sampler.sql \
 	src/report.sql \

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "blame.h"
 #include "compat.h"
 #include "connections.h"
 #include "fmgr.h"
@@ -16,6 +17,7 @@
 #include "miscadmin.h"
 #include "sampler.h"
 #include "samples.h"
+#include "series.h"
 #include "shmem.h"
 #include "system.h"
 
@@ -40,6 +42,8 @@ _PG_init(void)
 	imon_system_init();
 	imon_health_init();
 	imon_samples_init();
+	imon_blame_init();
+	imon_series_init();
 	imon_home_database_init();
 	imon_sampler_init();
 	imon_shmem_init();

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "blame.h"
 #include "compat.h"
 #include "fmgr.h"
 #include "health.h"
@@ -132,5 +133,6 @@ imon_reset_1_0(PG_FUNCTION_ARGS)
 				 errmsg("cannot reset \"%s\"", what),
 				 errhint("Valid values are \"pool\" and \"all\".")));
 	imon_connections_reset();
+	imon_blame_reset();
 	PG_RETURN_VOID();
 }

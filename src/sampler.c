@@ -26,6 +26,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "activity.h"
+#include "blame.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
 #include "connections.h"
@@ -44,6 +45,7 @@
 #include "rows.h"
 #include "sampler.h"
 #include "samples.h"
+#include "series.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -95,6 +97,7 @@ typedef enum ImonTaskId
 {
 	TASK_ACTIVITY,
 	TASK_HEALTH,
+	TASK_SERIES,
 	TASK_SAMPLE,
 	TASK_PARTITIONS
 } ImonTaskId;
@@ -161,6 +164,8 @@ static uint32 changes_seen = 0;
 static char connected_to[NAMEDATALEN];
 
 PG_FUNCTION_INFO_V1(imon_installation_warnings_1_0);
+PG_FUNCTION_INFO_V1(imon_sampler_costs_1_0);
+PG_FUNCTION_INFO_V1(imon_sampler_drops_1_0);
 PG_FUNCTION_INFO_V1(imon_sampler_state_1_0);
 
 static Size
@@ -272,6 +277,15 @@ look_at_activity(void)
 	imon_look_at_sessions(&sessions);
 	imon_count_activity(&sessions, &activity);
 	imon_add_activity(activity.active);
+	imon_note_blame(&sessions);
+	return true;
+}
+
+/* Task: a sample of the pool in shared memory. */
+static bool
+sample_series(void)
+{
+	imon_sample_series();
 	return true;
 }
 
@@ -302,6 +316,7 @@ look_after_partitions(void)
 static ImonTask tasks[N_TASKS] = {
 	[TASK_ACTIVITY] = {"activity", look_at_activity, false, true},
 	[TASK_HEALTH] = {"health", check_health, true, true},
+	[TASK_SERIES] = {"series", sample_series, false, true},
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 };
@@ -316,6 +331,7 @@ set_intervals(void)
 
 	tasks[TASK_ACTIVITY].interval = imon_activity_interval;
 	tasks[TASK_HEALTH].interval = imon_health_interval;
+	tasks[TASK_SERIES].interval = imon_sample_interval;
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
@@ -537,6 +553,22 @@ run_in_transaction(ImonTask *task)
 	return done;
 }
 
+/* Runs a task that needs no database; nothing it allocates is left. */
+static bool
+run_alone(ImonTask *task)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "infra_monitor task",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	bool		done = task->run();
+
+	pgstat_clear_backend_activity_snapshot();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return done;
+}
+
 /*
  * Accounts for a tick of the sample task: one that stored a sample, or on a
  * standby could not, but would have.  Without the extension there is nothing
@@ -575,10 +607,7 @@ run_if_due(ImonTask *task)
 	INSTR_TIME_SET_CURRENT(start);
 	task_done = false;
 	if (!task->in_database)
-	{
-		done = task->run();
-		pgstat_clear_backend_activity_snapshot();
-	}
+		done = run_alone(task);
 	else if (OidIsValid(MyDatabaseId) && monotonic_ms() >= look_for_extension_at)
 		done = run_in_transaction(task);
 	INSTR_TIME_SET_CURRENT(duration);
@@ -814,14 +843,13 @@ imon_sampler_main(Datum arg)
 
 /*
  * SQL: sampler_state(), one row: pid, state, last_tick, next_tick, ticks,
- * missed, last_error, last_error_at, rows_stored, dropped_rejections,
- * dropped_health_documents, and the seconds spent on each task.
+ * missed, last_error, last_error_at, rows_stored.
  */
 Datum
 imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 {
-	Datum		values[11 + N_TASKS];
-	bool		nulls[11 + N_TASKS] = {false};
+	Datum		values[9];
+	bool		nulls[9] = {false};
 	ImonSampler copy;
 	int			pid;
 	int			i = 0;
@@ -849,13 +877,63 @@ imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 	values[i] = imon_moment_datum(copy.last_error_at, &nulls[i]);
 	i++;
 	values[i++] = Int64GetDatum((int64) imon_samples_stored());
-	values[i++] = Int64GetDatum((int64) imon_rejections_dropped());
-	values[i++] = Int64GetDatum((int64) imon_health_overflows());
-	for (int task = 0; task < N_TASKS; task++)
-		values[i++] = Float8GetDatum((double) pg_atomic_read_u64(&sampler->task_us[task]) / 1000000);
 	Assert(i == lengthof(values));
 
 	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));
+}
+
+/* SQL: sampler_costs(), a row for each task: task, seconds. */
+Datum
+imon_sampler_costs_1_0(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo;
+
+	imon_shmem_require();
+	rsinfo = imon_begin_rows(fcinfo, 2);
+	for (int i = 0; i < N_TASKS; i++)
+	{
+		Datum		values[2];
+		bool		nulls[2] = {false};
+
+		values[0] = CStringGetTextDatum(tasks[i].name);
+		values[1] = Float8GetDatum((double) pg_atomic_read_u64(&sampler->task_us[i]) / 1000000);
+		imon_put_row(rsinfo, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* What can be lost, and how often it was since shared memory was created. */
+static const struct
+{
+	const char *reason;
+	uint64		(*count) (void);
+}			drops[] =
+
+{
+	{"lock_blame", imon_blame_evictions},
+	{"rejections", imon_rejections_dropped},
+	{"series", imon_series_dropped},
+	{"health_documents", imon_health_overflows},
+};
+
+/* SQL: sampler_drops(), a row for each reason: reason, drops. */
+Datum
+imon_sampler_drops_1_0(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo;
+
+	imon_shmem_require();
+	rsinfo = imon_begin_rows(fcinfo, 2);
+	for (int i = 0; i < lengthof(drops); i++)
+	{
+		Datum		values[2];
+		bool		nulls[2] = {false};
+
+		values[0] = CStringGetTextDatum(drops[i].reason);
+		values[1] = Int64GetDatum((int64) drops[i].count());
+		imon_put_row(rsinfo, values, nulls);
+	}
+	return (Datum) 0;
 }
 
 /*

@@ -441,6 +441,91 @@ COMMENT ON FUNCTION infra_monitor.statement_stats(boolean) IS
 'pg_stat_statements in whatever schema and version it is installed; times in ms; its own privileges apply to texts; error if it is not preloaded; for pg_monitor';
 
 --
+-- locks.sql: who waits for whom
+--
+
+CREATE FUNCTION infra_monitor.lock_waits(
+	OUT pid int, OUT datname name, OUT usename name, OUT application_name text,
+	OUT queryid bigint, OUT query text, OUT wait_time float8,
+	OUT blocked_by int[], OUT root_pid int, OUT root_state text,
+	OUT root_usename name, OUT root_application_name text, OUT root_query text,
+	OUT depth int, OUT lock_type text, OUT locked text, OUT mode text,
+	OUT in_cycle boolean, OUT root_datname name,
+	OUT root_state_change timestamptz, OUT root_xid xid)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 20
+AS 'MODULE_PATHNAME', 'imon_lock_waits_1_0';
+COMMENT ON FUNCTION infra_monitor.lock_waits() IS
+'source of the view lock_waits; works without preloading; for pg_monitor';
+
+CREATE VIEW infra_monitor.lock_waits AS
+SELECT w.pid, w.datname, w.usename, w.application_name, w.queryid, w.query,
+	w.wait_time, w.blocked_by, w.root_pid, w.root_state, w.root_usename,
+	w.root_application_name, w.root_query, w.depth, w.lock_type, w.locked,
+	w.mode, w.in_cycle, w.root_datname, w.root_state_change, w.root_xid
+FROM infra_monitor.lock_waits() w;
+COMMENT ON VIEW infra_monitor.lock_waits IS
+'one row for each backend that waits for a heavyweight lock, and the root of its chain; waits are of this moment, states and texts frozen within a transaction like pg_stat_activity; empty, and free of any lock, if nobody waits; works without preloading; for pg_monitor, texts of other roles need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.lock_waits.pid IS 'process that waits; for a parallel query its leader, whichever of its processes wait';
+COMMENT ON COLUMN infra_monitor.lock_waits.usename IS 'NULL for a process without a role, such as an autovacuum worker';
+COMMENT ON COLUMN infra_monitor.lock_waits.query IS 'text; a command that can carry a secret shows its tag only';
+COMMENT ON COLUMN infra_monitor.lock_waits.wait_time IS 'time since the wait began, ms; NULL if that is not yet known';
+COMMENT ON COLUMN infra_monitor.lock_waits.blocked_by IS 'processes that hold the lock in a conflicting mode, or want it so and are ahead in the queue, as pg_blocking_pids(), each once; 0 is a prepared transaction';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_pid IS 'end of the chain of blockers: the process that does not wait for a lock itself; 0 for a prepared transaction; in a cycle the lowest pid; NULL if nobody is in the way any more';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_state IS 'as in pg_stat_activity, or ''prepared transaction''; NULL if not known';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_query IS 'what the root runs, or ran last if it is idle in transaction';
+COMMENT ON COLUMN infra_monitor.lock_waits.depth IS 'steps from this process to the root';
+COMMENT ON COLUMN infra_monitor.lock_waits.lock_type IS 'as locktype in pg_locks';
+COMMENT ON COLUMN infra_monitor.lock_waits.locked IS 'what the lock is on, in words; a relation by its name if it is of this database';
+COMMENT ON COLUMN infra_monitor.lock_waits.mode IS 'mode it waits for, as in pg_locks';
+COMMENT ON COLUMN infra_monitor.lock_waits.in_cycle IS 'the chain comes back to this process: a deadlock that has not been resolved yet';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_datname IS 'database of the root';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_state_change IS 'since when the root has been in its state';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_xid IS 'transaction of the root, which finds a prepared one in pg_prepared_xacts; NULL if it has none';
+
+--
+-- blame.sql: who has cost others time by holding locks
+--
+
+CREATE FUNCTION infra_monitor.lock_blame(
+	OUT usename name, OUT application_name text, OUT datname name,
+	OUT state text, OUT queryid bigint, OUT blocked_time float8,
+	OUT incidents bigint, OUT last_at timestamptz, OUT dbid oid)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 100
+AS 'MODULE_PATHNAME', 'imon_lock_blame_1_0';
+COMMENT ON FUNCTION infra_monitor.lock_blame() IS
+'source of the view lock_blame; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.lock_blame AS
+WITH texts AS MATERIALIZED (
+	SELECT s.dbid, s.queryid, pg_catalog.min(s.query) AS query
+	FROM infra_monitor.statement_stats(true) s
+	-- not an error if its schema is closed to the caller; of what he may not see
+	-- there is no queryid
+	WHERE infra_monitor.pg_stat_statements_loaded()
+		AND EXISTS (SELECT FROM pg_catalog.pg_extension e
+			WHERE e.extname OPERATOR(pg_catalog.=) 'pg_stat_statements'
+				AND pg_catalog.has_schema_privilege(e.extnamespace, 'USAGE'))
+	GROUP BY s.dbid, s.queryid
+)
+SELECT b.usename, b.application_name, b.datname, b.state, b.queryid,
+	b.blocked_time, b.incidents, b.last_at,
+	(SELECT t.query FROM texts t
+	 WHERE t.dbid OPERATOR(pg_catalog.=) b.dbid
+		AND t.queryid OPERATOR(pg_catalog.=) b.queryid) AS query
+FROM infra_monitor.lock_blame() b;
+COMMENT ON VIEW infra_monitor.lock_blame IS
+'who has cost others time by holding locks, since the server started or reset(): the time of each waiter is charged to the root of its chain; looked at once in infra_monitor.activity_interval; at most 256 rows, and one for the rest; error unless preloaded; for pg_monitor, application, queryid and query of other roles need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.lock_blame.usename IS 'NULL if the role has been dropped, and in the row for the rest';
+COMMENT ON COLUMN infra_monitor.lock_blame.state IS 'what the root was doing, as root_state in lock_waits; ''other'' is the row for the rest';
+COMMENT ON COLUMN infra_monitor.lock_blame.queryid IS 'statement that the root ran, or had run last if it was idle in transaction';
+COMMENT ON COLUMN infra_monitor.lock_blame.blocked_time IS 'time that others have waited, all together, ms; less than one activity_interval of each wait is missing';
+COMMENT ON COLUMN infra_monitor.lock_blame.incidents IS 'waits that were charged to this row first; a wait whose root changes counts once';
+COMMENT ON COLUMN infra_monitor.lock_blame.last_at IS 'when somebody waited last';
+COMMENT ON COLUMN infra_monitor.lock_blame.query IS 'text of the statement, if pg_stat_statements still has it and the caller may see it; a command that can carry a secret shows its tag only';
+
+--
 -- slow_queries.sql: which statements are slow, which are running too long
 --
 
@@ -474,10 +559,10 @@ SELECT s.pid, s.datname, s.usename, s.application_name,
 	pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) s.xact_start)
 		OPERATOR(pg_catalog.*) 1000 AS transaction_time,
 	s.wait_event_type, s.wait_event,
-	CASE WHEN s.wait_event_type OPERATOR(pg_catalog.=) 'Lock'
-		THEN pg_catalog.pg_blocking_pids(s.pid) ELSE '{}' END AS blocked_by,
+	coalesce(w.blocked_by, '{}') AS blocked_by,
 	s.queryid, s.query
 FROM infra_monitor.sessions() s
+	LEFT JOIN infra_monitor.lock_waits() w ON w.pid OPERATOR(pg_catalog.=) s.pid
 	-- known to the server only where the library is preloaded; -1 becomes -1 s
 	CROSS JOIN (SELECT coalesce(pg_catalog.current_setting('infra_monitor.slow_query_threshold', true), '1s')::pg_catalog.interval AS threshold) t
 WHERE s.state OPERATOR(pg_catalog.=) 'active'
@@ -488,7 +573,7 @@ COMMENT ON VIEW infra_monitor.running_queries IS
 'queries of other sessions that have been active for longer than infra_monitor.slow_query_threshold; times in ms; for pg_monitor, texts of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.running_queries.elapsed_time IS 'time since the query began, ms';
 COMMENT ON COLUMN infra_monitor.running_queries.transaction_time IS 'time since its transaction began, ms';
-COMMENT ON COLUMN infra_monitor.running_queries.blocked_by IS 'processes that hold the lock it waits for, as pg_blocking_pids(); empty if it waits for no lock';
+COMMENT ON COLUMN infra_monitor.running_queries.blocked_by IS 'processes that hold the lock it waits for, as in lock_waits; empty if it waits for no lock';
 COMMENT ON COLUMN infra_monitor.running_queries.query IS 'text; a command that can carry a secret shows its tag only';
 
 --
@@ -520,7 +605,7 @@ VALUES
 	('idle_in_transaction', 'pool', 'above', 300, 900, 1, false,
 	 'Find the session in pg_stat_activity; the application forgot to commit or waits for something else. Set idle_in_transaction_session_timeout.'),
 	('lock_waits', 'pool', 'above', 30, 120, 1, false,
-	 'See infra_monitor.running_queries, column blocked_by, for who blocks. Set lock_timeout for schema changes.'),
+	 'See infra_monitor.lock_waits for who blocks whom, and what the root of it is doing. Set lock_timeout for schema changes.'),
 	('long_transactions', 'queries', 'above', 300, 3600, 1, false,
 	 'Vacuum cannot remove what an open transaction may still see. Split the work, or end the session with pg_terminate_backend().'),
 	('xid_wraparound', 'database', 'above', 0.40, 0.60, 1, true,
@@ -1154,7 +1239,111 @@ RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_reset_1_0';
 COMMENT ON FUNCTION infra_monitor.reset(text) IS
-'lets counters begin anew: ''pool'' (connections and refusals) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
+'lets counters begin anew: ''pool'' (connections, refusals and lock_blame) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
+
+--
+-- trend.sql: does a series rise?
+--
+
+CREATE FUNCTION infra_monitor.trend(at timestamptz[], value float8[],
+	OUT slope_per_minute float8, OUT level float8, OUT r2 float8,
+	OUT observations int)
+RETURNS record
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_trend_1_0';
+COMMENT ON FUNCTION infra_monitor.trend(timestamptz[], float8[]) IS
+'is there a steady rise among the newest 30, 60, 120 or 240 of these values, oldest first, to where they were not before? slope and level (now) of the longest such window, its straightness and its size; all NULL if not: flat, falling, breathing, a step up, fewer than 45 values; error for arrays of different lengths, NULLs, NaN, and moments out of order; works without preloading; for pg_monitor';
+
+--
+-- series.sql: how the number of connections moves, and where that leads
+--
+
+CREATE FUNCTION infra_monitor.sample_ring(
+	OUT at timestamptz, OUT used int, OUT authenticating int, OUT active int,
+	OUT idle int, OUT idle_in_transaction int, OUT waiting int,
+	OUT connects_total bigint, OUT rejected_total bigint,
+	OUT connects bigint, OUT rejected bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_sample_ring_1_0';
+COMMENT ON FUNCTION infra_monitor.sample_ring() IS
+'the last 360 samples of the pool, oldest first, one each infra_monitor.sample_interval, kept in memory, also on standbys and while the home database is away; totals are since the last reset; connects and rejected are those since the sample before, NULL where that is not known (the first, a reset, a gap); empty after a start; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.forecasts(
+	OUT scope text, OUT name text, OUT used int, OUT limit_value int,
+	OUT slope_per_minute float8, OUT level float8, OUT r2 float8,
+	OUT observations int, OUT top_contributor text,
+	OUT window_length interval, OUT at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_forecasts_1_0';
+COMMENT ON FUNCTION infra_monitor.forecasts() IS
+'source of the view pool_forecast: level is that of the fitted line at the moment "at", which is now; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.pool_forecast AS
+SELECT f.scope, f.name, f.used, f.limit_value, f.slope_per_minute,
+	e.exhausted_in, f.r2, f.observations, f.top_contributor, f.window_length,
+	f.at OPERATOR(pg_catalog.+) e.exhausted_in AS exhausted_at
+FROM infra_monitor.forecasts() f,
+	LATERAL (SELECT 60.0::pg_catalog.float8 OPERATOR(pg_catalog.*)
+		greatest(f.limit_value::pg_catalog.float8 OPERATOR(pg_catalog.-) f.level, 0)
+		OPERATOR(pg_catalog./) f.slope_per_minute AS seconds) s,
+	LATERAL (SELECT CASE WHEN s.seconds OPERATOR(pg_catalog.<=)
+			(20 OPERATOR(pg_catalog.*) extract(epoch FROM f.window_length))::pg_catalog.float8
+		THEN pg_catalog.make_interval(secs => s.seconds) END AS exhausted_in) e;
+COMMENT ON VIEW infra_monitor.pool_forecast IS
+'when connections run out if they go on rising as they do: the server, and each role and database with a connection limit and connections in the last 360 samples; error unless preloaded; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.pool_forecast.scope IS 'server, role or database';
+COMMENT ON COLUMN infra_monitor.pool_forecast.name IS 'of the role or database; NULL for the server';
+COMMENT ON COLUMN infra_monitor.pool_forecast.used IS 'connections now; for the server with those that authenticate';
+COMMENT ON COLUMN infra_monitor.pool_forecast.limit_value IS 'server: max_connections without reserved slots; else the connection limit, which superusers ignore';
+COMMENT ON COLUMN infra_monitor.pool_forecast.slope_per_minute IS 'connections more each minute; NULL if they do not rise steadily, and then all that follows is NULL';
+COMMENT ON COLUMN infra_monitor.pool_forecast.exhausted_in IS 'NULL if not rising, or too slowly to be known: more than 20 times the window ahead';
+COMMENT ON COLUMN infra_monitor.pool_forecast.r2 IS 'r^2 of the straight line, 0.8 to 1';
+COMMENT ON COLUMN infra_monitor.pool_forecast.observations IS 'size of the window that was found to rise: 30, 60, 120 or 240 samples, or as many times 24 samples';
+COMMENT ON COLUMN infra_monitor.pool_forecast.top_contributor IS 'application that contributes most to the rise; that of another role needs pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.pool_forecast.window_length IS 'time that the window covers';
+COMMENT ON COLUMN infra_monitor.pool_forecast.exhausted_at IS 'moment of exhaustion';
+
+CREATE FUNCTION infra_monitor.leaks(
+	OUT datname name, OUT usename name, OUT application_name text,
+	OUT client_addr inet, OUT idle_connections int, OUT idle_floor int,
+	OUT growth_per_hour float8, OUT oldest_idle interval,
+	OUT last_queryid bigint, OUT pids int[], OUT idle_before timestamptz,
+	OUT r2 float8, OUT observations int, OUT window_length interval,
+	OUT at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_leaks_1_0';
+COMMENT ON FUNCTION infra_monitor.leaks() IS
+'source of the view connection_leaks: pids are of at most 20 sessions that have been idle since before idle_before, longest first, and NULL if there are none or the caller may not see them; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.connection_leaks AS
+SELECT l.datname, l.usename, l.application_name, l.client_addr,
+	l.idle_connections, l.idle_floor, l.growth_per_hour, l.oldest_idle,
+	l.last_queryid,
+	infra_monitor.terminate_statement(l.pids, l.idle_before) AS terminate,
+	pg_catalog.format(
+		E'ALTER ROLE %1$I SET idle_session_timeout = %2$L; -- for new sessions, ends those that are idle for longer\n'
+		'ALTER ROLE %1$I CONNECTION LIMIT %3$s; -- half of what there is, so that the other half is left\n'
+		'-- In the application: give every connection back, also after an error; in its pool, set an idle timeout and a maximum lifetime, and turn on leak detection.',
+		l.usename, pg_catalog.current_setting('infra_monitor.idle_threshold'),
+		greatest((c.max_connections OPERATOR(pg_catalog.-) c.reserved_connections) OPERATOR(pg_catalog./) 2, 1)) AS prevention,
+	l.r2, l.observations, l.window_length
+FROM infra_monitor.leaks() l, infra_monitor.pool_counts() c;
+COMMENT ON VIEW infra_monitor.connection_leaks IS
+'who opens connections and leaves them idle: groups of sessions of which more and more stay untouched from sample to sample; a pool that is used, has grown once, or keeps what it has is not here; ends nobody''s session; error unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.connection_leaks.client_addr IS 'NULL for a Unix-domain socket';
+COMMENT ON COLUMN infra_monitor.connection_leaks.idle_connections IS 'idle now, those that are used now and then included';
+COMMENT ON COLUMN infra_monitor.connection_leaks.idle_floor IS 'lowest number of connections that stayed idle from one sample to the next, in the newest sixth of the window';
+COMMENT ON COLUMN infra_monitor.connection_leaks.growth_per_hour IS 'how many more stay idle each hour';
+COMMENT ON COLUMN infra_monitor.connection_leaks.oldest_idle IS 'longest time that a connection has been idle';
+COMMENT ON COLUMN infra_monitor.connection_leaks.last_queryid IS 'last query of that connection; NULL if not known, or not for the caller';
+COMMENT ON COLUMN infra_monitor.connection_leaks.terminate IS 'statement for an administrator that ends those idle for longer than infra_monitor.idle_threshold, at most 20 at once, longest first; NULL if there are none, or they are not for the caller to see';
+COMMENT ON COLUMN infra_monitor.connection_leaks.prevention IS 'what keeps it from happening again, to be adapted';
+COMMENT ON COLUMN infra_monitor.connection_leaks.r2 IS 'r^2 of the straight line, 0.8 to 1';
+COMMENT ON COLUMN infra_monitor.connection_leaks.observations IS 'size of the window that was found to rise: 30, 60, 120 or 240 samples, or as many times 24 samples';
+COMMENT ON COLUMN infra_monitor.connection_leaks.window_length IS 'time that the window covers';
 
 --
 -- samples.sql: history
@@ -1245,15 +1434,26 @@ CREATE FUNCTION infra_monitor.sampler_state(
 	OUT pid int, OUT state text, OUT last_tick timestamptz,
 	OUT next_tick timestamptz, OUT ticks bigint, OUT missed bigint,
 	OUT last_error text, OUT last_error_at timestamptz,
-	OUT rows_stored bigint, OUT dropped_rejections bigint,
-	OUT dropped_health_documents bigint, OUT activity_seconds float8,
-	OUT health_seconds float8, OUT sample_seconds float8,
-	OUT partitions_seconds float8)
+	OUT rows_stored bigint)
 RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_sampler_state_1_0';
 COMMENT ON FUNCTION infra_monitor.sampler_state() IS
 'source of the view sampler_status; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.sampler_costs(OUT task text, OUT seconds float8)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME', 'imon_sampler_costs_1_0';
+COMMENT ON FUNCTION infra_monitor.sampler_costs() IS
+'time that the sampler has spent on each of its tasks since the server started, seconds; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.sampler_drops(OUT reason text, OUT drops bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME', 'imon_sampler_drops_1_0';
+COMMENT ON FUNCTION infra_monitor.sampler_drops() IS
+'what was lost since the server started, by reason; error unless preloaded; for pg_monitor';
 
 CREATE VIEW infra_monitor.sampler_status AS
 SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
@@ -1262,14 +1462,8 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	 FROM pg_catalog.pg_inherits i
 	 WHERE i.inhparent OPERATOR(pg_catalog.=) 'infra_monitor.samples'::pg_catalog.regclass) AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
-	pg_catalog.jsonb_build_object(
-		'rejections', s.dropped_rejections,
-		'health_documents', s.dropped_health_documents) AS drops,
-	pg_catalog.jsonb_build_object(
-		'activity_seconds', s.activity_seconds,
-		'health_seconds', s.health_seconds,
-		'sample_seconds', s.sample_seconds,
-		'partitions_seconds', s.partitions_seconds) AS cost
+	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
+	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost
 FROM infra_monitor.sampler_state() s;
 COMMENT ON VIEW infra_monitor.sampler_status IS
 'one row: what the sampler does, and what it cost; error unless preloaded; for pg_monitor';
@@ -1284,7 +1478,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the server started, by what it was part of: the details only, of what is also counted';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.

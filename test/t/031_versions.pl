@@ -39,8 +39,9 @@ my $patient = new_server('patient',
 	cluster => { install_path => $installation->{install_path} });
 $patient->start;
 $patient->safe_psql('postgres', "CREATE EXTENSION infra_monitor VERSION '0.9' CASCADE");
+$patient->stop;
 my $patient_log = log_end($patient);
-$patient->restart;
+$patient->start;
 wait_for($patient,
 	"SELECT state = 'version mismatch' FROM infra_monitor.sampler_status",
 	'patient: the sampler has looked');

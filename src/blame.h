@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * blame.h
+ *	  Who has cost others time by holding locks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_BLAME_H
+#define IMON_BLAME_H
+
+#include "activity.h"
+
+/* Registers the shared memory.  Call in _PG_init only. */
+extern void imon_blame_init(void);
+
+/*
+ * One look: charges waiting time since the look before to those who cause it.
+ * For the sampler.  Needs no transaction; allocates in the current memory
+ * context.
+ */
+extern void imon_note_blame(const ImonSessions *sessions);
+
+/* Forgets all charges. */
+extern void imon_blame_reset(void);
+
+/* Rows folded into "other" since shared memory was created. */
+extern uint64 imon_blame_evictions(void);
+
+#endif							/* IMON_BLAME_H */
