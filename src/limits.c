@@ -189,15 +189,13 @@ Datum
 imon_nearest_limit_1_0(PG_FUNCTION_ARGS)
 {
 	ImonLimit  *nearest = NULL;
-	char	   *scope;
+	const char *scope;
 	ListCell   *cell;
 	Datum		values[NEAREST_COLUMNS];
 	bool		nulls[NEAREST_COLUMNS] = {false};
 
 	imon_require_arguments(fcinfo, 1);
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	scope = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	scope = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	foreach(cell, collect_limits())
 	{
 		ImonLimit  *limit = lfirst(cell);
