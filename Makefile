@@ -17,6 +17,7 @@ OBJS = \
 	src/health.o \
 	src/home_database.o \
 	src/infra_monitor.o \
+	src/partitions.o \
 	src/pool.o \
 	src/privileges.o \
 	src/rows.o \

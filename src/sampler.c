@@ -36,6 +36,7 @@
 #include "home_database.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "partitions.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "portability/instr_time.h"
