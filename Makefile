@@ -11,6 +11,8 @@ MODULE_big = infra_monitor
 OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
+	src/advice.o \
+	src/concurrency.o \
 	src/connections.o \
 	src/extension.o \
 	src/guc.o \
@@ -26,7 +28,8 @@ OBJS = \
 	src/shmem.o \
 	src/statements.o \
 	src/system.o \
-	src/texts.o
+	src/texts.o \
+	src/waits.o
 PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"
 PG_CPPFLAGS = -I$(srcdir)/src
 
@@ -46,6 +49,9 @@ SQL_PARTS = \
 	src/health.sql \
 	src/pool.sql \
 	src/samples.sql \
+	src/waits.sql \
+	src/concurrency.sql \
+	src/advice.sql \
 	src/sampler.sql \
 	src/report.sql \
 	src/privileges.sql

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "concurrency.h"
 #include "connections.h"
 #include "fmgr.h"
 #include "guc.h"
@@ -18,6 +19,7 @@
 #include "samples.h"
 #include "shmem.h"
 #include "system.h"
+#include "waits.h"
 
 IMON_MODULE_MAGIC;
 
@@ -40,6 +42,8 @@ _PG_init(void)
 	imon_system_init();
 	imon_health_init();
 	imon_samples_init();
+	imon_waits_init();
+	imon_concurrency_init();
 	imon_home_database_init();
 	imon_sampler_init();
 	imon_shmem_init();

@@ -29,9 +29,14 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+
+/* The tables of the history, each partitioned by UTC day. */
+static const char *const tables[] = {"samples", "wait_samples"};
 
 /* Runs a command that returns nothing.  Needs SPI to be connected. */
 static void
@@ -86,11 +91,12 @@ day_of(TimestampTz moment)
 }
 
 bool
-imon_ensure_partition(Oid schema, TimestampTz moment)
+imon_ensure_partition(const char *table, TimestampTz moment)
 {
 	TimestampTz day = day_of(moment);
-	const char *name = psprintf("samples_%s", day_name(day));
-	Oid			partition = get_relname_relid(name, schema);
+	const char *name = psprintf("%s_%s", table, day_name(day));
+	Oid			partition =
+		get_relname_relid(name, get_namespace_oid("infra_monitor", false));
 
 	if (OidIsValid(partition))
 	{
@@ -98,18 +104,20 @@ imon_ensure_partition(Oid schema, TimestampTz moment)
 		return false;
 	}
 	run_command(psprintf("CREATE TABLE infra_monitor.%s"
-						 " (LIKE infra_monitor.samples INCLUDING DEFAULTS)", name));
-	run_command(psprintf("ALTER TABLE infra_monitor.samples"
+						 " (LIKE infra_monitor.%s INCLUDING DEFAULTS)",
+						 name, table));
+	run_command(psprintf("ALTER TABLE infra_monitor.%s"
 						 " ATTACH PARTITION infra_monitor.%s"
 						 " FOR VALUES FROM ('%s 00:00:00+00') TO ('%s 00:00:00+00')",
-						 name, day_name(day), day_name(day + USECS_PER_DAY)));
+						 table, name,
+						 day_name(day), day_name(day + USECS_PER_DAY)));
 	run_command(psprintf("ALTER EXTENSION infra_monitor"
 						 " ADD TABLE infra_monitor.%s", name));
 	return true;
 }
 
 void
-imon_begin_writing(ImonIdentity *identity)
+imon_begin_writing(ImonIdentity *identity, const char *table)
 {
 	Oid			parent;
 	HeapTuple	tuple;
@@ -118,12 +126,11 @@ imon_begin_writing(ImonIdentity *identity)
 	LockDatabaseObject(ExtensionRelationId,
 					   get_extension_oid("infra_monitor", false), 0,
 					   ShareUpdateExclusiveLock);
-	identity->schema = get_namespace_oid("infra_monitor", false);
-	parent = get_relname_relid("samples", identity->schema);
+	parent = get_relname_relid(table, get_namespace_oid("infra_monitor", false));
 	if (!OidIsValid(parent))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"infra_monitor.samples\" does not exist")));
+				 errmsg("table \"infra_monitor.%s\" does not exist", table)));
 	check_table(parent);
 
 	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(parent));
@@ -157,34 +164,39 @@ imon_end_writing(const ImonIdentity *identity)
  * writers' lock.
  */
 static bool
-remove_expired(Oid schema, TimestampTz now)
+remove_expired(const char *table, TimestampTz now)
 {
 	static const char *const query =
-		"SELECT c.relname::pg_catalog.text, pg_catalog.pg_relation_size(c.oid)"
+		"SELECT c.relname::pg_catalog.text, pg_catalog.pg_relation_size(c.oid),"
+		" c.oid"
 		" FROM pg_catalog.pg_inherits i"
 		"  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid"
-		" WHERE i.inhparent OPERATOR(pg_catalog.=) 'infra_monitor.samples'::pg_catalog.regclass"
-		"  AND c.relname OPERATOR(pg_catalog.~) '^samples_[0-9]{8}$'"
-		"  AND c.relname OPERATOR(pg_catalog.<) $1"
+		" WHERE i.inhparent OPERATOR(pg_catalog.=)"
+		"   ('infra_monitor.' OPERATOR(pg_catalog.||) $1)::pg_catalog.regclass"
+		"  AND c.relname OPERATOR(pg_catalog.~)"
+		"   ('^' OPERATOR(pg_catalog.||) $1 OPERATOR(pg_catalog.||) '_[0-9]{8}$')"
+		"  AND c.relname OPERATOR(pg_catalog.<) $2"
 		" ORDER BY pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog.=) 0, c.relname"
 		" LIMIT 1";
 	TimestampTz expired = now - (TimestampTz) imon_retention * USECS_PER_MINUTE;
-	Oid			types[1] = {NAMEOID};
-	Datum		values[1];
+	Oid			types[2] = {TEXTOID, NAMEOID};
+	Datum		values[2];
 	const char *name;
 	bool		isnull;
 
 	/* a day has expired when its end has */
-	values[0] = DirectFunctionCall1(namein,
-									CStringGetDatum(psprintf("samples_%s",
+	values[0] = CStringGetTextDatum(table);
+	values[1] = DirectFunctionCall1(namein,
+									CStringGetDatum(psprintf("%s_%s", table,
 															 day_name(day_of(expired)))));
-	if (SPI_execute_with_args(query, 1, types, values, NULL, false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the partitions");
 	if (SPI_processed == 0)
 		return false;
 
 	name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	check_table(get_relname_relid(name, schema));
+	check_table(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
+											   SPI_tuptable->tupdesc, 3, &isnull)));
 	if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
 									SPI_tuptable->tupdesc, 2, &isnull)) > 0)
 		run_command(psprintf("TRUNCATE infra_monitor.%s", name));
@@ -197,22 +209,76 @@ remove_expired(Oid schema, TimestampTz now)
 	return true;
 }
 
-bool
-imon_maintain_partitions(void)
+/*
+ * Makes the partitions of today and tomorrow, or else does at most one step
+ * towards removing the expired ones.  Returns true if another step remains.
+ */
+static bool
+maintain_table(const char *table)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ImonIdentity identity;
 	bool		more;
 
-	imon_begin_writing(&identity);
+	imon_begin_writing(&identity, table);
 	SPI_connect();
-	more = imon_ensure_partition(identity.schema, now);
-	more |= imon_ensure_partition(identity.schema, now + USECS_PER_DAY);
+	more = imon_ensure_partition(table, now);
+	more |= imon_ensure_partition(table, now + USECS_PER_DAY);
 
 	/* not in one transaction: removing may fail, what was made must stay */
 	if (!more)
-		more = remove_expired(identity.schema, now);
+		more = remove_expired(table, now);
 	SPI_finish();
 	imon_end_writing(&identity);
 	return more;
+}
+
+/*
+ * The same in a subtransaction.  What it raises ends there, and the first error
+ * is kept in *error.
+ */
+static bool
+maintain_contained(const char *table, ErrorData **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool more = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		more = maintain_table(table);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (*error == NULL)
+			*error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return more;
+}
+
+/*
+ * A table that cannot be looked after does not hold up those behind it.  Its
+ * error is raised when there is nothing else to do, so that nothing done is
+ * rolled back.
+ */
+bool
+imon_maintain_partitions(void)
+{
+	ErrorData  *error = NULL;
+
+	for (int i = 0; i < lengthof(tables); i++)
+		if (maintain_contained(tables[i], &error))
+			return true;
+	if (error)
+		ReThrowError(error);
+	return false;
 }

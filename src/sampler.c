@@ -28,6 +28,7 @@
 #include "activity.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
+#include "concurrency.h"
 #include "connections.h"
 #include "extension.h"
 #include "fmgr.h"
@@ -63,6 +64,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "version.h"
+#include "waits.h"
 
 #define RESTART_SECONDS 5		/* of a sampler that has ended */
 #define CONNECT_BACKOFF_MIN_MS (5 * 1000)
@@ -97,6 +99,7 @@ typedef enum ImonTaskId
 	TASK_ACTIVITY,
 	TASK_HEALTH,
 	TASK_SAMPLE,
+	TASK_WAITS,
 	TASK_PARTITIONS
 } ImonTaskId;
 
@@ -273,6 +276,8 @@ look_at_activity(void)
 	imon_look_at_sessions(&sessions);
 	imon_count_activity(&sessions, &activity);
 	imon_add_activity(activity.active);
+	imon_count_waits(&sessions);
+	imon_count_concurrency(&sessions);
 	return true;
 }
 
@@ -281,6 +286,14 @@ static bool
 store_sample(void)
 {
 	(void) imon_take_sample();
+	return true;
+}
+
+/* Task: what sessions were seen waiting for. */
+static bool
+store_waits(void)
+{
+	imon_store_waits();
 	return true;
 }
 
@@ -304,6 +317,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_ACTIVITY] = {"activity", look_at_activity, false, true},
 	[TASK_HEALTH] = {"health", check_health, true, true},
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
+	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 };
 
@@ -318,6 +332,7 @@ set_intervals(void)
 	tasks[TASK_ACTIVITY].interval = imon_activity_interval;
 	tasks[TASK_HEALTH].interval = imon_health_interval;
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
+	tasks[TASK_WAITS].interval = imon_statement_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);

@@ -10,7 +10,7 @@ CREATE FUNCTION infra_monitor.sampler_state(
 	OUT rows_stored bigint, OUT dropped_rejections bigint,
 	OUT dropped_health_documents bigint, OUT activity_seconds float8,
 	OUT health_seconds float8, OUT sample_seconds float8,
-	OUT partitions_seconds float8)
+	OUT waits_seconds float8, OUT partitions_seconds float8)
 RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_sampler_state_1_0';
@@ -22,17 +22,24 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	s.last_error, s.last_error_at, s.rows_stored,
 	(SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid))::pg_catalog.int8
 	 FROM pg_catalog.pg_inherits i
-	 WHERE i.inhparent OPERATOR(pg_catalog.=) 'infra_monitor.samples'::pg_catalog.regclass) AS bytes_stored,
+	 WHERE i.inhparent OPERATOR(pg_catalog.=) ANY (ARRAY['infra_monitor.samples'::pg_catalog.regclass, 'infra_monitor.wait_samples'::pg_catalog.regclass])) AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	pg_catalog.jsonb_build_object(
 		'rejections', s.dropped_rejections,
-		'health_documents', s.dropped_health_documents) AS drops,
+		'health_documents', s.dropped_health_documents,
+		'wait_queries', w.without_query,
+		'wait_observations', w.dropped,
+		'concurrency_pairs', c.evicted,
+		'concurrency_looks', c.dropped) AS drops,
 	pg_catalog.jsonb_build_object(
 		'activity_seconds', s.activity_seconds,
 		'health_seconds', s.health_seconds,
 		'sample_seconds', s.sample_seconds,
+		'waits_seconds', s.waits_seconds,
 		'partitions_seconds', s.partitions_seconds) AS cost
-FROM infra_monitor.sampler_state() s;
+FROM infra_monitor.sampler_state() s
+	CROSS JOIN infra_monitor.wait_state() w
+	CROSS JOIN infra_monitor.concurrency_state() c;
 COMMENT ON VIEW infra_monitor.sampler_status IS
 'one row: what the sampler does, and what it cost; error unless preloaded; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.sampler_status.pid IS 'process of the sampler; NULL if it is not running';
@@ -46,7 +53,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB; for lack of room: wait observations counted without their query, wait observations not counted, pairs of role and database whose concurrency gave way to others, and looks at such pairs not counted';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.

@@ -266,6 +266,15 @@ read_counters(ImonReading *reading)
 	reading->valid = true;
 }
 
+int64
+imon_current_epoch(void)
+{
+	ImonReading reading;
+
+	read_counters(&reading);
+	return reading.epoch;
+}
+
 /*
  * Growth of a counter since the reading before.  False if it is not known: no
  * reading in this epoch, or a database was dropped and took its share along.
@@ -353,11 +362,11 @@ imon_take_sample(void)
 						imon_database),
 				 errhint("Connect to it, or change infra_monitor.database.")));
 
-	imon_begin_writing(&identity);
+	imon_begin_writing(&identity, "samples");
 	at = GetCurrentTimestamp(); /* not earlier: another may have written */
 	imon_look_at_processors();
 	SPI_connect();
-	imon_ensure_partition(identity.schema, at);
+	imon_ensure_partition("samples", at);
 	last = previous_reading();
 	read_counters(&now);
 	insert_sample(at, &last, &now);

@@ -21,6 +21,12 @@ extern void imon_samples_init(void);
  */
 extern TimestampTz imon_take_sample(void);
 
+/*
+ * The epoch that a sample would have now.  Needs SPI to be connected, and shared
+ * memory to be ready.
+ */
+extern int64 imon_current_epoch(void);
+
 /* Adds one look at the backends to the average of active sessions. */
 extern void imon_add_activity(int active);
 
