@@ -169,7 +169,7 @@ SELECT 'pool', format('%s@%s', p.usename, p.datname), p.connections, p.p95_activ
 		CASE WHEN instances > 1 AND p.recommended IS NOT NULL
 			THEN format('Shared by %s instances: %s each.', instances, ceil(p.recommended / instances::float8)) END,
 		CASE WHEN p.p99_active > p.ceiling
-			THEN format('More than %s at work at once, two for each processor and one for a disk, seldom get more done; they wait for each other in the server. Let them wait in a smaller pool.', p.ceiling) END,
+			THEN format('More than %s at work at once, two for each processor and one for a disk, seldom get more done, unless they wait for others: let them queue up for a smaller pool.', p.ceiling) END,
 		CASE WHEN p.expected IS NOT NULL AND p.avg_active IS NOT NULL
 			THEN format('By pg_stat_statements %s statements a second of %s ms make %s active on average since %s, sampled were %s',
 				infra_monitor.in_words(p.calls_per_second), infra_monitor.in_words(p.mean_exec_time), infra_monitor.in_words(p.expected),
