@@ -91,7 +91,8 @@ typedef struct ImonConcurrency
 {
 	LWLock	   *lock;			/* guards all of it */
 	uint64		looks;
-	int64		last_look_ms;	/* 0 = none */
+	int64		last_look_ms;	/* by the sampler's clock; 0 = none */
+	TimestampTz last_look_at;	/* the same by the time of day */
 	uint64		evicted;		/* pairs, for others */
 	uint64		dropped;		/* looks at pairs for which there was no room */
 	ImonHour	hours[N_HOURS];
@@ -159,7 +160,10 @@ imon_concurrency_reset(void)
 	LWLockRelease(lock);
 }
 
-/* Milliseconds of a clock that is never set, the same in all processes. */
+/*
+ * Milliseconds of a clock that is never set.  For the sampler only: that of
+ * another process may be another one.
+ */
 static int64
 clock_ms(void)
 {
@@ -230,9 +234,9 @@ add_to_pair(ImonPair *pair, const int *kinds, int64 hour)
 	pair->seen = concurrency->looks;
 }
 
-/* Adds a look to its hour.  The lock must be held. */
+/* Adds a look, of a moment by both clocks, to its hour.  The lock must be held. */
 static void
-add_to_hour(int64 now)
+add_to_hour(int64 now, TimestampTz at)
 {
 	int64		hour = hour_of(now);
 	ImonHour   *slice = &concurrency->hours[hour % N_HOURS];
@@ -249,6 +253,7 @@ add_to_hour(int64 now)
 					  2 * (int64) imon_activity_interval);
 	slice->observed_ms += Max(elapsed, 0);
 	concurrency->last_look_ms = now;
+	concurrency->last_look_at = at;
 	concurrency->looks++;
 }
 
@@ -391,7 +396,7 @@ imon_count_concurrency(const ImonSessions *sessions)
 	int64		hour = hour_of(now);
 
 	LWLockAcquire(concurrency->lock, LW_EXCLUSIVE);
-	add_to_hour(now);
+	add_to_hour(now, sessions->at);
 	add_to_pair(&concurrency->all, all, hour);
 
 	/* those that are there first, so that none of them makes room */
@@ -545,6 +550,7 @@ imon_concurrency_1_0(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo;
 	ImonConcurrency *copy;
 	int64		back;
+	int64		since_look_ms;
 	int64		first_hour;
 	int64		looks = 0;
 	int64		observed_ms = 0;
@@ -562,8 +568,10 @@ imon_concurrency_1_0(PG_FUNCTION_ARGS)
 	memcpy(copy, concurrency, sizeof(ImonConcurrency));
 	LWLockRelease(concurrency->lock);
 
-	/* the hours that began within that time */
-	first_hour = hour_of(clock_ms()) - back / MS_PER_HOUR + 1;
+	/* the hours that began within that time; only the sampler knows its clock */
+	since_look_ms = Max(GetCurrentTimestamp() - copy->last_look_at, 0) / 1000;
+	first_hour = hour_of(copy->last_look_ms + since_look_ms) -
+		back / MS_PER_HOUR + 1;
 	for (int i = 0; i < N_HOURS; i++)
 	{
 		if (copy->hours[i].hour < first_hour)
