@@ -29,6 +29,7 @@
 #include "samples.h"
 #include "shmem.h"
 #include "system.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
