@@ -16,7 +16,6 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
-#include "commands/dbcommands.h"
 #include "common/hashfn.h"
 #include "compat.h"
 #include "connections.h"
