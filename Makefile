@@ -11,7 +11,9 @@ MODULE_big = infra_monitor
 OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
+	src/advice.o \
 	src/blame.o \
+	src/concurrency.o \
 	src/connections.o \
 	src/extension.o \
 	src/guc.o \
@@ -21,6 +23,7 @@ OBJS = \
 	src/home_database.o \
 	src/infra_monitor.o \
 	src/locks.o \
+	src/partitions.o \
 	src/pool.o \
 	src/privileges.o \
 	src/rows.o \
@@ -31,7 +34,8 @@ OBJS = \
 	src/statements.o \
 	src/system.o \
 	src/texts.o \
-	src/trend.o
+	src/trend.o \
+	src/waits.o
 PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"
 PG_CPPFLAGS = -I$(srcdir)/src
 
@@ -56,6 +60,9 @@ SQL_PARTS = \
 	src/trend.sql \
 	src/series.sql \
 	src/samples.sql \
+	src/waits.sql \
+	src/concurrency.sql \
+	src/advice.sql \
 	src/sampler.sql \
 	src/report.sql \
 	src/privileges.sql

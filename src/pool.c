@@ -9,6 +9,7 @@
 
 #include "blame.h"
 #include "compat.h"
+#include "concurrency.h"
 #include "fmgr.h"
 #include "health.h"
 #include "pool.h"
@@ -16,6 +17,7 @@
 #include "shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "waits.h"
 
 PG_FUNCTION_INFO_V1(imon_pool_counts_1_0);
 PG_FUNCTION_INFO_V1(imon_pool_status_1_0);
@@ -132,6 +134,10 @@ imon_reset_1_0(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot reset \"%s\"", what),
 				 errhint("Valid values are \"pool\" and \"all\".")));
+
+	/* the epoch changes last: nothing from before it is stored in it */
+	imon_waits_reset();
+	imon_concurrency_reset();
 	imon_connections_reset();
 	imon_blame_reset();
 	PG_RETURN_VOID();
