@@ -1425,13 +1425,14 @@ WITH arguments AS MATERIALIZED (
 	SELECT infra_monitor.shown(d.datname) AS datname, infra_monitor.shown(r.rolname) AS usename, s.*,
 		l.calls_per_second, l.mean_exec_time, l.avg_active AS expected, l.since
 	FROM seen s
-		LEFT JOIN pg_database d ON d.oid = s.dbid
-		LEFT JOIN pg_roles r ON r.oid = s.userid
+		-- who has been dropped needs none
+		JOIN pg_database d ON d.oid = s.dbid
+		JOIN pg_roles r ON r.oid = s.userid
 		LEFT JOIN infra_monitor.statement_concurrency() l ON l.dbid = s.dbid AND l.userid = s.userid
-	WHERE s.dbid IS NOT NULL
 ), connected AS (
 	SELECT c.datname, c.usename, count(*)::int AS connections
 	FROM infra_monitor.sessions() c
+	WHERE c.datname IS NOT NULL AND c.usename IS NOT NULL
 	GROUP BY c.datname, c.usename
 ), measured AS (
 	-- who is connected and was never seen at work had none at work, if all were kept

@@ -100,6 +100,8 @@ wait_in_session($observer, $looks, 'the sampler looks');
 is(advice($observer, 'forgetful@shop', 'max_active, p99_held'),
 	'0|1', 'also one that has failed');
 close_sessions($forgetful);
+ask($observer, 'DROP ROLE forgetful');
+is(advice($observer, 'forgetful@shop', 'count(*)'), '0', 'a role that has been dropped needs none');
 
 #
 # a known concurrency: each client thinks for 20 to 80 ms and works for 100
