@@ -15,6 +15,7 @@ OBJS = \
 	src/extension.o \
 	src/guc.o \
 	src/health.o \
+	src/history.o \
 	src/home_database.o \
 	src/infra_monitor.o \
 	src/pool.o \
@@ -45,6 +46,9 @@ SQL_PARTS = \
 	src/health.sql \
 	src/pool.sql \
 	src/samples.sql \
+	src/history.sql \
+	src/pool_history.sql \
+	src/pool_chart.sql \
 	src/sampler.sql \
 	src/report.sql \
 	src/privileges.sql

@@ -316,6 +316,8 @@ what_remains()
 		SELECT usename, calls, round(mean_exec_time::numeric, 1) AS mean_ms, round(max_exec_time::numeric, 1) AS max_ms,
 			temp_blks_written AS temp_blks, infra_monitor.one_line(query, 48) AS query
 		FROM infra_monitor.slow_queries WHERE datname = 'shop' ORDER BY mean_exec_time DESC LIMIT 6"
+	show 'the last minute: pool_chart()' "
+		SELECT infra_monitor.pool_chart('1 minute', height => 5)" -A -t
 	show 'history, one sample per second here: samples' "
 		SELECT to_char(sampled_at, 'HH24:MI:SS') AS at, status, used_connections AS used,
 			round(avg_active::numeric, 1) AS active, waiting, idle_in_transaction AS in_xact,
