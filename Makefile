@@ -23,10 +23,12 @@ OBJS = \
 	src/rows.o \
 	src/sampler.o \
 	src/samples.o \
+	src/series.o \
 	src/shmem.o \
 	src/statements.o \
 	src/system.o \
-	src/texts.o
+	src/texts.o \
+	src/trend.o
 PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"
 PG_CPPFLAGS = -I$(srcdir)/src
 
@@ -45,6 +47,8 @@ SQL_PARTS = \
 	src/slow_queries.sql \
 	src/health.sql \
 	src/pool.sql \
+	src/trend.sql \
+	src/series.sql \
 	src/samples.sql \
 	src/history.sql \
 	src/pool_history.sql \

@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "sampler.h"
 #include "samples.h"
+#include "series.h"
 #include "shmem.h"
 #include "system.h"
 
@@ -40,6 +41,7 @@ _PG_init(void)
 	imon_system_init();
 	imon_health_init();
 	imon_samples_init();
+	imon_series_init();
 	imon_home_database_init();
 	imon_sampler_init();
 	imon_shmem_init();

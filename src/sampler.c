@@ -44,6 +44,7 @@
 #include "rows.h"
 #include "sampler.h"
 #include "samples.h"
+#include "series.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -95,6 +96,7 @@ typedef enum ImonTaskId
 {
 	TASK_ACTIVITY,
 	TASK_HEALTH,
+	TASK_SERIES,
 	TASK_SAMPLE,
 	TASK_PARTITIONS
 } ImonTaskId;
@@ -275,6 +277,14 @@ look_at_activity(void)
 	return true;
 }
 
+/* Task: a sample of the pool in shared memory. */
+static bool
+sample_series(void)
+{
+	imon_sample_series();
+	return true;
+}
+
 /* Task: a sample. */
 static bool
 store_sample(void)
@@ -302,6 +312,7 @@ look_after_partitions(void)
 static ImonTask tasks[N_TASKS] = {
 	[TASK_ACTIVITY] = {"activity", look_at_activity, false, true},
 	[TASK_HEALTH] = {"health", check_health, true, true},
+	[TASK_SERIES] = {"series", sample_series, false, true},
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 };
@@ -316,6 +327,7 @@ set_intervals(void)
 
 	tasks[TASK_ACTIVITY].interval = imon_activity_interval;
 	tasks[TASK_HEALTH].interval = imon_health_interval;
+	tasks[TASK_SERIES].interval = imon_sample_interval;
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
@@ -815,13 +827,13 @@ imon_sampler_main(Datum arg)
 /*
  * SQL: sampler_state(), one row: pid, state, last_tick, next_tick, ticks,
  * missed, last_error, last_error_at, rows_stored, dropped_rejections,
- * dropped_health_documents, and the seconds spent on each task.
+ * dropped_health_documents, dropped_series, and the seconds spent on each task.
  */
 Datum
 imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 {
-	Datum		values[11 + N_TASKS];
-	bool		nulls[11 + N_TASKS] = {false};
+	Datum		values[12 + N_TASKS];
+	bool		nulls[12 + N_TASKS] = {false};
 	ImonSampler copy;
 	int			pid;
 	int			i = 0;
@@ -851,6 +863,7 @@ imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 	values[i++] = Int64GetDatum((int64) imon_samples_stored());
 	values[i++] = Int64GetDatum((int64) imon_rejections_dropped());
 	values[i++] = Int64GetDatum((int64) imon_health_overflows());
+	values[i++] = Int64GetDatum((int64) imon_series_dropped());
 	for (int task = 0; task < N_TASKS; task++)
 		values[i++] = Float8GetDatum((double) pg_atomic_read_u64(&sampler->task_us[task]) / 1000000);
 	Assert(i == lengthof(values));

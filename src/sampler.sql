@@ -8,8 +8,9 @@ CREATE FUNCTION infra_monitor.sampler_state(
 	OUT next_tick timestamptz, OUT ticks bigint, OUT missed bigint,
 	OUT last_error text, OUT last_error_at timestamptz,
 	OUT rows_stored bigint, OUT dropped_rejections bigint,
-	OUT dropped_health_documents bigint, OUT activity_seconds float8,
-	OUT health_seconds float8, OUT sample_seconds float8,
+	OUT dropped_health_documents bigint, OUT dropped_series bigint,
+	OUT activity_seconds float8, OUT health_seconds float8,
+	OUT series_seconds float8, OUT sample_seconds float8,
 	OUT partitions_seconds float8)
 RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
@@ -26,10 +27,12 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	pg_catalog.jsonb_build_object(
 		'rejections', s.dropped_rejections,
-		'health_documents', s.dropped_health_documents) AS drops,
+		'health_documents', s.dropped_health_documents,
+		'series', s.dropped_series) AS drops,
 	pg_catalog.jsonb_build_object(
 		'activity_seconds', s.activity_seconds,
 		'health_seconds', s.health_seconds,
+		'series_seconds', s.series_seconds,
 		'sample_seconds', s.sample_seconds,
 		'partitions_seconds', s.partitions_seconds) AS cost
 FROM infra_monitor.sampler_state() s;
@@ -46,7 +49,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB, roles, databases and groups of sessions that were not followed for want of room (once a sample)';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.

@@ -738,6 +738,123 @@ COMMENT ON FUNCTION infra_monitor.reset(text) IS
 'lets counters begin anew: ''pool'' (connections and refusals) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
 
 --
+-- trend.sql: does a series rise?
+--
+
+CREATE FUNCTION infra_monitor.trend(at timestamptz[], value float8[],
+	OUT slope_per_minute float8, OUT level float8, OUT r2 float8,
+	OUT observations int)
+RETURNS record
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_trend_1_0';
+COMMENT ON FUNCTION infra_monitor.trend(timestamptz[], float8[]) IS
+'is there a steady rise among the newest 30, 60, 120 or 240 of these values, oldest first, to where they were not before? slope and level (now) of the longest such window, its straightness and its size; all NULL if not: flat, falling, breathing, a step up, fewer than 45 values; error for arrays of different lengths, NULLs, NaN, and moments out of order; works without preloading; for pg_monitor';
+
+--
+-- series.sql: how the number of connections moves, and where that leads
+--
+
+CREATE FUNCTION infra_monitor.sample_ring(
+	OUT at timestamptz, OUT used int, OUT authenticating int, OUT active int,
+	OUT idle int, OUT idle_in_transaction int, OUT waiting int,
+	OUT connects_total bigint, OUT rejected_total bigint,
+	OUT connects bigint, OUT rejected bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_sample_ring_1_0';
+COMMENT ON FUNCTION infra_monitor.sample_ring() IS
+'the last 360 samples of the pool, oldest first, one each infra_monitor.sample_interval, kept in memory, also on standbys and while the home database is away; totals are since the last reset; connects and rejected are those since the sample before, NULL where that is not known (the first, a reset, a gap); empty after a start; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.forecasts(
+	OUT scope text, OUT name text, OUT used int, OUT limit_value int,
+	OUT slope_per_minute float8, OUT level float8, OUT r2 float8,
+	OUT observations int, OUT top_contributor text,
+	OUT window_length interval, OUT at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_forecasts_1_0';
+COMMENT ON FUNCTION infra_monitor.forecasts() IS
+'source of the view pool_forecast: level is that of the fitted line at the moment "at", which is now; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.pool_forecast AS
+SELECT f.scope, f.name, f.used, f.limit_value, f.slope_per_minute,
+	e.exhausted_in, f.r2, f.observations, f.top_contributor, f.window_length,
+	f.at OPERATOR(pg_catalog.+) e.exhausted_in AS exhausted_at
+FROM infra_monitor.forecasts() f,
+	LATERAL (SELECT 60.0::pg_catalog.float8 OPERATOR(pg_catalog.*)
+		greatest(f.limit_value::pg_catalog.float8 OPERATOR(pg_catalog.-) f.level, 0)
+		OPERATOR(pg_catalog./) f.slope_per_minute AS seconds) s,
+	LATERAL (SELECT CASE WHEN s.seconds OPERATOR(pg_catalog.<=)
+			(20 OPERATOR(pg_catalog.*) extract(epoch FROM f.window_length))::pg_catalog.float8
+		THEN pg_catalog.make_interval(secs => s.seconds) END AS exhausted_in) e;
+COMMENT ON VIEW infra_monitor.pool_forecast IS
+'when connections run out if they go on rising as they do: the server, and each role and database with a connection limit and connections in the last 360 samples; error unless preloaded; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.pool_forecast.scope IS 'server, role or database';
+COMMENT ON COLUMN infra_monitor.pool_forecast.name IS 'of the role or database; NULL for the server';
+COMMENT ON COLUMN infra_monitor.pool_forecast.used IS 'connections now; for the server with those that authenticate';
+COMMENT ON COLUMN infra_monitor.pool_forecast.limit_value IS 'server: max_connections without reserved slots; else the connection limit, which superusers ignore';
+COMMENT ON COLUMN infra_monitor.pool_forecast.slope_per_minute IS 'connections more each minute; NULL if they do not rise steadily, and then all that follows is NULL';
+COMMENT ON COLUMN infra_monitor.pool_forecast.exhausted_in IS 'NULL if not rising, or too slowly to be known: more than 20 times the window ahead';
+COMMENT ON COLUMN infra_monitor.pool_forecast.r2 IS 'r^2 of the straight line, 0.8 to 1';
+COMMENT ON COLUMN infra_monitor.pool_forecast.observations IS 'size of the window that was found to rise: 30, 60, 120 or 240 samples, or as many times 24 samples';
+COMMENT ON COLUMN infra_monitor.pool_forecast.top_contributor IS 'application that contributes most to the rise; that of another role needs pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.pool_forecast.window_length IS 'time that the window covers';
+COMMENT ON COLUMN infra_monitor.pool_forecast.exhausted_at IS 'moment of exhaustion';
+
+CREATE FUNCTION infra_monitor.terminate_idle_statement(pids int[], idle_before timestamptz)
+RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT format('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN (%s) AND state = ''idle'' AND state_change < ''%s+00''',
+	array_to_string(pids, ', '),
+	to_char(idle_before AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'))
+WHERE cardinality(pids) > 0
+$$;
+COMMENT ON FUNCTION infra_monitor.terminate_idle_statement(int[], timestamptz) IS
+'a statement, for an administrator to run, that ends those of these sessions that are still idle and have been since before that moment; NULL for no pids; ends nothing itself; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.leaks(
+	OUT datname name, OUT usename name, OUT application_name text,
+	OUT client_addr inet, OUT idle_connections int, OUT idle_floor int,
+	OUT growth_per_hour float8, OUT oldest_idle interval,
+	OUT last_queryid bigint, OUT pids int[], OUT idle_before timestamptz,
+	OUT r2 float8, OUT observations int, OUT window_length interval,
+	OUT at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_leaks_1_0';
+COMMENT ON FUNCTION infra_monitor.leaks() IS
+'source of the view connection_leaks: pids are of at most 20 sessions that have been idle since before idle_before, longest first, and NULL if there are none or the caller may not see them; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.connection_leaks AS
+SELECT l.datname, l.usename, l.application_name, l.client_addr,
+	l.idle_connections, l.idle_floor, l.growth_per_hour, l.oldest_idle,
+	l.last_queryid,
+	infra_monitor.terminate_idle_statement(l.pids, l.idle_before) AS terminate,
+	pg_catalog.format(
+		E'ALTER ROLE %1$I SET idle_session_timeout = %2$L; -- for new sessions, ends those that are idle for longer\n'
+		'ALTER ROLE %1$I CONNECTION LIMIT %3$s; -- half of what there is, so that the other half is left\n'
+		'-- In the application: give every connection back, also after an error; in its pool, set an idle timeout and a maximum lifetime, and turn on leak detection.',
+		l.usename, pg_catalog.current_setting('infra_monitor.idle_threshold'),
+		greatest((c.max_connections OPERATOR(pg_catalog.-) c.reserved_connections) OPERATOR(pg_catalog./) 2, 1)) AS prevention,
+	l.r2, l.observations, l.window_length
+FROM infra_monitor.leaks() l, infra_monitor.pool_counts() c;
+COMMENT ON VIEW infra_monitor.connection_leaks IS
+'who opens connections and leaves them idle: groups of sessions of which more and more stay untouched from sample to sample; a pool that is used, has grown once, or keeps what it has is not here; ends nobody''s session; error unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.connection_leaks.client_addr IS 'NULL for a Unix-domain socket';
+COMMENT ON COLUMN infra_monitor.connection_leaks.idle_connections IS 'idle now, those that are used now and then included';
+COMMENT ON COLUMN infra_monitor.connection_leaks.idle_floor IS 'lowest number of connections that stayed idle from one sample to the next, in the newest sixth of the window';
+COMMENT ON COLUMN infra_monitor.connection_leaks.growth_per_hour IS 'how many more stay idle each hour';
+COMMENT ON COLUMN infra_monitor.connection_leaks.oldest_idle IS 'longest time that a connection has been idle';
+COMMENT ON COLUMN infra_monitor.connection_leaks.last_queryid IS 'last query of that connection; NULL if not known, or not for the caller';
+COMMENT ON COLUMN infra_monitor.connection_leaks.terminate IS 'statement for an administrator that ends those idle for longer than infra_monitor.idle_threshold, at most 20 at once, longest first; NULL if there are none, or they are not for the caller to see';
+COMMENT ON COLUMN infra_monitor.connection_leaks.prevention IS 'what keeps it from happening again, to be adapted';
+COMMENT ON COLUMN infra_monitor.connection_leaks.r2 IS 'r^2 of the straight line, 0.8 to 1';
+COMMENT ON COLUMN infra_monitor.connection_leaks.observations IS 'size of the window that was found to rise: 30, 60, 120 or 240 samples, or as many times 24 samples';
+COMMENT ON COLUMN infra_monitor.connection_leaks.window_length IS 'time that the window covers';
+
+--
 -- samples.sql: history
 --
 
@@ -819,6 +936,154 @@ COMMENT ON FUNCTION infra_monitor.take_sample() IS
 'takes a sample now, in this transaction, and returns its time; waits for another writer up to lock_timeout; error on a standby, outside the home database, and unless preloaded; for superusers, grantable';
 
 --
+-- history.sql: what all functions have in common that return history by buckets
+--
+
+CREATE FUNCTION infra_monitor.history_step(
+	since timestamptz, until timestamptz, step interval)
+RETURNS interval
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_history_step_1_0';
+COMMENT ON FUNCTION infra_monitor.history_step(timestamptz, timestamptz, interval) IS
+'the length of the buckets of a history: step or, if that is NULL, the shortest usual length that gives 300 buckets or less; error if the span is not finite or ends before it begins, and if the step is not positive, has months, or gives more than 100000 buckets; for pg_monitor';
+
+--
+-- pool_history.sql: what the pool looked like
+--
+
+-- the rows of pool_history(), for arguments that are known to be good
+CREATE FUNCTION infra_monitor.pool_buckets(
+	since timestamptz, until timestamptz, step interval,
+	OUT bucket timestamptz, OUT used_avg float8, OUT used_max int,
+	OUT waiting_max int, OUT idle_in_transaction_max int,
+	OUT rejected bigint, OUT connects bigint, OUT active_avg float8,
+	OUT grain text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 300
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH stored AS MATERIALIZED (
+	SELECT date_bin($3, s.sampled_at, '2001-01-01 00:00:00+00') AS bucket, s.sampled_at AS at, false AS of_ring,
+		s.used_connections AS used, s.waiting, s.idle_in_transaction, coalesce(s.avg_active, s.active) AS active,
+		s.rejected, s.rejected_total, s.connects, s.connects_total
+	FROM infra_monitor.samples s
+	-- on a standby, they are the primary's
+	WHERE s.sampled_at >= $1 AND s.sampled_at < $2 AND NOT pg_is_in_recovery()
+), remembered AS MATERIALIZED (
+	SELECT date_bin($3, r.at, '2001-01-01 00:00:00+00') AS bucket, r.at, true AS of_ring,
+		r.used, r.waiting, r.idle_in_transaction, r.active::float8 AS active,
+		r.rejected, r.rejected_total, r.connects, r.connects_total
+	FROM infra_monitor.sample_ring() r (at, used, authenticating, active, idle, idle_in_transaction, waiting,
+		connects_total, rejected_total, connects, rejected)
+	WHERE r.at >= $1 AND r.at < $2 AND infra_monitor.preloaded()
+), interval AS (
+	SELECT coalesce(current_setting('infra_monitor.sample_interval', true), '10s')::interval AS apart
+), both_kinds AS (
+	SELECT * FROM stored
+	UNION ALL
+	SELECT r.* FROM remembered r CROSS JOIN interval i
+	WHERE NOT EXISTS (SELECT FROM stored s WHERE date_bin(i.apart, s.at, '2001-01-01 00:00:00+00')
+		= date_bin(i.apart, r.at, '2001-01-01 00:00:00+00'))
+), looked_back AS (
+	-- the sample before, of its own kind, may be further back than the one shown here
+	SELECT b.*, of_ring <> lag(of_ring) OVER by_time AS changed,
+		rejected_total - lag(rejected_total) OVER by_time AS rejected_since,
+		connects_total - lag(connects_total) OVER by_time AS connects_since
+	FROM both_kinds b
+	WINDOW by_time AS (ORDER BY at)
+)
+SELECT bucket, avg(used::float8), max(used), max(waiting), max(idle_in_transaction),
+	sum(CASE WHEN changed AND rejected_since BETWEEN 0 AND rejected THEN rejected_since ELSE rejected END)::bigint,
+	sum(CASE WHEN changed AND connects_since BETWEEN 0 AND connects THEN connects_since ELSE connects END)::bigint,
+	avg(active), CASE count(*) WHEN 1 THEN 'sample' ELSE $3::text END
+FROM looked_back
+GROUP BY bucket
+ORDER BY bucket
+$$;
+COMMENT ON FUNCTION infra_monitor.pool_buckets(timestamptz, timestamptz, interval) IS
+'source of pool_history(), which checks the arguments; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.pool_history(
+	since timestamptz, until timestamptz DEFAULT pg_catalog.now(),
+	step interval DEFAULT NULL,
+	OUT bucket timestamptz, OUT used_avg float8, OUT used_max int,
+	OUT waiting_max int, OUT idle_in_transaction_max int,
+	OUT rejected bigint, OUT connects bigint, OUT active_avg float8,
+	OUT grain text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 300
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM infra_monitor.pool_buckets($1, $2, infra_monitor.history_step($1, $2, $3)) $$;
+COMMENT ON FUNCTION infra_monitor.pool_history(timestamptz, timestamptz, interval) IS
+'the pool from since until before until, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; one without samples is absent; used_avg, used_max, waiting_max, idle_in_transaction_max and active_avg (average active sessions) as in samples, used without those authenticating; rejected and connects are sums, NULL if nothing of them is known; grain: what it is made of, sample (a single one) or the step; from the table samples, and, for what that does not have, on standbys, and in other databases, from the last 360 samples in shared memory; error for a span or a step that makes no sense, and more than 100000 buckets; for pg_monitor';
+
+--
+-- pool_chart.sql: the history of the pool as a picture made of characters
+--
+
+CREATE FUNCTION infra_monitor.pool_chart(
+	since interval DEFAULT '1 hour', width int DEFAULT 60,
+	height int DEFAULT 8, until timestamptz DEFAULT pg_catalog.now())
+RETURNS SETOF text
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 11
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH columns AS (
+	-- of whole seconds
+	SELECT w, make_interval(secs => greatest(ceil(extract(epoch FROM $1)::float8 / w), 1)) AS step
+	FROM (SELECT least(greatest($2, 24), 400) AS w) c
+), times AS MATERIALIZED (
+	-- the last column has $4 in it, or ends there
+	SELECT w, step, e AS ends, e - w * step AS begins,
+		CASE WHEN w * step <= '10 minutes' THEN 'HH24:MI:SS' WHEN w * step <= '1 day' THEN 'HH24:MI' ELSE 'MM-DD HH24:MI' END AS f
+	FROM columns, LATERAL (SELECT date_bin(step, $4 - interval '1 microsecond', '2001-01-01 00:00:00+00') + step AS e) d
+), history AS MATERIALIZED (
+	SELECT 1 + round(extract(epoch FROM h.bucket - t.begins) / extract(epoch FROM t.step))::int AS x, h.used_max AS used, h.rejected
+	FROM times t, LATERAL infra_monitor.pool_history(t.begins, t.ends, t.step) h
+), capacity AS MATERIALIZED (
+	SELECT coalesce(
+		(SELECT s.max_connections - s.reserved_connections FROM infra_monitor.samples s, times t
+		 WHERE s.sampled_at >= t.begins AND s.sampled_at < t.ends AND NOT pg_is_in_recovery()
+		 ORDER BY s.sampled_at DESC LIMIT 1),
+		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+			- coalesce(current_setting('reserved_connections', true)::int, 0)) AS most
+), scale AS MATERIALIZED (
+	-- a row stands for one connection at least
+	SELECT c.most, m.top, least(greatest($3, 1), 100, m.top) AS h
+	FROM capacity c, LATERAL (SELECT greatest(c.most, max(used), 1) AS top FROM history) m
+), cells AS (
+	SELECT c.x, r.y, CASE
+			WHEN h.x IS NULL THEN ' '
+			WHEN r.y = 0 THEN CASE WHEN h.rejected > 0 THEN '!' ELSE '-' END
+			WHEN (h.used * s.h + s.top - 1) / s.top >= r.y THEN '#'
+			WHEN (s.most * s.h + s.top - 1) / s.top = r.y THEN '='
+			ELSE ' ' END AS cell
+	FROM times t CROSS JOIN scale s
+		CROSS JOIN LATERAL generate_series(1, t.w) c (x) CROSS JOIN LATERAL generate_series(0, s.h) r (y)
+		LEFT JOIN history h ON h.x = c.x
+), lines (y, line) AS (
+	SELECT s.h + 1, format('used connections, %s a column; = limit of ordinary roles: %s; ! refused: %s',
+		t.step, s.most, coalesce((SELECT sum(rejected) FROM history)::text, '?'))
+	FROM times t, scale s
+	UNION ALL
+	SELECT c.y, lpad((s.top * c.y / s.h)::text, length(s.top::text)) || CASE c.y WHEN 0 THEN ' +' ELSE ' |' END
+		|| string_agg(c.cell, '' ORDER BY c.x)
+	FROM cells c, scale s
+	GROUP BY c.y, s.top, s.h
+	UNION ALL
+	SELECT -1, repeat(' ', length(s.top::text) + 2)
+		|| rpad(CASE WHEN t.w < 3 * length(t.f) + 6 THEN to_char(t.begins, t.f)
+			ELSE rpad(to_char(t.begins, t.f), t.w / 2) || to_char(t.begins + t.w / 2 * t.step, t.f) END,
+			t.w - length(to_char(t.ends, t.f)))
+		|| to_char(t.ends, t.f)
+	FROM times t, scale s
+)
+SELECT rtrim(line) FROM lines ORDER BY y DESC
+$$;
+COMMENT ON FUNCTION infra_monitor.pool_chart(interval, int, int, timestamptz) IS
+'used connections over a time that ends at until, by default now, drawn with characters: a column is # up to the most that were used in its time, = is the limit of ordinary roles, ! below marks refusals, and where there are no samples nothing is drawn; numbers at the left are what a row reaches up to; width from 24 to 400 columns, which should not be more than there are samples, height from 1 to 100 rows and two or three lines around them; for pg_monitor';
+
+--
 -- sampler.sql: the background worker
 --
 
@@ -827,8 +1092,9 @@ CREATE FUNCTION infra_monitor.sampler_state(
 	OUT next_tick timestamptz, OUT ticks bigint, OUT missed bigint,
 	OUT last_error text, OUT last_error_at timestamptz,
 	OUT rows_stored bigint, OUT dropped_rejections bigint,
-	OUT dropped_health_documents bigint, OUT activity_seconds float8,
-	OUT health_seconds float8, OUT sample_seconds float8,
+	OUT dropped_health_documents bigint, OUT dropped_series bigint,
+	OUT activity_seconds float8, OUT health_seconds float8,
+	OUT series_seconds float8, OUT sample_seconds float8,
 	OUT partitions_seconds float8)
 RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
@@ -845,10 +1111,12 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	pg_catalog.jsonb_build_object(
 		'rejections', s.dropped_rejections,
-		'health_documents', s.dropped_health_documents) AS drops,
+		'health_documents', s.dropped_health_documents,
+		'series', s.dropped_series) AS drops,
 	pg_catalog.jsonb_build_object(
 		'activity_seconds', s.activity_seconds,
 		'health_seconds', s.health_seconds,
+		'series_seconds', s.series_seconds,
 		'sample_seconds', s.sample_seconds,
 		'partitions_seconds', s.partitions_seconds) AS cost
 FROM infra_monitor.sampler_state() s;
@@ -865,7 +1133,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB, roles, databases and groups of sessions that were not followed for want of room (once a sample)';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.
@@ -930,6 +1198,16 @@ WITH health AS MATERIALIZED (
 ), checks AS MATERIALIZED (
 	SELECT row_number() OVER (ORDER BY status, name) AS n, *
 	FROM infra_monitor.health_checks WHERE status <> 'ok'
+), longest AS (
+	-- an hour or, where samples are rare, 60 of them; seconds
+	SELECT apart, greatest(3600, 60 * apart) AS seconds
+	FROM (SELECT extract(epoch FROM current_setting('infra_monitor.sample_interval')::interval)::float8 AS apart) s
+), known AS MATERIALIZED (
+	-- as much of that as there is, in no more columns than samples
+	SELECT make_interval(secs => k.seconds) AS span, least(greatest(k.seconds / l.apart, 24), 60)::int AS columns
+	FROM longest l,
+		LATERAL (SELECT least(extract(epoch FROM clock_timestamp() - min(bucket))::float8, l.seconds) AS seconds
+			FROM infra_monitor.pool_history(now() - make_interval(secs => l.seconds))) k
 ), lines (section, n, line) AS (
 	SELECT 10, 0, format('%s  %s  score %s/10  %s  up %s  evaluated %s ago',
 		upper(h->>'status'), h->>'role', coalesce(h->>'score', '?'), to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS TZ'),
@@ -952,6 +1230,9 @@ WITH health AS MATERIALIZED (
 		peak_connections, to_char(peak_at, 'HH24:MI:SS'), rejected_total, auth_failures_total,
 		to_char(stats_reset, 'YYYY-MM-DD HH24:MI'))
 	FROM pool
+	UNION ALL
+	SELECT 24, c.n, '     ' || c.line
+	FROM known, LATERAL infra_monitor.pool_chart(span, columns, 3) WITH ORDINALITY AS c (line, n)
 	UNION ALL
 	SELECT 30, 0, ''
 	UNION ALL
