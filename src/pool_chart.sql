@@ -10,7 +10,7 @@ RETURNS SETOF text
 LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 11
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH columns AS (
+WITH steps AS (
 	-- of whole seconds
 	SELECT w, make_interval(secs => greatest(ceil(extract(epoch FROM $1)::float8 / w), 1)) AS step
 	FROM (SELECT least(greatest($2, 24), 400) AS w) c
@@ -18,7 +18,7 @@ WITH columns AS (
 	-- the last column has $4 in it, or ends there
 	SELECT w, step, e AS ends, e - w * step AS begins,
 		CASE WHEN w * step <= '10 minutes' THEN 'HH24:MI:SS' WHEN w * step <= '1 day' THEN 'HH24:MI' ELSE 'MM-DD HH24:MI' END AS f
-	FROM columns, LATERAL (SELECT date_bin(step, $4 - interval '1 microsecond', '2001-01-01 00:00:00+00') + step AS e) d
+	FROM steps, LATERAL (SELECT date_bin(step, $4 - interval '1 microsecond', '2001-01-01 00:00:00+00') + step AS e) d
 ), history AS MATERIALIZED (
 	SELECT 1 + round(extract(epoch FROM h.bucket - t.begins) / extract(epoch FROM t.step))::int AS x, h.used_max AS used, h.rejected
 	FROM times t, LATERAL infra_monitor.pool_history(t.begins, t.ends, t.step) h
@@ -33,25 +33,25 @@ WITH columns AS (
 	-- a row stands for one connection at least
 	SELECT c.most, m.top, least(greatest($3, 1), 100, m.top) AS h
 	FROM capacity c, LATERAL (SELECT greatest(c.most, max(used), 1) AS top FROM history) m
-), cells AS (
-	SELECT c.x, r.y, CASE
-			WHEN h.x IS NULL THEN ' '
-			WHEN r.y = 0 THEN CASE WHEN h.rejected > 0 THEN '!' ELSE '-' END
-			WHEN (h.used * s.h + s.top - 1) / s.top >= r.y THEN '#'
-			WHEN (s.most * s.h + s.top - 1) / s.top = r.y THEN '='
-			ELSE ' ' END AS cell
-	FROM times t CROSS JOIN scale s
-		CROSS JOIN LATERAL generate_series(1, t.w) c (x) CROSS JOIN LATERAL generate_series(0, s.h) r (y)
+), columns AS MATERIALIZED (
+	-- arrays, because the planner expects a thousand rows of each generate_series()
+	SELECT array_agg(h.used ORDER BY c.x) AS used, array_agg(h.rejected > 0 ORDER BY c.x) AS refused
+	FROM times t CROSS JOIN LATERAL generate_series(1, t.w) c (x)
 		LEFT JOIN history h ON h.x = c.x
 ), lines (y, line) AS (
 	SELECT s.h + 1, format('used connections, %s a column; = limit of ordinary roles: %s; ! refused: %s',
 		t.step, s.most, coalesce((SELECT sum(rejected) FROM history)::text, '?'))
 	FROM times t, scale s
 	UNION ALL
-	SELECT c.y, lpad((s.top * c.y / s.h)::text, length(s.top::text)) || CASE c.y WHEN 0 THEN ' +' ELSE ' |' END
-		|| string_agg(c.cell, '' ORDER BY c.x)
-	FROM cells c, scale s
-	GROUP BY c.y, s.top, s.h
+	SELECT r.y, lpad((s.top * r.y / s.h)::text, length(s.top::text)) || CASE r.y WHEN 0 THEN ' +' ELSE ' |' END
+		|| (SELECT string_agg(CASE
+				WHEN u.used IS NULL THEN ' '
+				WHEN r.y = 0 THEN CASE WHEN u.refused THEN '!' ELSE '-' END
+				WHEN (u.used * s.h + s.top - 1) / s.top >= r.y THEN '#'
+				WHEN (s.most * s.h + s.top - 1) / s.top = r.y THEN '='
+				ELSE ' ' END, '' ORDER BY u.x)
+			FROM unnest(c.used, c.refused) WITH ORDINALITY AS u (used, refused, x))
+	FROM columns c CROSS JOIN scale s CROSS JOIN LATERAL generate_series(0, s.h) r (y)
 	UNION ALL
 	SELECT -1, repeat(' ', length(s.top::text) + 2)
 		|| rpad(CASE WHEN t.w < 3 * length(t.f) + 6 THEN to_char(t.begins, t.f)
