@@ -80,3 +80,4 @@ SELECT * FROM infra_monitor.trend(ARRAY[now(), 'infinity'], '{1,2}');
 SELECT * FROM infra_monitor.trend(ARRAY[now(), now()], '{1,2}');
 SELECT * FROM infra_monitor.trend(ARRAY[now(), now() - '1s'::interval], '{1,2}');
 SELECT * FROM infra_monitor.trend(ARRAY[ARRAY[now(), now() + '1s']], '{{1,2}}');
+SELECT * FROM infra_monitor.trend('{2000-01-01,4001-01-01}', '{1,2}');

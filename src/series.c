@@ -456,6 +456,8 @@ imon_sample_series(void)
 	caller = MemoryContextSwitchTo(context);
 	imon_look_at_sessions(&sessions);
 	look_at_pool(&sessions, previous, &sample);
+	if (previous > sessions.at) /* the clock was set back */
+		previous = sessions.at - sample_usecs();
 	count_sessions(&sessions, previous, &counts);
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);

@@ -52,6 +52,8 @@
 
 #define USECS_PER_MIN_D (60.0 * USECS_PER_SEC)
 
+#define MAX_SPAN (1000 * 366.0 * USECS_PER_DAY)
+
 #define TREND_COLUMNS 4
 
 /* The observations of a window, with moments in minutes before the newest. */
@@ -363,6 +365,12 @@ check_series(const TimestampTz *at, const double *values, int n)
 					 errmsg("each moment must be later than the one before"),
 					 errhint("Build both arrays with the same ORDER BY.")));
 	}
+
+	/* nothing that is computed from them can then overflow */
+	if (n > 0 && (double) at[n - 1] - (double) at[0] > MAX_SPAN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("moments must lie within 1000 years")));
 }
 
 /*

@@ -27,10 +27,12 @@ like($said, qr/HINT:  Add .*infra_monitor.* to "shared_preload_libraries"/,
 my @independent =
   qw(pool_usage running_queries health_thresholds health_threshold_overrides
   health_checks health_score samples health() health_status() evaluate_health()
-  evaluate_checks() preloaded() sessions() system_usage());
+  evaluate_checks() preloaded() sessions() system_usage() trend()
+  terminate_idle_statement());
 my @dependent =
   qw(pool_pressure pool_rejections recent_rejections sampler_status slow_queries
-  shared_memory() sampler_state() pool_counts() pool_status() dashboard());
+  shared_memory() sampler_state() pool_counts() pool_status() dashboard()
+  sample_ring() pool_forecast connection_leaks forecasts() leaks());
 
 my ($results, $everything) = read_everything($node, 'postgres');
 is($results->{$_}[0], '00000', "not preloaded: $_ works") or diag $results->{$_}[1]

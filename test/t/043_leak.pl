@@ -285,6 +285,34 @@ $node->reload;
 wait_for($node, "SELECT count(*) = 1 FROM infra_monitor.sample_ring() WHERE at > '$ring' AND connects IS NULL",
 	'the gap has no difference');
 
+# more groups than there is room for: some are not followed, and counted
+sub dropped
+{
+	return status_of($node, "(drops ->> 'series')::int");
+}
+
+sub crowd
+{
+	my ($name, $n) = @_;
+	return map { open_session($node, application_name => "$name $_") } 1 .. $n;
+}
+
+my @crowd = crowd('one', 270);
+wait_for($node, "SELECT (drops ->> 'series')::int > 0 FROM infra_monitor.sampler_status",
+	'groups without room are counted');
+close_sessions(@crowd);
+
+# those that are gone make room
+@crowd = crowd('two', 250);
+my $samples = "SELECT count(*) > 1 FROM infra_monitor.sample_ring() WHERE at > '"
+  . $node->safe_psql('postgres', 'SELECT clock_timestamp()') . "'";
+wait_for($node, $samples, 'they have been seen');
+my $dropped = dropped();
+$samples =~ s/> 1/> 3/;
+wait_for($node, $samples, 'and again');
+is(dropped(), $dropped, 'groups that have ended make room for others');
+close_sessions(@crowd);
+
 # a restart begins anew, and needs no home database
 $node->append_conf('postgresql.conf', "infra_monitor.database = 'missing'");
 $node->restart;
