@@ -20,6 +20,7 @@ OBJS = \
 	src/health.o \
 	src/histogram.o \
 	src/histogram_type.o \
+	src/history.o \
 	src/home_database.o \
 	src/infra_monitor.o \
 	src/locks.o \
@@ -63,6 +64,9 @@ SQL_PARTS = \
 	src/waits.sql \
 	src/concurrency.sql \
 	src/advice.sql \
+	src/history.sql \
+	src/pool_history.sql \
+	src/pool_chart.sql \
 	src/sampler.sql \
 	src/report.sql \
 	src/privileges.sql

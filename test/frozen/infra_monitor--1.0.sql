@@ -489,10 +489,10 @@ CREATE FUNCTION infra_monitor.check_defaults(
 	OUT essential boolean, OUT hint text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
-SET search_path = pg_catalog, pg_temp
+-- without a search_path of its own, so that the planner can inline it
 AS $$
 VALUES
-	('connections_used', 'pool', 'above', 0.75::float8, 0.90::float8, 2, true,
+	('connections_used', 'pool', 'above', 0.75::pg_catalog.float8, 0.90::pg_catalog.float8, 2, true,
 	 'See infra_monitor.pool_usage for who holds the connections. Make application pools smaller, put a transaction pooler in between, or raise max_connections.'),
 	('connections_rejected', 'pool', 'above', 1, 300, 1, true,
 	 'See infra_monitor.pool_rejections for the reasons and infra_monitor.recent_rejections for who was refused.'),
@@ -932,7 +932,7 @@ RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_pool_counts_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_counts() IS
-'source of the view pool_pressure and of the pool checks; states are frozen within a transaction; error unless preloaded; for pg_monitor';
+'source of the pool checks; states are frozen within a transaction; error unless preloaded; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.rejected_recently()
 RETURNS bigint
@@ -948,15 +948,30 @@ AS 'MODULE_PATHNAME', 'imon_pool_status_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_status() IS
 'ok, warning or critical: the worst status of the pool checks now, without their hold; for pg_monitor';
 
+-- status and counts of one and the same look
+CREATE FUNCTION infra_monitor.pool_pressure(
+	OUT status text, OUT max_connections int, OUT reserved_connections int,
+	OUT used_connections int, OUT available_connections int,
+	OUT used_ratio float8, OUT active int, OUT idle int,
+	OUT idle_in_transaction int, OUT waiting int, OUT peak_connections int,
+	OUT peak_at timestamptz, OUT connects_total bigint,
+	OUT disconnects_total bigint, OUT rejected_total bigint,
+	OUT auth_failures_total bigint, OUT oldest_transaction interval,
+	OUT oldest_idle_in_transaction interval, OUT stats_reset timestamptz,
+	OUT authenticating int)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'imon_pool_pressure_1_0';
+COMMENT ON FUNCTION infra_monitor.pool_pressure() IS
+'source of the view pool_pressure; error unless preloaded; for pg_monitor';
+
 CREATE VIEW infra_monitor.pool_pressure AS
-SELECT infra_monitor.pool_status() AS status,
-	c.max_connections, c.reserved_connections, c.used_connections,
-	c.available_connections, c.used_ratio, c.active, c.idle,
-	c.idle_in_transaction, c.waiting, c.peak_connections, c.peak_at,
-	c.connects_total, c.disconnects_total, c.rejected_total,
-	c.auth_failures_total, c.oldest_transaction, c.oldest_idle_in_transaction,
-	c.stats_reset, c.authenticating
-FROM infra_monitor.pool_counts() c;
+SELECT status, max_connections, reserved_connections, used_connections,
+	available_connections, used_ratio, active, idle, idle_in_transaction,
+	waiting, peak_connections, peak_at, connects_total, disconnects_total,
+	rejected_total, auth_failures_total, oldest_transaction,
+	oldest_idle_in_transaction, stats_reset, authenticating
+FROM infra_monitor.pool_pressure();
 COMMENT ON VIEW infra_monitor.pool_pressure IS
 'one row: connections now and since the counters were reset; error unless preloaded; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.pool_pressure.status IS 'ok, warning or critical: the worst of the pool checks now, without their hold';
@@ -1520,6 +1535,154 @@ COMMENT ON FUNCTION infra_monitor.pool_size_advice(int, int, int, int, interval)
 'how large pools should be: scope pool for each database and role, by what was seen at work in the last lookback (1 hour to 1 day), and by instances * concurrent_requests + workers * worker_concurrency, what the application can use at once; then scope server, with max_connections for all of them, as far as the memory goes; the rationale says why; current_connections are of now; observed is the time that was looked at; NULL is not known; errors: lookback of less than an hour, one of two factors missing or negative, not preloaded; for pg_monitor';
 
 --
+-- history.sql: what all functions have in common that return history by buckets
+--
+
+CREATE FUNCTION infra_monitor.history_step(
+	since timestamptz, until timestamptz, step interval)
+RETURNS interval
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_history_step_1_0';
+COMMENT ON FUNCTION infra_monitor.history_step(timestamptz, timestamptz, interval) IS
+'the length of the buckets of a history: step or, if that is NULL, the shortest usual length that gives 300 buckets or less; error if the span is not finite or ends before it begins, and if the step is not positive, has months, or gives more than 100000 buckets; for pg_monitor';
+
+--
+-- pool_history.sql: what the pool looked like
+--
+
+-- the rows of pool_history(), for arguments that are known to be good
+CREATE FUNCTION infra_monitor.pool_buckets(
+	since timestamptz, until timestamptz, step interval,
+	OUT bucket timestamptz, OUT used_avg float8, OUT used_max int,
+	OUT waiting_max int, OUT idle_in_transaction_max int,
+	OUT rejected bigint, OUT connects bigint, OUT active_avg float8,
+	OUT grain text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 300
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH stored AS MATERIALIZED (
+	SELECT date_bin($3, s.sampled_at, '2001-01-01 00:00:00+00') AS bucket, s.sampled_at AS at, false AS of_ring,
+		s.used_connections AS used, s.waiting, s.idle_in_transaction, coalesce(s.avg_active, s.active) AS active,
+		s.rejected, s.rejected_total, s.connects, s.connects_total
+	FROM infra_monitor.samples s
+	-- on a standby, they are the primary's
+	WHERE s.sampled_at >= $1 AND s.sampled_at < $2 AND NOT pg_is_in_recovery()
+), remembered AS MATERIALIZED (
+	SELECT date_bin($3, r.at, '2001-01-01 00:00:00+00') AS bucket, r.at, true AS of_ring,
+		r.used, r.waiting, r.idle_in_transaction, r.active::float8 AS active,
+		r.rejected, r.rejected_total, r.connects, r.connects_total
+	FROM infra_monitor.sample_ring() r (at, used, authenticating, active, idle, idle_in_transaction, waiting,
+		connects_total, rejected_total, connects, rejected)
+	WHERE r.at >= $1 AND r.at < $2 AND infra_monitor.preloaded()
+), interval AS (
+	SELECT coalesce(current_setting('infra_monitor.sample_interval', true), '10s')::interval AS apart
+), both_kinds AS (
+	SELECT * FROM stored
+	UNION ALL
+	SELECT r.* FROM remembered r CROSS JOIN interval i
+	WHERE NOT EXISTS (SELECT FROM stored s WHERE date_bin(i.apart, s.at, '2001-01-01 00:00:00+00')
+		= date_bin(i.apart, r.at, '2001-01-01 00:00:00+00'))
+), looked_back AS (
+	-- the sample before, of its own kind, may be further back than the one shown here
+	SELECT b.*, of_ring <> lag(of_ring) OVER by_time AS changed,
+		rejected_total - lag(rejected_total) OVER by_time AS rejected_since,
+		connects_total - lag(connects_total) OVER by_time AS connects_since
+	FROM both_kinds b
+	WINDOW by_time AS (ORDER BY at)
+)
+SELECT bucket, avg(used::float8), max(used), max(waiting), max(idle_in_transaction),
+	sum(CASE WHEN changed AND rejected_since BETWEEN 0 AND rejected THEN rejected_since ELSE rejected END)::bigint,
+	sum(CASE WHEN changed AND connects_since BETWEEN 0 AND connects THEN connects_since ELSE connects END)::bigint,
+	avg(active), CASE count(*) WHEN 1 THEN 'sample' ELSE $3::text END
+FROM looked_back
+GROUP BY bucket
+ORDER BY bucket
+$$;
+COMMENT ON FUNCTION infra_monitor.pool_buckets(timestamptz, timestamptz, interval) IS
+'source of pool_history(), which checks the arguments; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.pool_history(
+	since timestamptz, until timestamptz DEFAULT pg_catalog.now(),
+	step interval DEFAULT NULL,
+	OUT bucket timestamptz, OUT used_avg float8, OUT used_max int,
+	OUT waiting_max int, OUT idle_in_transaction_max int,
+	OUT rejected bigint, OUT connects bigint, OUT active_avg float8,
+	OUT grain text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 300
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM infra_monitor.pool_buckets($1, $2, infra_monitor.history_step($1, $2, $3)) $$;
+COMMENT ON FUNCTION infra_monitor.pool_history(timestamptz, timestamptz, interval) IS
+'the pool from since until before until, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; one without samples is absent; used_avg, used_max, waiting_max, idle_in_transaction_max and active_avg (average active sessions) as in samples, used without those authenticating; rejected and connects are sums, NULL if nothing of them is known; grain: what it is made of, sample (a single one) or the step; from the table samples, and, for what that does not have, on standbys, and in other databases, from the last 360 samples in shared memory; error for a span or a step that makes no sense, and more than 100000 buckets; for pg_monitor';
+
+--
+-- pool_chart.sql: the history of the pool as a picture made of characters
+--
+
+CREATE FUNCTION infra_monitor.pool_chart(
+	since interval DEFAULT '1 hour', width int DEFAULT 60,
+	height int DEFAULT 8, until timestamptz DEFAULT pg_catalog.now())
+RETURNS SETOF text
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 11
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH steps AS (
+	-- of whole seconds
+	SELECT w, make_interval(secs => greatest(ceil(extract(epoch FROM $1)::float8 / w), 1)) AS step
+	FROM (SELECT least(greatest($2, 24), 400) AS w) c
+), times AS MATERIALIZED (
+	-- the last column has $4 in it, or ends there
+	SELECT w, step, e AS ends, e - w * step AS begins,
+		CASE WHEN w * step <= '10 minutes' THEN 'HH24:MI:SS' WHEN w * step <= '1 day' THEN 'HH24:MI' ELSE 'MM-DD HH24:MI' END AS f
+	FROM steps, LATERAL (SELECT date_bin(step, $4 - interval '1 microsecond', '2001-01-01 00:00:00+00') + step AS e) d
+), history AS MATERIALIZED (
+	SELECT 1 + round(extract(epoch FROM h.bucket - t.begins) / extract(epoch FROM t.step))::int AS x, h.used_max AS used, h.rejected
+	FROM times t, LATERAL infra_monitor.pool_history(t.begins, t.ends, t.step) h
+), capacity AS MATERIALIZED (
+	SELECT coalesce(
+		(SELECT s.max_connections - s.reserved_connections FROM infra_monitor.samples s, times t
+		 WHERE s.sampled_at >= t.begins AND s.sampled_at < t.ends AND NOT pg_is_in_recovery()
+		 ORDER BY s.sampled_at DESC LIMIT 1),
+		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+			- coalesce(current_setting('reserved_connections', true)::int, 0)) AS most
+), scale AS MATERIALIZED (
+	-- a row stands for one connection at least
+	SELECT c.most, m.top, least(greatest($3, 1), 100, m.top) AS h
+	FROM capacity c, LATERAL (SELECT greatest(c.most, max(used), 1) AS top FROM history) m
+), columns AS MATERIALIZED (
+	-- arrays, because the planner expects a thousand rows of each generate_series()
+	SELECT array_agg(h.used ORDER BY c.x) AS used, array_agg(h.rejected > 0 ORDER BY c.x) AS refused
+	FROM times t CROSS JOIN LATERAL generate_series(1, t.w) c (x)
+		LEFT JOIN history h ON h.x = c.x
+), lines (y, line) AS (
+	SELECT s.h + 1, format('used connections, %s a column; = limit of ordinary roles: %s; ! refused: %s',
+		t.step, s.most, coalesce((SELECT sum(rejected) FROM history)::text, '?'))
+	FROM times t, scale s
+	UNION ALL
+	SELECT r.y, lpad((s.top * r.y / s.h)::text, length(s.top::text)) || CASE r.y WHEN 0 THEN ' +' ELSE ' |' END
+		|| (SELECT string_agg(CASE
+				WHEN u.used IS NULL THEN ' '
+				WHEN r.y = 0 THEN CASE WHEN u.refused THEN '!' ELSE '-' END
+				WHEN (u.used * s.h + s.top - 1) / s.top >= r.y THEN '#'
+				WHEN (s.most * s.h + s.top - 1) / s.top = r.y THEN '='
+				ELSE ' ' END, '' ORDER BY u.x)
+			FROM unnest(c.used, c.refused) WITH ORDINALITY AS u (used, refused, x))
+	FROM columns c CROSS JOIN scale s CROSS JOIN LATERAL generate_series(0, s.h) r (y)
+	UNION ALL
+	SELECT -1, repeat(' ', length(s.top::text) + 2)
+		|| rpad(CASE WHEN t.w < 3 * length(t.f) + 6 THEN to_char(t.begins, t.f)
+			ELSE rpad(to_char(t.begins, t.f), t.w / 2) || to_char(t.begins + t.w / 2 * t.step, t.f) END,
+			t.w - length(to_char(t.ends, t.f)))
+		|| to_char(t.ends, t.f)
+	FROM times t, scale s
+)
+SELECT rtrim(line) FROM lines ORDER BY y DESC
+$$;
+COMMENT ON FUNCTION infra_monitor.pool_chart(interval, int, int, timestamptz) IS
+'used connections over a time that ends at until, by default now, drawn with characters: a column is # up to the most that were used in its time, = is the limit of ordinary roles, ! below marks refusals, and where there are no samples nothing is drawn; numbers at the left are what a row reaches up to; width from 24 to 400 columns, which should not be more than there are samples, height from 1 to 100 rows and two or three lines around them; for pg_monitor';
+
+--
 -- sampler.sql: the background worker
 --
 
@@ -1636,6 +1799,16 @@ WITH health AS MATERIALIZED (
 ), checks AS MATERIALIZED (
 	SELECT row_number() OVER (ORDER BY status, name) AS n, *
 	FROM infra_monitor.health_checks WHERE status <> 'ok'
+), longest AS (
+	-- an hour or, where samples are rare, 60 of them; seconds
+	SELECT apart, greatest(3600, 60 * apart) AS seconds
+	FROM (SELECT extract(epoch FROM current_setting('infra_monitor.sample_interval')::interval)::float8 AS apart) s
+), known AS MATERIALIZED (
+	-- as much of that as there is, in no more columns than samples
+	SELECT make_interval(secs => k.seconds) AS span, least(greatest(k.seconds / l.apart, 24), 60)::int AS columns
+	FROM longest l,
+		LATERAL (SELECT least(extract(epoch FROM clock_timestamp() - min(bucket))::float8, l.seconds) AS seconds
+			FROM infra_monitor.pool_history(now() - make_interval(secs => l.seconds))) k
 ), lines (section, n, line) AS (
 	SELECT 10, 0, format('%s  %s  score %s/10  %s  up %s  evaluated %s ago',
 		upper(h->>'status'), h->>'role', coalesce(h->>'score', '?'), to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS TZ'),
@@ -1658,6 +1831,9 @@ WITH health AS MATERIALIZED (
 		peak_connections, to_char(peak_at, 'HH24:MI:SS'), rejected_total, auth_failures_total,
 		to_char(stats_reset, 'YYYY-MM-DD HH24:MI'))
 	FROM pool
+	UNION ALL
+	SELECT 24, c.n, '     ' || c.line
+	FROM known, LATERAL infra_monitor.pool_chart(span, columns, 3) WITH ORDINALITY AS c (line, n)
 	UNION ALL
 	SELECT 30, 0, ''
 	UNION ALL
