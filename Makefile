@@ -14,6 +14,8 @@ OBJS = \
 	src/advice.o \
 	src/blame.o \
 	src/concurrency.o \
+	src/connection_churn.o \
+	src/connection_times.o \
 	src/connections.o \
 	src/extension.o \
 	src/guc.o \
@@ -23,6 +25,7 @@ OBJS = \
 	src/history.o \
 	src/home_database.o \
 	src/infra_monitor.o \
+	src/limits.o \
 	src/locks.o \
 	src/partitions.o \
 	src/pool.o \
@@ -51,6 +54,9 @@ SQL_PARTS = \
 	src/histogram.sql \
 	src/activity.sql \
 	src/connections.sql \
+	src/connection_churn.sql \
+	src/connection_times.sql \
+	src/limits.sql \
 	src/system.sql \
 	src/statements.sql \
 	src/locks.sql \

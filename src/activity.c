@@ -24,7 +24,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#define SESSION_COLUMNS 14
+#define SESSION_COLUMNS 16
 
 typedef struct ImonWait
 {
@@ -316,6 +316,10 @@ put_session(ReturnSetInfo *rsinfo, const ImonSession *session)
 	values[i++] = visible ?
 		imon_query_datum(pgstat_clip_activity(status->st_activity_raw))
 		: CStringGetTextDatum(IMON_HIDDEN_TEXT);
+	values[i] = ObjectIdGetDatum(status->st_databaseid);
+	nulls[i++] = !OidIsValid(status->st_databaseid);
+	values[i] = ObjectIdGetDatum(status->st_userid);
+	nulls[i++] = !OidIsValid(status->st_userid);
 
 	Assert(i == lengthof(values));
 	imon_put_row(rsinfo, values, nulls);
@@ -324,7 +328,8 @@ put_session(ReturnSetInfo *rsinfo, const ImonSession *session)
 /*
  * SQL: sessions, one row for each client backend: pid, datname, usename,
  * application_name, client_addr, backend_start, xact_start, query_start,
- * state_change, state, wait_event_type, wait_event, queryid, query.
+ * state_change, state, wait_event_type, wait_event, queryid, query, datid,
+ * usesysid.
  */
 Datum
 imon_sessions_1_0(PG_FUNCTION_ARGS)

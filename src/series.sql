@@ -50,19 +50,6 @@ COMMENT ON COLUMN infra_monitor.pool_forecast.top_contributor IS 'application th
 COMMENT ON COLUMN infra_monitor.pool_forecast.window_length IS 'time that the window covers';
 COMMENT ON COLUMN infra_monitor.pool_forecast.exhausted_at IS 'moment of exhaustion';
 
-CREATE FUNCTION infra_monitor.terminate_idle_statement(pids int[], idle_before timestamptz)
-RETURNS text
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT format('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN (%s) AND state = ''idle'' AND state_change < ''%s+00''',
-	array_to_string(pids, ', '),
-	to_char(idle_before AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'))
-WHERE cardinality(pids) > 0
-$$;
-COMMENT ON FUNCTION infra_monitor.terminate_idle_statement(int[], timestamptz) IS
-'a statement, for an administrator to run, that ends those of these sessions that are still idle and have been since before that moment; NULL for no pids; ends nothing itself; for pg_monitor';
-
 CREATE FUNCTION infra_monitor.leaks(
 	OUT datname name, OUT usename name, OUT application_name text,
 	OUT client_addr inet, OUT idle_connections int, OUT idle_floor int,
@@ -80,7 +67,7 @@ CREATE VIEW infra_monitor.connection_leaks AS
 SELECT l.datname, l.usename, l.application_name, l.client_addr,
 	l.idle_connections, l.idle_floor, l.growth_per_hour, l.oldest_idle,
 	l.last_queryid,
-	infra_monitor.terminate_idle_statement(l.pids, l.idle_before) AS terminate,
+	infra_monitor.terminate_statement(l.pids, l.idle_before) AS terminate,
 	pg_catalog.format(
 		E'ALTER ROLE %1$I SET idle_session_timeout = %2$L; -- for new sessions, ends those that are idle for longer\n'
 		'ALTER ROLE %1$I CONNECTION LIMIT %3$s; -- half of what there is, so that the other half is left\n'

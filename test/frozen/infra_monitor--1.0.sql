@@ -253,7 +253,8 @@ CREATE FUNCTION infra_monitor.sessions(
 	OUT client_addr inet, OUT backend_start timestamptz,
 	OUT xact_start timestamptz, OUT query_start timestamptz,
 	OUT state_change timestamptz, OUT state text, OUT wait_event_type text,
-	OUT wait_event text, OUT queryid bigint, OUT query text)
+	OUT wait_event text, OUT queryid bigint, OUT query text, OUT datid oid,
+	OUT usesysid oid)
 RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_sessions_1_0';
@@ -302,6 +303,105 @@ COMMENT ON COLUMN infra_monitor.recent_rejections.usename IS 'role that the clie
 COMMENT ON COLUMN infra_monitor.recent_rejections.datname IS 'database that the client asked for';
 COMMENT ON COLUMN infra_monitor.recent_rejections.application_name IS 'application name that the client gave, or empty';
 COMMENT ON COLUMN infra_monitor.recent_rejections.client_addr IS 'address of the client; NULL for a Unix-domain socket';
+
+--
+-- connection_churn.sql: who connects how often
+--
+
+CREATE FUNCTION infra_monitor.connection_churn(
+	OUT datname name, OUT usename name, OUT application_name text,
+	OUT connects bigint, OUT disconnects bigint, OUT current bigint,
+	OUT total_session_time float8, OUT connects_last_slot bigint,
+	OUT connects_last_minute bigint, OUT last_at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 50
+AS 'MODULE_PATHNAME', 'imon_connection_churn_1_0';
+COMMENT ON FUNCTION infra_monitor.connection_churn() IS
+'source of the view connection_churn and of the check connection_storm; the last slot is the last complete one of ten seconds; who first connects at the same moment as others of the same kind may have a row of its own; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.connection_churn AS
+SELECT c.datname, c.usename, c.application_name,
+	pg_catalog.sum(c.connects)::pg_catalog.int8 AS connects,
+	pg_catalog.sum(c.disconnects)::pg_catalog.int8 AS disconnects,
+	pg_catalog.sum(c.current)::pg_catalog.int8 AS current,
+	pg_catalog.sum(c.total_session_time) OPERATOR(pg_catalog./)
+		nullif(pg_catalog.sum(c.disconnects), 0)::pg_catalog.float8 AS session_time,
+	pg_catalog.sum(c.connects_last_minute)::pg_catalog.int8 AS connects_per_minute,
+	pg_catalog.max(c.last_at) AS last_at
+FROM infra_monitor.connection_churn() c
+GROUP BY c.datname, c.usename, c.application_name;
+COMMENT ON VIEW infra_monitor.connection_churn IS
+'who connected how often since the counters were reset: client backends by database, role and the application name with which they began; the sums are connects_total and disconnects_total of pool_pressure; 512 kinds find room until the server is restarted, what does not is in the row other, which is always there; error unless preloaded; for pg_monitor, application names of other roles need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.connection_churn.datname IS 'database; NULL if dropped, and in the row other';
+COMMENT ON COLUMN infra_monitor.connection_churn.usename IS 'role; NULL if dropped, and in the row other';
+COMMENT ON COLUMN infra_monitor.connection_churn.application_name IS 'as it was when the connection was established; later changes do not count';
+COMMENT ON COLUMN infra_monitor.connection_churn.connects IS 'connections established since the counters were reset';
+COMMENT ON COLUMN infra_monitor.connection_churn.disconnects IS 'connections ended since the counters were reset';
+COMMENT ON COLUMN infra_monitor.connection_churn.current IS 'connections that were counted, also before the reset, and have not ended; those that came while infra_monitor.enabled was off were not';
+COMMENT ON COLUMN infra_monitor.connection_churn.session_time IS 'mean duration of those that ended since the counters were reset, ms; NULL if none has';
+COMMENT ON COLUMN infra_monitor.connection_churn.connects_per_minute IS 'connections established in the last minute, which ended up to ten seconds ago; NULL if some were not counted then: the counters were reset, or infra_monitor.enabled was off';
+COMMENT ON COLUMN infra_monitor.connection_churn.last_at IS 'when one was established or ended last; NULL: not since the counters were reset';
+
+CREATE FUNCTION infra_monitor.connection_rate(
+	OUT connects_per_second float8, OUT usual_per_second float8,
+	OUT slots int)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_connection_rate_1_0';
+COMMENT ON FUNCTION infra_monitor.connection_rate() IS
+'connections established a second in the last complete slot of ten seconds, the median of the slots before it, of one hour at most and since the counters were reset, and how many these are; NULL where there are none; counts also while infra_monitor.enabled is off; error unless preloaded; for pg_monitor';
+
+--
+-- connection_times.sql: how long it takes to connect, and how long sessions last
+--
+
+CREATE FUNCTION infra_monitor.connection_times(
+	OUT phase text, OUT connections bigint, OUT total_time float8,
+	OUT latency infra_monitor.histogram)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 2
+AS 'MODULE_PATHNAME', 'imon_connection_times_1_0';
+COMMENT ON FUNCTION infra_monitor.connection_times() IS
+'source of the view connection_times; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.connection_times AS
+SELECT t.phase, t.connections, t.total_time,
+	infra_monitor.quantile(t.latency, 0.5) AS p50_time,
+	infra_monitor.quantile(t.latency, 0.95) AS p95_time,
+	infra_monitor.quantile(t.latency, 0.99) AS p99_time,
+	t.latency
+FROM infra_monitor.connection_times() t;
+COMMENT ON VIEW infra_monitor.connection_times IS
+'what connections cost: two rows, how long it took to connect and how long sessions lasted, since the counters were reset; connections that came while infra_monitor.enabled was off are in neither; error unless preloaded; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.connection_times.phase IS 'establish: from the start of the server process until it takes commands, with authentication and what the client took for its answers; session: from there to its end';
+COMMENT ON COLUMN infra_monitor.connection_times.connections IS 'establish: as connects_total of pool_pressure; session: as disconnects_total';
+COMMENT ON COLUMN infra_monitor.connection_times.total_time IS 'of all of them together, ms';
+COMMENT ON COLUMN infra_monitor.connection_times.p50_time IS 'median, ms, off by 14.3 percent at most; no more than 10 000 s can be told; NULL: there are none';
+COMMENT ON COLUMN infra_monitor.connection_times.p95_time IS '95th percentile, likewise';
+COMMENT ON COLUMN infra_monitor.connection_times.p99_time IS '99th percentile, likewise';
+COMMENT ON COLUMN infra_monitor.connection_times.latency IS 'all durations';
+
+--
+-- limits.sql: limits of roles and databases
+--
+
+CREATE FUNCTION infra_monitor.limit_usage(
+	OUT scope text, OUT name name, OUT connections int,
+	OUT connection_limit int)
+RETURNS SETOF record
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'imon_limit_usage_1_0';
+COMMENT ON FUNCTION infra_monitor.limit_usage() IS
+'client backends of each role and each database that has both a connection limit and connections; scope is role or database; no superusers, who heed no limit, but in a database their connections count; frozen within a transaction; works without preloading; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.nearest_limit(
+	scope text, OUT name name, OUT connections int,
+	OUT connection_limit int, OUT ratio float8)
+RETURNS record
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_nearest_limit_1_0';
+COMMENT ON FUNCTION infra_monitor.nearest_limit(text) IS
+'source of the checks role_limit and database_limit: of limit_usage() for a scope, role or database, the row with the highest connections / limit, of equal ones that with less left; a limit of 0 counts as reached; 0 and no name if there is none; for pg_monitor';
 
 --
 -- system.sql: the machine
@@ -496,6 +596,12 @@ VALUES
 	 'See infra_monitor.pool_usage for who holds the connections. Make application pools smaller, put a transaction pooler in between, or raise max_connections.'),
 	('connections_rejected', 'pool', 'above', 1, 300, 1, true,
 	 'See infra_monitor.pool_rejections for the reasons and infra_monitor.recent_rejections for who was refused.'),
+	('connection_storm', 'pool', 'above', 10, 50, 1, false,
+	 'See infra_monitor.connection_churn for who connects so often. Keep connections open: a pool in the application with a minimum of idle connections, or a pooler in front of the server. Reconnect with a growing and random pause after an error.'),
+	('role_limit', 'pool', 'above', 0.80, 0.95, 2, false,
+	 'See infra_monitor.pool_usage for the connections of the role. Make its pools smaller, end those that are left idle, or raise the limit with ALTER ROLE ... CONNECTION LIMIT.'),
+	('database_limit', 'pool', 'above', 0.80, 0.95, 2, false,
+	 'See infra_monitor.pool_usage for the connections to the database. Make pools smaller, end connections that are left idle, or raise the limit with ALTER DATABASE ... CONNECTION LIMIT.'),
 	('idle_in_transaction', 'pool', 'above', 300, 900, 1, false,
 	 'Find the session in pg_stat_activity; the application forgot to commit or waits for something else. Set idle_in_transaction_session_timeout.'),
 	('lock_waits', 'pool', 'above', 30, 120, 1, false,
@@ -597,6 +703,58 @@ FROM infra_monitor.rejected_recently() n
 $$;
 COMMENT ON FUNCTION infra_monitor.check_connections_rejected() IS
 'health check: connections refused in the last five minutes, without authentication failures; the critical default is one a second';
+
+CREATE FUNCTION infra_monitor.check_connection_storm(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN r.slots >= 60 THEN r.connects_per_second / greatest(r.usual_per_second, 1) END,
+	'ratio',
+	CASE WHEN r.slots >= 60
+		THEN format('%s connections a second in the last 10 seconds, %s usually', r.connects_per_second, r.usual_per_second)
+			|| CASE WHEN t.usename IS NOT NULL
+				THEN format('; most are of application "%s" of role "%s": %s', t.application_name, t.usename, t.connects)
+				ELSE '' END
+		ELSE 'what is usual is not known within ten minutes after the start of the server or a reset'
+	END
+FROM infra_monitor.connection_rate() r
+	LEFT JOIN LATERAL (
+		SELECT c.application_name, c.usename, sum(c.connects_last_slot) AS connects
+		FROM infra_monitor.connection_churn() c
+		WHERE c.connects_last_slot > 0
+		GROUP BY c.datname, c.usename, c.application_name
+		ORDER BY connects DESC, c.usename, c.application_name LIMIT 1
+	) t ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connection_storm() IS
+'health check: connections established a second, in the last complete slot of ten seconds, as a multiple of the median of the last hour, which counts as one a second at least; NULL until ten minutes after the server was started or the counters were reset';
+
+CREATE FUNCTION infra_monitor.check_role_limit(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT ratio, 'ratio',
+	CASE WHEN connections IS NULL THEN 'there are no connections of a role that has a connection limit'
+		ELSE format('role "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
+FROM infra_monitor.nearest_limit('role')
+$$;
+COMMENT ON FUNCTION infra_monitor.check_role_limit() IS
+'health check: connections of a role as a share of its connection limit, of the role that is nearest to it; 1 for a limit of 0; superusers heed no limit and are left out';
+
+CREATE FUNCTION infra_monitor.check_database_limit(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT ratio, 'ratio',
+	CASE WHEN connections IS NULL THEN 'there are no connections of a database that has a connection limit'
+		ELSE format('database "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
+FROM infra_monitor.nearest_limit('database')
+$$;
+COMMENT ON FUNCTION infra_monitor.check_database_limit() IS
+'health check: connections to a database as a share of its connection limit, of the database that is nearest to it; 1 for a limit of 0; connections of superusers count, though no limit refuses them';
 
 CREATE FUNCTION infra_monitor.check_idle_in_transaction(OUT value float8, OUT unit text, OUT message text)
 RETURNS record
@@ -990,33 +1148,95 @@ COMMENT ON COLUMN infra_monitor.pool_pressure.oldest_transaction IS 'age of the 
 COMMENT ON COLUMN infra_monitor.pool_pressure.oldest_idle_in_transaction IS 'longest time that a session has been idle in transaction; NULL if none is';
 COMMENT ON COLUMN infra_monitor.pool_pressure.authenticating IS 'connections that hold a slot and have not finished authentication';
 
+CREATE FUNCTION infra_monitor.idle_threshold()
+RETURNS interval
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(nullif(current_setting('infra_monitor.idle_threshold', true), ''), '5min')::interval $$;
+COMMENT ON FUNCTION infra_monitor.idle_threshold() IS
+'the parameter infra_monitor.idle_threshold, or its default where the library is not preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.terminate_statement(pids int[], idle_before timestamptz)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT format('SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid IN (%s) AND state = ''idle'' AND state_change < ''%s+00''::timestamptz',
+	string_agg(pid::text, ', ' ORDER BY n),
+	to_char($2 AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'))
+FROM unnest($1[:20]) WITH ORDINALITY AS p (pid, n)
+WHERE isfinite($2)
+HAVING count(pid) > 0
+$$;
+COMMENT ON FUNCTION infra_monitor.terminate_statement(int[], timestamptz) IS
+'the statement that ends the first 20 of these sessions, as far as they are idle, and have been since before a moment, when it is run: neither one that works again nor another one with the same pid is ended; text only, nothing is ended here; NULL for no sessions; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.prevention_advice(
+	usename name, idle int, idle_in_transaction int,
+	connections int DEFAULT NULL)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT nullif(concat_ws(E'\n',
+	CASE WHEN w.idle AND w.role THEN format('ALTER ROLE %I SET idle_session_timeout = %L;', $1, w.threshold) END,
+	CASE WHEN w.idle AND w.role AND w.enough < $4 THEN format('ALTER ROLE %I CONNECTION LIMIT %s;', $1, w.enough) END,
+	CASE WHEN w.in_transaction AND w.role THEN format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L;', $1, w.threshold) END,
+	CASE WHEN w.idle THEN format('-- in the application: give each connection back to the pool after use, and let the pool close those that are idle for longer than %s', w.threshold) END,
+	CASE WHEN w.in_transaction THEN '-- in the application: commit or roll back before waiting for anything else, also after an error' END), '')
+FROM (SELECT $2 > 0 AS idle, $3 > 0 AS in_transaction, $1 IS NOT NULL AS role,
+	2 * greatest($4 - $2, 1) AS enough,
+	coalesce(nullif(current_setting('infra_monitor.idle_threshold', true), ''), '5min') AS threshold) w
+$$;
+COMMENT ON FUNCTION infra_monitor.prevention_advice(name, int, int, int) IS
+'settings that prevent what is wrong with the sessions of a role, as a script: so many of them idle, and so many idle in a transaction, for longer than infra_monitor.idle_threshold; connections: how many the role has, for a limit of twice those that are not left idle if that is less, NULL to propose none; text only, nothing is set here; NULL when nothing is wrong; for pg_monitor';
+
 CREATE VIEW infra_monitor.pool_usage AS
-WITH groups AS (
-	SELECT s.datname, s.usename, s.application_name, s.client_addr,
+WITH moment AS MATERIALIZED (
+	SELECT c.now, c.now OPERATOR(pg_catalog.-) infra_monitor.idle_threshold() AS idle_before,
+		pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all
+	FROM pg_catalog.clock_timestamp() AS c (now)
+), groups AS (
+	SELECT s.datid, s.usesysid, s.datname, s.usename, s.application_name, s.client_addr,
 		pg_catalog.count(*)::pg_catalog.int4 AS connections,
 		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'active'))::pg_catalog.int4 AS active,
 		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'idle'))::pg_catalog.int4 AS idle,
 		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) ANY ('{idle in transaction,idle in transaction (aborted)}')))::pg_catalog.int4 AS idle_in_transaction,
-		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'active' AND s.wait_event_type OPERATOR(pg_catalog.=) 'Lock'))::pg_catalog.int4 AS waiting
-	FROM infra_monitor.sessions() s
-	GROUP BY s.datname, s.usename, s.application_name, s.client_addr
+		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'active' AND s.wait_event_type OPERATOR(pg_catalog.=) 'Lock'))::pg_catalog.int4 AS waiting,
+		pg_catalog.min(s.state_change) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'idle') AS idle_since,
+		pg_catalog.array_agg(s.pid ORDER BY s.state_change, s.pid)
+			FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'idle' AND s.state_change OPERATOR(pg_catalog.<) m.idle_before) AS forgotten,
+		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) ANY ('{idle in transaction,idle in transaction (aborted)}')
+			AND s.state_change OPERATOR(pg_catalog.<) m.idle_before))::pg_catalog.int4 AS forgotten_in_transaction
+	FROM infra_monitor.sessions() s CROSS JOIN moment m
+	GROUP BY s.datid, s.usesysid, s.datname, s.usename, s.application_name, s.client_addr
 ), limits AS (
-	SELECT g.*,
-		nullif(r.rolconnlimit, -1) AS role_limit,
+	SELECT g.*, coalesce(r.rolsuper, false) AS is_superuser,
+		CASE WHEN r.rolconnlimit OPERATOR(pg_catalog.>=) 0 THEN r.rolconnlimit END AS role_limit,
 		CASE WHEN d.datconnlimit OPERATOR(pg_catalog.>=) 0 THEN d.datconnlimit END AS database_limit,
-		pg_catalog.sum(g.connections) OVER (PARTITION BY g.usename) AS of_role,
-		pg_catalog.sum(g.connections) OVER (PARTITION BY g.datname) AS of_database
+		pg_catalog.sum(g.connections) OVER (PARTITION BY g.usesysid) AS of_role,
+		pg_catalog.sum(g.connections) OVER (PARTITION BY g.datid) AS of_database,
+		pg_catalog.sum(pg_catalog.cardinality(g.forgotten)) OVER (PARTITION BY g.usesysid) AS forgotten_of_role
 	FROM groups g
-		LEFT JOIN pg_catalog.pg_roles r ON infra_monitor.shown(r.rolname) OPERATOR(pg_catalog.=) g.usename
-		LEFT JOIN pg_catalog.pg_database d ON infra_monitor.shown(d.datname) OPERATOR(pg_catalog.=) g.datname
+		LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) g.usesysid
+		LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) g.datid
 )
-SELECT datname, usename, application_name, client_addr, connections, active,
-	idle, idle_in_transaction, waiting, role_limit, database_limit,
+SELECT l.datname, l.usename, l.application_name, l.client_addr, l.connections,
+	l.active, l.idle, l.idle_in_transaction, l.waiting, l.role_limit, l.database_limit,
 	greatest(
-		CASE role_limit WHEN 0 THEN 1 ELSE of_role::pg_catalog.float8 OPERATOR(pg_catalog./) role_limit END,
-		CASE database_limit WHEN 0 THEN 1 ELSE of_database::pg_catalog.float8 OPERATOR(pg_catalog./) database_limit END
-	) AS limit_ratio
-FROM limits;
+		CASE l.role_limit WHEN 0 THEN 1 ELSE l.of_role::pg_catalog.float8 OPERATOR(pg_catalog./) l.role_limit END,
+		CASE l.database_limit WHEN 0 THEN 1 ELSE l.of_database::pg_catalog.float8 OPERATOR(pg_catalog./) l.database_limit END
+	) AS limit_ratio,
+	CASE WHEN l.idle_since IS NOT NULL THEN greatest(m.now OPERATOR(pg_catalog.-) l.idle_since, '0') END AS oldest_idle,
+	CASE WHEN v.visible THEN infra_monitor.terminate_statement(l.forgotten, m.idle_before)
+		ELSE '<insufficient privilege>' END AS terminate,
+	CASE WHEN v.visible THEN infra_monitor.prevention_advice(l.usename,
+			CASE WHEN l.forgotten IS NOT NULL THEN l.forgotten_of_role::pg_catalog.int4 END,
+			l.forgotten_in_transaction,
+			CASE WHEN l.role_limit IS NULL AND NOT l.is_superuser THEN l.of_role::pg_catalog.int4 END)
+		ELSE '<insufficient privilege>' END AS prevention
+FROM limits l CROSS JOIN moment m
+	CROSS JOIN LATERAL (SELECT m.sees_all OR pg_catalog.pg_has_role(l.usesysid, 'USAGE') AS visible) v;
 COMMENT ON VIEW infra_monitor.pool_usage IS
 'who holds the connections: client backends by database, role, application and address; works without preloading; for pg_monitor, application and address of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.pool_usage.client_addr IS 'NULL for a Unix-domain socket';
@@ -1025,6 +1245,9 @@ COMMENT ON COLUMN infra_monitor.pool_usage.waiting IS 'active and waiting for a 
 COMMENT ON COLUMN infra_monitor.pool_usage.role_limit IS 'connection limit of the role; NULL if it has none; superusers ignore it';
 COMMENT ON COLUMN infra_monitor.pool_usage.database_limit IS 'connection limit of the database; NULL if it has none; superusers ignore it';
 COMMENT ON COLUMN infra_monitor.pool_usage.limit_ratio IS 'all connections of the role or database / its limit, whichever is nearer; NULL where neither has one; 1 for a limit of 0';
+COMMENT ON COLUMN infra_monitor.pool_usage.oldest_idle IS 'time for which the longest idle of these sessions has been idle, outside a transaction; NULL if none is';
+COMMENT ON COLUMN infra_monitor.pool_usage.terminate IS 'statement, for you to run, that ends those of these sessions that have been idle for longer than infra_monitor.idle_threshold, the 20 that have been so for longest; infra_monitor itself ends nobody''s session; NULL if there is none; for other roles needs pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.pool_usage.prevention IS 'settings that prevent sessions from being left idle, or idle in a transaction, for longer than infra_monitor.idle_threshold; a script of the form of psql, for you to judge; NULL if none is; for other roles needs pg_read_all_stats';
 
 CREATE FUNCTION infra_monitor.reset(what text DEFAULT 'all')
 RETURNS void
@@ -1097,19 +1320,6 @@ COMMENT ON COLUMN infra_monitor.pool_forecast.top_contributor IS 'application th
 COMMENT ON COLUMN infra_monitor.pool_forecast.window_length IS 'time that the window covers';
 COMMENT ON COLUMN infra_monitor.pool_forecast.exhausted_at IS 'moment of exhaustion';
 
-CREATE FUNCTION infra_monitor.terminate_idle_statement(pids int[], idle_before timestamptz)
-RETURNS text
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT format('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN (%s) AND state = ''idle'' AND state_change < ''%s+00''',
-	array_to_string(pids, ', '),
-	to_char(idle_before AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'))
-WHERE cardinality(pids) > 0
-$$;
-COMMENT ON FUNCTION infra_monitor.terminate_idle_statement(int[], timestamptz) IS
-'a statement, for an administrator to run, that ends those of these sessions that are still idle and have been since before that moment; NULL for no pids; ends nothing itself; for pg_monitor';
-
 CREATE FUNCTION infra_monitor.leaks(
 	OUT datname name, OUT usename name, OUT application_name text,
 	OUT client_addr inet, OUT idle_connections int, OUT idle_floor int,
@@ -1127,7 +1337,7 @@ CREATE VIEW infra_monitor.connection_leaks AS
 SELECT l.datname, l.usename, l.application_name, l.client_addr,
 	l.idle_connections, l.idle_floor, l.growth_per_hour, l.oldest_idle,
 	l.last_queryid,
-	infra_monitor.terminate_idle_statement(l.pids, l.idle_before) AS terminate,
+	infra_monitor.terminate_statement(l.pids, l.idle_before) AS terminate,
 	pg_catalog.format(
 		E'ALTER ROLE %1$I SET idle_session_timeout = %2$L; -- for new sessions, ends those that are idle for longer\n'
 		'ALTER ROLE %1$I CONNECTION LIMIT %3$s; -- half of what there is, so that the other half is left\n'
