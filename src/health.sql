@@ -4,6 +4,8 @@
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
 -- that returns its value (NULL: not known), the unit, and a message for humans.
+-- Each read of pool_pressure calls those of category pool, unless known_value()
+-- in pool.c knows their values without.
 --
 
 CREATE FUNCTION infra_monitor.check_defaults(
@@ -12,7 +14,8 @@ CREATE FUNCTION infra_monitor.check_defaults(
 	OUT essential boolean, OUT hint text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
--- without a search_path of its own, so that the planner can inline it
+-- without a search_path of its own, so that the planner can inline it: what
+-- stands here is qualified
 AS $$
 VALUES
 	('connections_used', 'pool', 'above', 0.75::pg_catalog.float8, 0.90::pg_catalog.float8, 2, true,
