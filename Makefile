@@ -11,7 +11,9 @@ MODULE_big = infra_monitor
 OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
+	src/advice.o \
 	src/blame.o \
+	src/concurrency.o \
 	src/connection_churn.o \
 	src/connection_times.o \
 	src/connections.o \
@@ -20,10 +22,12 @@ OBJS = \
 	src/health.o \
 	src/histogram.o \
 	src/histogram_type.o \
+	src/history.o \
 	src/home_database.o \
 	src/infra_monitor.o \
 	src/limits.o \
 	src/locks.o \
+	src/partitions.o \
 	src/pool.o \
 	src/privileges.o \
 	src/rows.o \
@@ -34,7 +38,8 @@ OBJS = \
 	src/statements.o \
 	src/system.o \
 	src/texts.o \
-	src/trend.o
+	src/trend.o \
+	src/waits.o
 PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"
 PG_CPPFLAGS = -I$(srcdir)/src
 
@@ -62,6 +67,12 @@ SQL_PARTS = \
 	src/trend.sql \
 	src/series.sql \
 	src/samples.sql \
+	src/waits.sql \
+	src/concurrency.sql \
+	src/advice.sql \
+	src/history.sql \
+	src/pool_history.sql \
+	src/pool_chart.sql \
 	src/sampler.sql \
 	src/report.sql \
 	src/privileges.sql

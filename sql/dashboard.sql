@@ -17,7 +17,7 @@ RESET statement_timeout;
 SELECT current_user AS admin \gset
 
 CREATE VIEW regress_shape AS
-SELECT max(length(line)) <= 100 AS width, count(*) <= 40 AS height,
+SELECT max(length(line)) <= 100 AS width, count(*) <= 45 AS height,
 	bool_or(line ~ '[[:cntrl:]]') AS control_characters, bool_or(line IS NULL) AS nulls
 FROM infra_monitor.dashboard() line;
 TABLE regress_shape;

@@ -4,6 +4,8 @@
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
 -- that returns its value (NULL: not known), the unit, and a message for humans.
+-- Each read of pool_pressure calls those of category pool, unless known_value()
+-- in pool.c knows their values without.
 --
 
 CREATE FUNCTION infra_monitor.check_defaults(
@@ -12,10 +14,11 @@ CREATE FUNCTION infra_monitor.check_defaults(
 	OUT essential boolean, OUT hint text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
-SET search_path = pg_catalog, pg_temp
+-- without a search_path of its own, so that the planner can inline it: what
+-- stands here is qualified
 AS $$
 VALUES
-	('connections_used', 'pool', 'above', 0.75::float8, 0.90::float8, 2, true,
+	('connections_used', 'pool', 'above', 0.75::pg_catalog.float8, 0.90::pg_catalog.float8, 2, true,
 	 'See infra_monitor.pool_usage for who holds the connections. Make application pools smaller, put a transaction pooler in between, or raise max_connections.'),
 	('connections_rejected', 'pool', 'above', 1, 300, 1, true,
 	 'See infra_monitor.pool_rejections for the reasons and infra_monitor.recent_rejections for who was refused.'),

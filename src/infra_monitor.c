@@ -9,6 +9,7 @@
 
 #include "blame.h"
 #include "compat.h"
+#include "concurrency.h"
 #include "connections.h"
 #include "fmgr.h"
 #include "guc.h"
@@ -20,6 +21,7 @@
 #include "series.h"
 #include "shmem.h"
 #include "system.h"
+#include "waits.h"
 
 IMON_MODULE_MAGIC;
 
@@ -44,6 +46,8 @@ _PG_init(void)
 	imon_samples_init();
 	imon_blame_init();
 	imon_series_init();
+	imon_waits_init();
+	imon_concurrency_init();
 	imon_home_database_init();
 	imon_sampler_init();
 	imon_shmem_init();

@@ -17,7 +17,7 @@ RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_pool_counts_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_counts() IS
-'source of the view pool_pressure and of the pool checks; states are frozen within a transaction; error unless preloaded; for pg_monitor';
+'source of the pool checks; states are frozen within a transaction; error unless preloaded; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.rejected_recently()
 RETURNS bigint
@@ -33,15 +33,30 @@ AS 'MODULE_PATHNAME', 'imon_pool_status_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_status() IS
 'ok, warning or critical: the worst status of the pool checks now, without their hold; for pg_monitor';
 
+-- status and counts of one and the same look
+CREATE FUNCTION infra_monitor.pool_pressure(
+	OUT status text, OUT max_connections int, OUT reserved_connections int,
+	OUT used_connections int, OUT available_connections int,
+	OUT used_ratio float8, OUT active int, OUT idle int,
+	OUT idle_in_transaction int, OUT waiting int, OUT peak_connections int,
+	OUT peak_at timestamptz, OUT connects_total bigint,
+	OUT disconnects_total bigint, OUT rejected_total bigint,
+	OUT auth_failures_total bigint, OUT oldest_transaction interval,
+	OUT oldest_idle_in_transaction interval, OUT stats_reset timestamptz,
+	OUT authenticating int)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'imon_pool_pressure_1_0';
+COMMENT ON FUNCTION infra_monitor.pool_pressure() IS
+'source of the view pool_pressure; error unless preloaded; for pg_monitor';
+
 CREATE VIEW infra_monitor.pool_pressure AS
-SELECT infra_monitor.pool_status() AS status,
-	c.max_connections, c.reserved_connections, c.used_connections,
-	c.available_connections, c.used_ratio, c.active, c.idle,
-	c.idle_in_transaction, c.waiting, c.peak_connections, c.peak_at,
-	c.connects_total, c.disconnects_total, c.rejected_total,
-	c.auth_failures_total, c.oldest_transaction, c.oldest_idle_in_transaction,
-	c.stats_reset, c.authenticating
-FROM infra_monitor.pool_counts() c;
+SELECT status, max_connections, reserved_connections, used_connections,
+	available_connections, used_ratio, active, idle, idle_in_transaction,
+	waiting, peak_connections, peak_at, connects_total, disconnects_total,
+	rejected_total, auth_failures_total, oldest_transaction,
+	oldest_idle_in_transaction, stats_reset, authenticating
+FROM infra_monitor.pool_pressure();
 COMMENT ON VIEW infra_monitor.pool_pressure IS
 'one row: connections now and since the counters were reset; error unless preloaded; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.pool_pressure.status IS 'ok, warning or critical: the worst of the pool checks now, without their hold';
@@ -166,4 +181,4 @@ RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_reset_1_0';
 COMMENT ON FUNCTION infra_monitor.reset(text) IS
-'lets counters begin anew: ''pool'' (connections, refusals and lock_blame) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
+'lets counters begin anew: ''pool'' (connections, refusals, lock_blame, waits and concurrency) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';

@@ -29,6 +29,7 @@
 #include "blame.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
+#include "concurrency.h"
 #include "connections.h"
 #include "extension.h"
 #include "fmgr.h"
@@ -37,6 +38,7 @@
 #include "home_database.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "partitions.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "portability/instr_time.h"
@@ -64,6 +66,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "version.h"
+#include "waits.h"
 
 #define RESTART_SECONDS 5		/* of a sampler that has ended */
 #define CONNECT_BACKOFF_MIN_MS (5 * 1000)
@@ -99,6 +102,7 @@ typedef enum ImonTaskId
 	TASK_HEALTH,
 	TASK_SERIES,
 	TASK_SAMPLE,
+	TASK_WAITS,
 	TASK_PARTITIONS
 } ImonTaskId;
 
@@ -278,6 +282,8 @@ look_at_activity(void)
 	imon_count_activity(&sessions, &activity);
 	imon_add_activity(activity.active);
 	imon_note_blame(&sessions);
+	imon_count_waits(&sessions);
+	imon_count_concurrency(&sessions);
 	return true;
 }
 
@@ -294,6 +300,14 @@ static bool
 store_sample(void)
 {
 	(void) imon_take_sample();
+	return true;
+}
+
+/* Task: what sessions were seen waiting for. */
+static bool
+store_waits(void)
+{
+	imon_store_waits();
 	return true;
 }
 
@@ -318,6 +332,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_HEALTH] = {"health", check_health, true, true},
 	[TASK_SERIES] = {"series", sample_series, false, true},
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
+	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 };
 
@@ -333,6 +348,7 @@ set_intervals(void)
 	tasks[TASK_HEALTH].interval = imon_health_interval;
 	tasks[TASK_SERIES].interval = imon_sample_interval;
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
+	tasks[TASK_WAITS].interval = imon_statement_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);
@@ -914,6 +930,10 @@ static const struct
 	{"rejections", imon_rejections_dropped},
 	{"series", imon_series_dropped},
 	{"health_documents", imon_health_overflows},
+	{"wait_queries", imon_wait_queries_lost},
+	{"wait_observations", imon_wait_observations_lost},
+	{"concurrency_pairs", imon_concurrency_evictions},
+	{"concurrency_looks", imon_concurrency_drops},
 };
 
 /* SQL: sampler_drops(), a row for each reason: reason, drops. */

@@ -581,6 +581,8 @@ COMMENT ON COLUMN infra_monitor.running_queries.query IS 'text; a command that c
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
 -- that returns its value (NULL: not known), the unit, and a message for humans.
+-- Each read of pool_pressure calls those of category pool, unless known_value()
+-- in pool.c knows their values without.
 --
 
 CREATE FUNCTION infra_monitor.check_defaults(
@@ -589,10 +591,11 @@ CREATE FUNCTION infra_monitor.check_defaults(
 	OUT essential boolean, OUT hint text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
-SET search_path = pg_catalog, pg_temp
+-- without a search_path of its own, so that the planner can inline it: what
+-- stands here is qualified
 AS $$
 VALUES
-	('connections_used', 'pool', 'above', 0.75::float8, 0.90::float8, 2, true,
+	('connections_used', 'pool', 'above', 0.75::pg_catalog.float8, 0.90::pg_catalog.float8, 2, true,
 	 'See infra_monitor.pool_usage for who holds the connections. Make application pools smaller, put a transaction pooler in between, or raise max_connections.'),
 	('connections_rejected', 'pool', 'above', 1, 300, 1, true,
 	 'See infra_monitor.pool_rejections for the reasons and infra_monitor.recent_rejections for who was refused.'),
@@ -1090,7 +1093,7 @@ RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_pool_counts_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_counts() IS
-'source of the view pool_pressure and of the pool checks; states are frozen within a transaction; error unless preloaded; for pg_monitor';
+'source of the pool checks; states are frozen within a transaction; error unless preloaded; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.rejected_recently()
 RETURNS bigint
@@ -1106,15 +1109,30 @@ AS 'MODULE_PATHNAME', 'imon_pool_status_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_status() IS
 'ok, warning or critical: the worst status of the pool checks now, without their hold; for pg_monitor';
 
+-- status and counts of one and the same look
+CREATE FUNCTION infra_monitor.pool_pressure(
+	OUT status text, OUT max_connections int, OUT reserved_connections int,
+	OUT used_connections int, OUT available_connections int,
+	OUT used_ratio float8, OUT active int, OUT idle int,
+	OUT idle_in_transaction int, OUT waiting int, OUT peak_connections int,
+	OUT peak_at timestamptz, OUT connects_total bigint,
+	OUT disconnects_total bigint, OUT rejected_total bigint,
+	OUT auth_failures_total bigint, OUT oldest_transaction interval,
+	OUT oldest_idle_in_transaction interval, OUT stats_reset timestamptz,
+	OUT authenticating int)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'imon_pool_pressure_1_0';
+COMMENT ON FUNCTION infra_monitor.pool_pressure() IS
+'source of the view pool_pressure; error unless preloaded; for pg_monitor';
+
 CREATE VIEW infra_monitor.pool_pressure AS
-SELECT infra_monitor.pool_status() AS status,
-	c.max_connections, c.reserved_connections, c.used_connections,
-	c.available_connections, c.used_ratio, c.active, c.idle,
-	c.idle_in_transaction, c.waiting, c.peak_connections, c.peak_at,
-	c.connects_total, c.disconnects_total, c.rejected_total,
-	c.auth_failures_total, c.oldest_transaction, c.oldest_idle_in_transaction,
-	c.stats_reset, c.authenticating
-FROM infra_monitor.pool_counts() c;
+SELECT status, max_connections, reserved_connections, used_connections,
+	available_connections, used_ratio, active, idle, idle_in_transaction,
+	waiting, peak_connections, peak_at, connects_total, disconnects_total,
+	rejected_total, auth_failures_total, oldest_transaction,
+	oldest_idle_in_transaction, stats_reset, authenticating
+FROM infra_monitor.pool_pressure();
 COMMENT ON VIEW infra_monitor.pool_pressure IS
 'one row: connections now and since the counters were reset; error unless preloaded; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.pool_pressure.status IS 'ok, warning or critical: the worst of the pool checks now, without their hold';
@@ -1239,7 +1257,7 @@ RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_reset_1_0';
 COMMENT ON FUNCTION infra_monitor.reset(text) IS
-'lets counters begin anew: ''pool'' (connections, refusals and lock_blame) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
+'lets counters begin anew: ''pool'' (connections, refusals, lock_blame, waits and concurrency) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
 
 --
 -- trend.sql: does a series rise?
@@ -1427,6 +1445,457 @@ COMMENT ON FUNCTION infra_monitor.take_sample() IS
 'takes a sample now, in this transaction, and returns its time; waits for another writer up to lock_timeout; error on a standby, outside the home database, and unless preloaded; for superusers, grantable';
 
 --
+-- waits.sql: what active sessions were seen waiting for
+--
+
+CREATE FUNCTION infra_monitor.wait_counts(
+	OUT dbid oid, OUT wait_event_type text, OUT wait_event text,
+	OUT queryid bigint, OUT observations bigint, OUT stored bigint,
+	OUT looks bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_wait_counts_1_0';
+COMMENT ON FUNCTION infra_monitor.wait_counts() IS
+'source of the view wait_profile and of wait_samples; stored: observations that are in wait_samples; looks: how often the sessions were looked at; error unless preloaded; for pg_monitor, queryid needs pg_read_all_stats';
+
+CREATE FUNCTION infra_monitor.wait_state(
+	OUT stats_reset timestamptz, OUT looks bigint, OUT looks_stored bigint,
+	OUT entries int, OUT without_query bigint, OUT dropped bigint)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_wait_state_1_0';
+COMMENT ON FUNCTION infra_monitor.wait_state() IS
+'state of the wait sampling: since when it counts, looks at the sessions, entries in use, and, for lack of room, observations counted without their query or not at all; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.wait_profile AS
+SELECT infra_monitor.shown(d.datname) AS datname, w.wait_event_type,
+	w.wait_event, w.queryid,
+	pg_catalog.sum(w.observations)::pg_catalog.int8 AS observations,
+	(pg_catalog.sum(w.observations) OPERATOR(pg_catalog./) pg_catalog.sum(pg_catalog.sum(w.observations)) OVER ())::pg_catalog.float8 AS share,
+	(pg_catalog.sum(w.observations) OPERATOR(pg_catalog./) pg_catalog.max(w.looks))::pg_catalog.float8 AS avg_active
+FROM infra_monitor.wait_counts() w
+	LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) w.dbid
+GROUP BY d.datname, w.wait_event_type, w.wait_event, w.queryid;
+COMMENT ON VIEW infra_monitor.wait_profile IS
+'what active sessions of clients were seen waiting for each infra_monitor.activity_interval, since the counters were reset; error unless preloaded; for pg_monitor, queryid needs pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.wait_profile.datname IS 'NULL if the database has been dropped';
+COMMENT ON COLUMN infra_monitor.wait_profile.wait_event_type IS 'as in pg_stat_activity; CPU where that is NULL';
+COMMENT ON COLUMN infra_monitor.wait_profile.wait_event IS 'as in pg_stat_activity; CPU: it was running, or waiting for something that PostgreSQL does not report';
+COMMENT ON COLUMN infra_monitor.wait_profile.queryid IS 'NULL: not known, not to be seen, or one of those counted together for lack of room';
+COMMENT ON COLUMN infra_monitor.wait_profile.observations IS 'how often an active session was seen so';
+COMMENT ON COLUMN infra_monitor.wait_profile.share IS 'of all observations';
+COMMENT ON COLUMN infra_monitor.wait_profile.avg_active IS 'sessions that were so, on average over all looks';
+
+CREATE TABLE infra_monitor.wait_samples (
+	sampled_at timestamptz NOT NULL,
+	epoch bigint NOT NULL,
+	datname text,
+	wait_event_type text,
+	wait_event text,
+	queryid bigint,
+	observations bigint NOT NULL,
+	looks bigint NOT NULL
+) PARTITION BY RANGE (sampled_at);
+COMMENT ON TABLE infra_monitor.wait_samples IS
+'what wait_profile has grown by, each infra_monitor.statement_interval, in partitions by UTC day, kept for infra_monitor.retention; one row without an event if nobody was active; not dumped; written by the sampler only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.wait_samples.epoch IS
+'as in samples; observations are counted from 0 after each reset and start';
+COMMENT ON COLUMN infra_monitor.wait_samples.datname IS 'NULL if the database has been dropped';
+COMMENT ON COLUMN infra_monitor.wait_samples.wait_event_type IS 'as in wait_profile; NULL: nobody was active';
+COMMENT ON COLUMN infra_monitor.wait_samples.queryid IS 'NULL: not known, or none of the 100 most often seen of this writing, those are counted together';
+COMMENT ON COLUMN infra_monitor.wait_samples.observations IS 'since the writing before; also from before a writing that failed, so that none is lost';
+COMMENT ON COLUMN infra_monitor.wait_samples.looks IS 'looks at the sessions since the writing before; observations / looks is the average number of sessions';
+
+CREATE INDEX wait_samples_sampled_at_idx ON infra_monitor.wait_samples
+	USING brin (sampled_at) WITH (pages_per_range = 16, autosummarize = on);
+COMMENT ON INDEX infra_monitor.wait_samples_sampled_at_idx IS
+'finds a part of a day; whole days are found by their partitions';
+
+--
+-- concurrency.sql: how many sessions were at work at once
+--
+
+CREATE FUNCTION infra_monitor.concurrency(
+	lookback interval, OUT dbid oid, OUT userid oid, OUT looks bigint,
+	OUT observed interval, OUT avg_active float8, OUT p95_active int,
+	OUT p99_active int, OUT max_active int, OUT avg_held float8,
+	OUT p95_held int, OUT p99_held int, OUT max_held int,
+	OUT busiest_p99_held int)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_concurrency_1_0';
+COMMENT ON FUNCTION infra_monitor.concurrency(interval) IS
+'source of pool_size_advice(): how many sessions of clients were active, and how many held a connection (active or in a transaction), at once, seen each infra_monitor.activity_interval in the hours that began within lookback, at most 24: the server (dbid and userid NULL), then each database and role; busiest: of the hour in which it was highest; observed: the time that was looked at; numbers from 64 on are rounded up by at most an eighth, maxima are exact; error if lookback is less than an hour, and unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.concurrency_state(
+	OUT pairs int, OUT evicted bigint, OUT dropped bigint)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_concurrency_state_1_0';
+COMMENT ON FUNCTION infra_monitor.concurrency_state() IS
+'pairs of database and role whose concurrency is known, and, since the counters were reset, how many gave way to others, and how often one was seen that found no room; error unless preloaded; for pg_monitor';
+
+--
+-- advice.sql: how large the pools should be
+--
+
+CREATE FUNCTION infra_monitor.pool_formula(
+	instances int, concurrent_requests int, workers int, worker_concurrency int)
+RETURNS int
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_pool_formula_1_0';
+COMMENT ON FUNCTION infra_monitor.pool_formula(int, int, int, int) IS
+'connections that an application can use at once: instances * concurrent_requests + workers * worker_concurrency; NULL if nothing is given; errors: one of two factors is missing or negative, the result is no int; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.processors()
+RETURNS int
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_processors_1_0';
+COMMENT ON FUNCTION infra_monitor.processors() IS
+'processors of the machine that are online; NULL is not known; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.connection_memory(
+	OUT memory_total bigint, OUT shared_buffers bigint,
+	OUT per_connection bigint, OUT connections int)
+RETURNS record
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+-- 10 MB: catalog caches, plans and memory of a session that has worked for a while.
+-- Measured: a new one has 1 MB of its own, one that ran short transactions 4, one
+-- that went through many tables and plans 60.  A fifth is left to the system.
+SELECT m.memory_total, m.shared_buffers, m.per_connection,
+	greatest((m.memory_total * 0.8 - m.shared_buffers - m.maintenance) / m.per_connection, 0)::int
+FROM (
+	SELECT s.memory_total,
+		pg_size_bytes(current_setting('shared_buffers')) AS shared_buffers,
+		pg_size_bytes('10 MB') + (pg_size_bytes(current_setting('work_mem')) * current_setting('hash_mem_multiplier')::float8)::bigint AS per_connection,
+		pg_size_bytes(coalesce(nullif(current_setting('autovacuum_work_mem'), '-1'), current_setting('maintenance_work_mem'))) * current_setting('autovacuum_max_workers')::int AS maintenance
+	FROM infra_monitor.system_usage() s
+) m
+$$;
+COMMENT ON FUNCTION infra_monitor.connection_memory() IS
+'how many connections the memory of the machine is enough for when all are at work: four fifths of it, less shared_buffers and what autovacuum may use, divided by 10 MB for the process and one work_mem * hash_mem_multiplier for its query; bytes; connections are NULL if the memory is not known; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.with_margin(sessions int)
+RETURNS int
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT greatest(ceil(sessions * 1.25)::int, sessions + 1) $$;
+COMMENT ON FUNCTION infra_monitor.with_margin(int) IS
+'a quarter more, and at least one: the margin of pool_size_advice(); for pg_monitor';
+
+-- the same number in the words of all rows
+CREATE FUNCTION infra_monitor.in_words(number float8)
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE WHEN number >= 10 THEN round(number::numeric, 0)
+	WHEN number >= 0.1 THEN round(number::numeric, 1)
+	ELSE round(number::numeric, 3) END::text $$;
+COMMENT ON FUNCTION infra_monitor.in_words(float8) IS
+'a number with as many digits as a sentence needs; for pg_monitor';
+
+-- Little's law: average number in the system = arrival rate * time in it
+CREATE FUNCTION infra_monitor.statement_concurrency(
+	OUT dbid oid, OUT userid oid, OUT calls_per_second float8,
+	OUT mean_exec_time float8, OUT avg_active float8, OUT since timestamptz)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH statements AS (
+	SELECT s.dbid, s.userid, s.toplevel, s.calls, s.total_exec_time,
+		min(s.stats_since) OVER () AS since
+	-- not called at all where it would raise an error
+	FROM (SELECT false AS texts WHERE infra_monitor.pg_stat_statements_loaded()) l
+		CROSS JOIN LATERAL infra_monitor.statement_stats(l.texts) s
+), sums AS (
+	SELECT s.dbid, s.userid, sum(s.calls)::float8 AS calls, sum(s.total_exec_time) AS time, s.since,
+		nullif(greatest(date_part('epoch', clock_timestamp() - s.since), 0), 0) AS seconds
+	FROM statements s
+	WHERE s.toplevel
+	GROUP BY s.dbid, s.userid, s.since
+)
+SELECT s.dbid, s.userid, s.calls / s.seconds, s.time / nullif(s.calls, 0), s.time / 1000 / s.seconds, s.since
+FROM sums s
+$$;
+COMMENT ON FUNCTION infra_monitor.statement_concurrency() IS
+'average number of sessions that were executing statements, by database and role, as it follows from pg_stat_statements: calls a second * mean time (ms), since the oldest of its counts; no rows where pg_stat_statements is not preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.pool_size_advice(
+	instances int DEFAULT NULL, concurrent_requests int DEFAULT NULL,
+	workers int DEFAULT NULL, worker_concurrency int DEFAULT NULL,
+	lookback interval DEFAULT '1 day',
+	OUT scope text, OUT name text, OUT current_connections int,
+	OUT p95_active int, OUT p99_active int, OUT max_active int,
+	OUT recommended_pool_size int, OUT formula_pool_size int,
+	OUT recommended_max_connections int, OUT rationale text,
+	OUT datname name, OUT usename name, OUT avg_active float8,
+	OUT observed interval, OUT p99_held int,
+	OUT recommended_default_pool_size int)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH arguments AS MATERIALIZED (
+	SELECT infra_monitor.pool_formula(instances, concurrent_requests, workers, worker_concurrency) AS formula,
+		coalesce(lookback, '1 day') AS lookback,
+		-- twice the processors, and one for a disk
+		2 * infra_monitor.processors() + 1 AS ceiling
+), seen AS MATERIALIZED (
+	SELECT c.* FROM arguments a CROSS JOIN LATERAL infra_monitor.concurrency(a.lookback) c
+), looked AS (
+	SELECT s.observed, s.looks, t.evicted + t.dropped = 0 AS complete
+	FROM seen s CROSS JOIN infra_monitor.concurrency_state() t
+	WHERE s.dbid IS NULL
+), pairs AS (
+	SELECT infra_monitor.shown(d.datname) AS datname, infra_monitor.shown(r.rolname) AS usename, s.*,
+		l.calls_per_second, l.mean_exec_time, l.avg_active AS expected, l.since
+	FROM seen s
+		-- who has been dropped needs none
+		JOIN pg_database d ON d.oid = s.dbid
+		JOIN pg_roles r ON r.oid = s.userid
+		LEFT JOIN infra_monitor.statement_concurrency() l ON l.dbid = s.dbid AND l.userid = s.userid
+), connected AS (
+	SELECT c.datname, c.usename, count(*)::int AS connections
+	FROM infra_monitor.sessions() c
+	WHERE c.datname IS NOT NULL AND c.usename IS NOT NULL
+	GROUP BY c.datname, c.usename
+), measured AS (
+	-- who is connected and was never seen at work had none at work, if all were kept
+	SELECT coalesce(p.datname, c.datname) AS datname, coalesce(p.usename, c.usename) AS usename,
+		coalesce(c.connections, 0) AS connections, l.observed, l.looks,
+		coalesce(p.p95_active, m.none) AS p95_active, coalesce(p.p99_active, m.none) AS p99_active,
+		coalesce(p.max_active, m.none) AS max_active, coalesce(p.avg_active, m.none) AS avg_active,
+		coalesce(p.p99_held, m.none) AS p99_held, coalesce(p.busiest_p99_held, m.none) AS need,
+		coalesce(p.avg_held, m.none) AS avg_held,
+		p.calls_per_second, p.mean_exec_time, p.expected, p.since
+	FROM pairs p FULL JOIN connected c ON c.datname = p.datname AND c.usename = p.usename
+		CROSS JOIN looked l
+		CROSS JOIN LATERAL (SELECT CASE WHEN l.looks > 0 AND l.complete THEN 0 END AS none) m
+), pools AS (
+	SELECT m.*, infra_monitor.with_margin(m.need) AS size, a.formula, a.ceiling,
+		greatest(infra_monitor.with_margin(m.need), a.formula) AS recommended,
+		row_number() OVER (ORDER BY m.need DESC NULLS LAST, m.avg_held DESC NULLS LAST, m.connections DESC) AS n
+	FROM measured m CROSS JOIN arguments a
+), sums AS (
+	-- an application that was described is one of them: the busiest
+	SELECT sum(CASE p.n WHEN 1 THEN p.recommended ELSE p.size END)::int AS pools,
+		count(*) FILTER (WHERE p.need IS NULL) AS unknown
+	FROM pools p
+), server AS (
+	SELECT s.pools, s.unknown, h.headroom, c.reserved_connections AS reserved,
+		CASE WHEN s.pools IS NOT NULL THEN greatest(s.pools + h.headroom + c.reserved_connections, 20) END AS need,
+		c.max_connections, c.used_connections, c.peak_connections,
+		m.connections AS by_memory, m.memory_total, m.shared_buffers, m.per_connection
+	FROM sums s CROSS JOIN LATERAL (SELECT greatest(ceil(s.pools * 0.1)::int, 3) AS headroom) h
+		CROSS JOIN infra_monitor.pool_counts() c CROSS JOIN infra_monitor.connection_memory() m
+)
+SELECT 'pool', format('%s@%s', p.usename, p.datname), p.connections, p.p95_active, p.p99_active, p.max_active,
+	p.recommended, p.formula, NULL::int,
+	concat_ws(' ',
+		CASE WHEN p.need IS NULL AND p.looks > 0 THEN 'Not known: it gave way to busier roles and databases.'
+			WHEN p.need IS NULL THEN 'Nothing was observed: the sampler has not looked at the sessions, see infra_monitor.activity_interval and sampler_status.'
+			ELSE format('In %s on average %s active, %s or fewer in 99 %% of the looks, at most %s; with idle ones in transactions %s or fewer.',
+				date_trunc('second', p.observed), infra_monitor.in_words(p.avg_active), p.p99_active, p.max_active, p.p99_held)
+			|| format(' In the busiest hour 99 %% of the looks found %s or fewer; a quarter more, and at least one, makes %s.', p.need, p.size) END,
+		CASE WHEN p.formula > p.size OR p.formula IS NOT NULL AND p.size IS NULL
+				THEN format('The formula asks for %s, if this is the application that it describes.', p.formula)
+			WHEN p.formula IS NOT NULL
+				THEN format('The formula asks for no more than %s: more was needed at once than it allows for, or others use this role, too.', p.formula) END,
+		CASE WHEN instances > 1 AND p.recommended IS NOT NULL
+			THEN format('Shared by %s instances: %s each.', instances, ceil(p.recommended / instances::float8)) END,
+		CASE WHEN p.p99_active > p.ceiling
+			THEN format('More than %s at work at once, two for each processor and one for a disk, seldom get more done, unless they wait for others: let them queue up for a smaller pool.', p.ceiling) END,
+		CASE WHEN p.expected IS NOT NULL AND p.avg_active IS NOT NULL
+			THEN format('By pg_stat_statements %s statements a second of %s ms make %s active on average since %s, sampled were %s',
+				infra_monitor.in_words(p.calls_per_second), infra_monitor.in_words(p.mean_exec_time), infra_monitor.in_words(p.expected),
+				to_char(p.since, 'YYYY-MM-DD HH24:MI'), infra_monitor.in_words(p.avg_active))
+			|| CASE WHEN greatest(p.expected, p.avg_active) < 0.1 THEN '.'
+				WHEN greatest(p.expected, p.avg_active) > 2 * least(p.expected, p.avg_active)
+				THEN ': they differ by more than a factor of 2. The times differ, or much is failed, planned or sent to clients, which it does not count, or its entries were replaced.'
+				ELSE ': they agree.' END END,
+		CASE WHEN p.observed < '1 hour' THEN 'That was less than an hour: ask again after a typical day.' END),
+	p.datname, p.usename, p.avg_active, p.observed, p.p99_held, p.size
+FROM pools p
+UNION ALL
+SELECT 'server', 'server', v.used_connections, s.p95_active, s.p99_active, s.max_active,
+	v.pools, a.formula,
+	CASE WHEN v.need IS NOT NULL AND (v.by_memory IS NULL OR v.by_memory > v.reserved) THEN least(v.need, v.by_memory) END,
+	concat_ws(' ',
+		CASE WHEN v.pools IS NULL THEN 'The pools are not known.'
+			ELSE format('The pools need %s together; %s more for others and %s reserved make %s%s. max_connections is %s; %s are in use now, %s were at the peak.',
+				v.pools, v.headroom, v.reserved, v.pools + v.headroom + v.reserved,
+				CASE WHEN v.pools + v.headroom + v.reserved < v.need THEN format(', and fewer than %s save nothing', v.need) END,
+				v.max_connections, v.used_connections, v.peak_connections) END,
+		CASE WHEN v.unknown > 0 AND v.pools IS NOT NULL
+			THEN format('What %s more of them need was not observed, and is not in it.', v.unknown) END,
+		CASE WHEN v.by_memory IS NULL THEN 'The memory of the machine is not known, and was not considered.'
+			ELSE format('Four fifths of its memory of %s, without shared_buffers and autovacuum, are enough for %s connections at work, at %s each: 10 MB of a process that has worked for a while, and one work_mem * hash_mem_multiplier.',
+				pg_size_pretty(v.memory_total), v.by_memory, pg_size_pretty(v.per_connection)) END,
+		CASE WHEN v.need > v.by_memory
+				THEN format('The memory is not enough for %s: make the pools smaller, put a transaction pooler in between, lower work_mem or shared_buffers, or add memory.', v.need)
+			WHEN v.max_connections > v.by_memory
+				THEN 'It is not enough for max_connections, if all of them are at work.' END,
+		CASE WHEN v.need < v.peak_connections
+			THEN 'Make the pools smaller before max_connections.' END),
+	NULL::name, NULL::name, s.avg_active, s.observed, s.p99_held, NULL::int
+FROM server v CROSS JOIN arguments a CROSS JOIN (SELECT * FROM seen WHERE dbid IS NULL) s
+ORDER BY 1, 7 DESC NULLS LAST, 2
+$$;
+COMMENT ON FUNCTION infra_monitor.pool_size_advice(int, int, int, int, interval) IS
+'how large pools should be: scope pool for each database and role, by what was seen at work in the last lookback (1 hour to 1 day), and by instances * concurrent_requests + workers * worker_concurrency, what the application can use at once; then scope server, with max_connections for all of them, as far as the memory goes; the rationale says why; current_connections are of now; observed is the time that was looked at; NULL is not known; errors: lookback of less than an hour, one of two factors missing or negative, not preloaded; for pg_monitor';
+
+--
+-- history.sql: what all functions have in common that return history by buckets
+--
+
+CREATE FUNCTION infra_monitor.history_step(
+	since timestamptz, until timestamptz, step interval)
+RETURNS interval
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_history_step_1_0';
+COMMENT ON FUNCTION infra_monitor.history_step(timestamptz, timestamptz, interval) IS
+'the length of the buckets of a history: step or, if that is NULL, the shortest usual length that gives 300 buckets or less; error if the span is not finite or ends before it begins, and if the step is not positive, has months, or gives more than 100000 buckets; for pg_monitor';
+
+--
+-- pool_history.sql: what the pool looked like
+--
+
+-- the rows of pool_history(), for arguments that are known to be good
+CREATE FUNCTION infra_monitor.pool_buckets(
+	since timestamptz, until timestamptz, step interval,
+	OUT bucket timestamptz, OUT used_avg float8, OUT used_max int,
+	OUT waiting_max int, OUT idle_in_transaction_max int,
+	OUT rejected bigint, OUT connects bigint, OUT active_avg float8,
+	OUT grain text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 300
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH stored AS MATERIALIZED (
+	SELECT date_bin($3, s.sampled_at, '2001-01-01 00:00:00+00') AS bucket, s.sampled_at AS at, false AS of_ring,
+		s.used_connections AS used, s.waiting, s.idle_in_transaction, coalesce(s.avg_active, s.active) AS active,
+		s.rejected, s.rejected_total, s.connects, s.connects_total
+	FROM infra_monitor.samples s
+	-- on a standby, they are the primary's
+	WHERE s.sampled_at >= $1 AND s.sampled_at < $2 AND NOT pg_is_in_recovery()
+), remembered AS MATERIALIZED (
+	SELECT date_bin($3, r.at, '2001-01-01 00:00:00+00') AS bucket, r.at, true AS of_ring,
+		r.used, r.waiting, r.idle_in_transaction, r.active::float8 AS active,
+		r.rejected, r.rejected_total, r.connects, r.connects_total
+	FROM infra_monitor.sample_ring() r (at, used, authenticating, active, idle, idle_in_transaction, waiting,
+		connects_total, rejected_total, connects, rejected)
+	WHERE r.at >= $1 AND r.at < $2 AND infra_monitor.preloaded()
+), interval AS (
+	SELECT coalesce(current_setting('infra_monitor.sample_interval', true), '10s')::interval AS apart
+), both_kinds AS (
+	SELECT * FROM stored
+	UNION ALL
+	SELECT r.* FROM remembered r CROSS JOIN interval i
+	WHERE NOT EXISTS (SELECT FROM stored s WHERE date_bin(i.apart, s.at, '2001-01-01 00:00:00+00')
+		= date_bin(i.apart, r.at, '2001-01-01 00:00:00+00'))
+), looked_back AS (
+	-- the sample before, of its own kind, may be further back than the one shown here
+	SELECT b.*, of_ring <> lag(of_ring) OVER by_time AS changed,
+		rejected_total - lag(rejected_total) OVER by_time AS rejected_since,
+		connects_total - lag(connects_total) OVER by_time AS connects_since
+	FROM both_kinds b
+	WINDOW by_time AS (ORDER BY at)
+)
+SELECT bucket, avg(used::float8), max(used), max(waiting), max(idle_in_transaction),
+	sum(CASE WHEN changed AND rejected_since BETWEEN 0 AND rejected THEN rejected_since ELSE rejected END)::bigint,
+	sum(CASE WHEN changed AND connects_since BETWEEN 0 AND connects THEN connects_since ELSE connects END)::bigint,
+	avg(active), CASE count(*) WHEN 1 THEN 'sample' ELSE $3::text END
+FROM looked_back
+GROUP BY bucket
+ORDER BY bucket
+$$;
+COMMENT ON FUNCTION infra_monitor.pool_buckets(timestamptz, timestamptz, interval) IS
+'source of pool_history(), which checks the arguments; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.pool_history(
+	since timestamptz, until timestamptz DEFAULT pg_catalog.now(),
+	step interval DEFAULT NULL,
+	OUT bucket timestamptz, OUT used_avg float8, OUT used_max int,
+	OUT waiting_max int, OUT idle_in_transaction_max int,
+	OUT rejected bigint, OUT connects bigint, OUT active_avg float8,
+	OUT grain text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 300
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM infra_monitor.pool_buckets($1, $2, infra_monitor.history_step($1, $2, $3)) $$;
+COMMENT ON FUNCTION infra_monitor.pool_history(timestamptz, timestamptz, interval) IS
+'the pool from since until before until, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; one without samples is absent; used_avg, used_max, waiting_max, idle_in_transaction_max and active_avg (average active sessions) as in samples, used without those authenticating; rejected and connects are sums, NULL if nothing of them is known; grain: what it is made of, sample (a single one) or the step; from the table samples, and, for what that does not have, on standbys, and in other databases, from the last 360 samples in shared memory; error for a span or a step that makes no sense, and more than 100000 buckets; for pg_monitor';
+
+--
+-- pool_chart.sql: the history of the pool as a picture made of characters
+--
+
+CREATE FUNCTION infra_monitor.pool_chart(
+	since interval DEFAULT '1 hour', width int DEFAULT 60,
+	height int DEFAULT 8, until timestamptz DEFAULT pg_catalog.now())
+RETURNS SETOF text
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 11
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH steps AS (
+	-- of whole seconds
+	SELECT w, make_interval(secs => greatest(ceil(extract(epoch FROM $1)::float8 / w), 1)) AS step
+	FROM (SELECT least(greatest($2, 24), 400) AS w) c
+), times AS MATERIALIZED (
+	-- the last column has $4 in it, or ends there
+	SELECT w, step, e AS ends, e - w * step AS begins,
+		CASE WHEN w * step <= '10 minutes' THEN 'HH24:MI:SS' WHEN w * step <= '1 day' THEN 'HH24:MI' ELSE 'MM-DD HH24:MI' END AS f
+	FROM steps, LATERAL (SELECT date_bin(step, $4 - interval '1 microsecond', '2001-01-01 00:00:00+00') + step AS e) d
+), history AS MATERIALIZED (
+	SELECT 1 + round(extract(epoch FROM h.bucket - t.begins) / extract(epoch FROM t.step))::int AS x, h.used_max AS used, h.rejected
+	FROM times t, LATERAL infra_monitor.pool_history(t.begins, t.ends, t.step) h
+), capacity AS MATERIALIZED (
+	SELECT coalesce(
+		(SELECT s.max_connections - s.reserved_connections FROM infra_monitor.samples s, times t
+		 WHERE s.sampled_at >= t.begins AND s.sampled_at < t.ends AND NOT pg_is_in_recovery()
+		 ORDER BY s.sampled_at DESC LIMIT 1),
+		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+			- coalesce(current_setting('reserved_connections', true)::int, 0)) AS most
+), scale AS MATERIALIZED (
+	-- a row stands for one connection at least
+	SELECT c.most, m.top, least(greatest($3, 1), 100, m.top) AS h
+	FROM capacity c, LATERAL (SELECT greatest(c.most, max(used), 1) AS top FROM history) m
+), columns AS MATERIALIZED (
+	-- arrays, because the planner expects a thousand rows of each generate_series()
+	SELECT array_agg(h.used ORDER BY c.x) AS used, array_agg(h.rejected > 0 ORDER BY c.x) AS refused
+	FROM times t CROSS JOIN LATERAL generate_series(1, t.w) c (x)
+		LEFT JOIN history h ON h.x = c.x
+), lines (y, line) AS (
+	SELECT s.h + 1, format('used connections, %s a column; = limit of ordinary roles: %s; ! refused: %s',
+		t.step, s.most, coalesce((SELECT sum(rejected) FROM history)::text, '?'))
+	FROM times t, scale s
+	UNION ALL
+	SELECT r.y, lpad((s.top * r.y / s.h)::text, length(s.top::text)) || CASE r.y WHEN 0 THEN ' +' ELSE ' |' END
+		|| (SELECT string_agg(CASE
+				WHEN u.used IS NULL THEN ' '
+				WHEN r.y = 0 THEN CASE WHEN u.refused THEN '!' ELSE '-' END
+				WHEN (u.used * s.h + s.top - 1) / s.top >= r.y THEN '#'
+				WHEN (s.most * s.h + s.top - 1) / s.top = r.y THEN '='
+				ELSE ' ' END, '' ORDER BY u.x)
+			FROM unnest(c.used, c.refused) WITH ORDINALITY AS u (used, refused, x))
+	FROM columns c CROSS JOIN scale s CROSS JOIN LATERAL generate_series(0, s.h) r (y)
+	UNION ALL
+	SELECT -1, repeat(' ', length(s.top::text) + 2)
+		|| rpad(CASE WHEN t.w < 3 * length(t.f) + 6 THEN to_char(t.begins, t.f)
+			ELSE rpad(to_char(t.begins, t.f), t.w / 2) || to_char(t.begins + t.w / 2 * t.step, t.f) END,
+			t.w - length(to_char(t.ends, t.f)))
+		|| to_char(t.ends, t.f)
+	FROM times t, scale s
+)
+SELECT rtrim(line) FROM lines ORDER BY y DESC
+$$;
+COMMENT ON FUNCTION infra_monitor.pool_chart(interval, int, int, timestamptz) IS
+'used connections over a time that ends at until, by default now, drawn with characters: a column is # up to the most that were used in its time, = is the limit of ordinary roles, ! below marks refusals, and where there are no samples nothing is drawn; numbers at the left are what a row reaches up to; width from 24 to 400 columns, which should not be more than there are samples, height from 1 to 100 rows and two or three lines around them; for pg_monitor';
+
+--
 -- sampler.sql: the background worker
 --
 
@@ -1460,7 +1929,7 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	s.last_error, s.last_error_at, s.rows_stored,
 	(SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid))::pg_catalog.int8
 	 FROM pg_catalog.pg_inherits i
-	 WHERE i.inhparent OPERATOR(pg_catalog.=) 'infra_monitor.samples'::pg_catalog.regclass) AS bytes_stored,
+	 WHERE i.inhparent OPERATOR(pg_catalog.=) ANY (ARRAY['infra_monitor.samples'::pg_catalog.regclass, 'infra_monitor.wait_samples'::pg_catalog.regclass])) AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
 	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost
@@ -1543,6 +2012,16 @@ WITH health AS MATERIALIZED (
 ), checks AS MATERIALIZED (
 	SELECT row_number() OVER (ORDER BY status, name) AS n, *
 	FROM infra_monitor.health_checks WHERE status <> 'ok'
+), longest AS (
+	-- an hour or, where samples are rare, 60 of them; seconds
+	SELECT apart, greatest(3600, 60 * apart) AS seconds
+	FROM (SELECT extract(epoch FROM current_setting('infra_monitor.sample_interval')::interval)::float8 AS apart) s
+), known AS MATERIALIZED (
+	-- as much of that as there is, in no more columns than samples
+	SELECT make_interval(secs => k.seconds) AS span, least(greatest(k.seconds / l.apart, 24), 60)::int AS columns
+	FROM longest l,
+		LATERAL (SELECT least(extract(epoch FROM clock_timestamp() - min(bucket))::float8, l.seconds) AS seconds
+			FROM infra_monitor.pool_history(now() - make_interval(secs => l.seconds))) k
 ), lines (section, n, line) AS (
 	SELECT 10, 0, format('%s  %s  score %s/10  %s  up %s  evaluated %s ago',
 		upper(h->>'status'), h->>'role', coalesce(h->>'score', '?'), to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS TZ'),
@@ -1565,6 +2044,9 @@ WITH health AS MATERIALIZED (
 		peak_connections, to_char(peak_at, 'HH24:MI:SS'), rejected_total, auth_failures_total,
 		to_char(stats_reset, 'YYYY-MM-DD HH24:MI'))
 	FROM pool
+	UNION ALL
+	SELECT 24, c.n, '     ' || c.line
+	FROM known, LATERAL infra_monitor.pool_chart(span, columns, 3) WITH ORDINALITY AS c (line, n)
 	UNION ALL
 	SELECT 30, 0, ''
 	UNION ALL
