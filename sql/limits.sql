@@ -93,6 +93,7 @@ TABLE pg_temp.checks;
 SELECT status FROM infra_monitor.pool_pressure;
 ALTER DATABASE :"DBNAME" CONNECTION LIMIT -1;
 SELECT dblink_disconnect('d');
+SELECT pg_temp.wait_until($$count(*) = 0 FROM infra_monitor.sessions() WHERE application_name = 'regress_d'$$) AS gone;
 DROP ROLE regress_super;
 
 --
@@ -122,6 +123,7 @@ CREATE ROLE "regress Odd ""role""" LOGIN;
 SELECT dblink_connect('odd' || n, pg_temp.conninfo('regress_odd', 'regress Odd "role"')) FROM generate_series(1, 5) n;
 SELECT dblink_exec('odd1', 'BEGIN');
 SELECT dblink_disconnect('c');
+SELECT pg_temp.wait_until($$count(*) = 0 FROM infra_monitor.sessions() WHERE application_name = 'regress_c'$$) AS gone;
 ALTER SYSTEM SET infra_monitor.idle_threshold = '1s';
 SELECT pg_reload_conf();
 SELECT pg_temp.wait_until_set('1s');
