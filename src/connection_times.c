@@ -23,8 +23,8 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define NS_PER_US 1000
-#define US_PER_MS 1000.0
+#define NS_IN_US 1000
+#define US_IN_MS 1000.0
 
 #define TIMES_COLUMNS 4
 
@@ -102,7 +102,7 @@ static void
 observe(ImonConnectionPhase phase, uint64 us)
 {
 	pg_atomic_fetch_add_u64(&times->totals[phase].time, (int64) us);
-	imon_histogram_observe(times->totals[phase].counts, us * NS_PER_US);
+	imon_histogram_observe(times->totals[phase].counts, us * NS_IN_US);
 }
 
 void
@@ -165,7 +165,7 @@ imon_connection_times_1_0(PG_FUNCTION_ARGS)
 		values[0] = CStringGetTextDatum(phase_names[i]);
 		values[1] = Int64GetDatum((int64) imon_histogram_total(counts));
 		values[2] = Float8GetDatum(imon_since_reset(&total->time, &base->time) /
-								   US_PER_MS);
+								   US_IN_MS);
 		values[3] = imon_histogram_datum(counts);
 		imon_put_row(rsinfo, values, nulls);
 	}
