@@ -373,29 +373,20 @@ check_series(const TimestampTz *at, const double *values, int n)
 				 errmsg("moments must lie within 1000 years")));
 }
 
-/*
- * SQL: trend(at, value), one row: slope_per_minute, level, r2, observations;
- * all NULL if there is no trend.
- */
-Datum
-imon_trend_1_0(PG_FUNCTION_ARGS)
+/* Finds the trend of two arrays, which are checked. */
+static bool
+find_trend_of_arrays(ArrayType *at_array, ArrayType *value_array,
+					 ImonTrend *trend)
 {
-	Datum		result[TREND_COLUMNS] = {0};
-	bool		nulls[TREND_COLUMNS] = {true, true, true, true};
 	Datum	   *moments;
 	Datum	   *numbers;
 	TimestampTz *at;
 	double	   *values;
 	int			n;
 	int			n_values;
-	ImonTrend	trend;
 
-	imon_require_arguments(fcinfo, 2);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		PG_RETURN_NULL();
-	moments = array_elements(PG_GETARG_ARRAYTYPE_P(0), TIMESTAMPTZOID, "at", &n);
-	numbers = array_elements(PG_GETARG_ARRAYTYPE_P(1), FLOAT8OID, "value",
-							 &n_values);
+	moments = array_elements(at_array, TIMESTAMPTZOID, "at", &n);
+	numbers = array_elements(value_array, FLOAT8OID, "value", &n_values);
 	if (n != n_values)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -409,8 +400,24 @@ imon_trend_1_0(PG_FUNCTION_ARGS)
 		values[i] = DatumGetFloat8(numbers[i]);
 	}
 	check_series(at, values, n);
+	return imon_find_trend(at, values, n, n, trend);
+}
 
-	if (imon_find_trend(at, values, n, n, &trend))
+/*
+ * SQL: trend(at, value), one row: slope_per_minute, level, r2, observations;
+ * all NULL if there is no trend.
+ */
+Datum
+imon_trend_1_0(PG_FUNCTION_ARGS)
+{
+	Datum		result[TREND_COLUMNS] = {0};
+	bool		nulls[TREND_COLUMNS] = {true, true, true, true};
+	ImonTrend	trend;
+
+	imon_require_arguments(fcinfo, 2);
+	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1) &&
+		find_trend_of_arrays(PG_GETARG_ARRAYTYPE_P(0),
+							 PG_GETARG_ARRAYTYPE_P(1), &trend))
 	{
 		memset(nulls, false, sizeof(nulls));
 		result[0] = Float8GetDatum(trend.slope);
@@ -418,5 +425,6 @@ imon_trend_1_0(PG_FUNCTION_ARGS)
 		result[2] = Float8GetDatum(trend.r2);
 		result[3] = Int32GetDatum(trend.observations);
 	}
+
 	PG_RETURN_DATUM(imon_one_row(fcinfo, TREND_COLUMNS, result, nulls));
 }
