@@ -3,13 +3,13 @@
  * trend.c
  *	  Does a series of numbers rise, and how fast?
  *
- * The newest 30, 60, 120 and 240 observations are tried; the longest
- * window that passes wins.  It is cut into six blocks, each with its middle
- * (the mean of the half between the quartiles).  A window passes if
+ * The newest 30, 42, 60, 90, 120, 180 and 240 observations are tried; the
+ * longest window that passes wins.  It is cut into six blocks, each with its
+ * middle (the mean of the half between the quartiles).  A window passes if
  *
  * 1. no middle is below the one before, and the last one is above it;
  * 2. it rises by 3 at least, and steadily: each of the five steps is as large
- *    as their average, give or take 3/5 of that, or 1.2 where that is more,
+ *    as their average, give or take 7/10 of that, or 1.2 if that is more,
  *    because connections come whole (a single step up is not steady, nor is a
  *    rise that has ended);
  * 3. r^2 of the straight line through all observations is 0.8 at least;
@@ -43,7 +43,7 @@
 
 #define MIN_RISE 3.0
 #define MIN_R2 0.8
-#define STEP_TOLERANCE 0.6		/* of the average step */
+#define STEP_TOLERANCE 0.7		/* of the average step */
 #define STEP_TOLERANCE_MIN 1.2
 
 #define MAX_HISTORY (IMON_TREND_REACH * N_BLOCKS)
@@ -73,7 +73,7 @@ typedef struct ImonHistory
 	double		middles[MAX_HISTORY];
 } ImonHistory;
 
-static const int window_sizes[] = {240, 120, 60, 30};
+static const int window_sizes[] = {240, 180, 120, 90, 60, 42, 30};
 
 PG_FUNCTION_INFO_V1(imon_trend_1_0);
 

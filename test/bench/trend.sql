@@ -3,11 +3,11 @@
 --
 --	psql -Xqf test/bench/trend.sql DATABASE		where the extension is created
 --
--- Simulates an hour of a server, a sample each second, and reads pool_forecast's
--- arithmetic every five seconds: the last 360 samples, before them the maxima of
--- 24 samples each, or these alone, and no further than 20 windows ahead.  Prints for each
--- scenario how many readings have a forecast, and for leaks how far off those
--- are that are made around the moment when exhaustion is two thirds away.
+-- Simulates an hour of a server, a sample each second, and reads it each 15
+-- seconds like pool_forecast: the last 360 samples, with the maxima of 24 samples
+-- each before them, or these alone, and no further than 20 windows ahead.  Prints
+-- for each scenario how many readings have a forecast, and for leaks how far off
+-- those are that are made around the moment when exhaustion is two thirds away.
 -- "first" counts only the ten minutes after the start, when the first breath is
 -- like a leak to anyone who has not seen it before.
 --
@@ -84,7 +84,7 @@ DECLARE
 	coarse float8[] := (SELECT array_agg((SELECT max(x) FROM unnest(v[c * 24 - 23 : c * 24]) x) ORDER BY c) FROM generate_series(1, n / 24) c);
 	full_at int := (SELECT min(t) FROM generate_series(1, n) t WHERE v[t] >= size);
 BEGIN
-	FOR t IN 30 .. coalesce(full_at - 1, n) BY 5 LOOP
+	FOR t IN 30 .. coalesce(full_at - 1, n) BY 15 LOOP
 		INSERT INTO readings VALUES (number, phase, t,
 			pg_temp.forecast(at, v, coarse_at, coarse, t, size), full_at - t,
 			abs((full_at - t) / (full_at - 600.0) - 2 / 3.0) < 0.03);
