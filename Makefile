@@ -17,13 +17,13 @@ OBJS = \
 	src/health.o \
 	src/home_database.o \
 	src/infra_monitor.o \
+	src/pg_stat_statements.o \
 	src/pool.o \
 	src/privileges.o \
 	src/rows.o \
 	src/sampler.o \
 	src/samples.o \
 	src/shmem.o \
-	src/statements.o \
 	src/system.o \
 	src/texts.o
 PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"
@@ -40,7 +40,7 @@ SQL_PARTS = \
 	src/activity.sql \
 	src/connections.sql \
 	src/system.sql \
-	src/statements.sql \
+	src/pg_stat_statements.sql \
 	src/slow_queries.sql \
 	src/health.sql \
 	src/pool.sql \

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * statements.c
+ * pg_stat_statements.c
  *	  The one reader of pg_stat_statements.
  *
  * No object of ours depends on an object of pg_stat_statements: its update
@@ -20,7 +20,7 @@
 #include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "rows.h"
-#include "statements.h"
+#include "pg_stat_statements.h"
 #include "texts.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"

@@ -1,6 +1,6 @@
 
 --
--- statements.sql: the one reader of pg_stat_statements
+-- pg_stat_statements.sql: the one reader of pg_stat_statements
 --
 
 CREATE FUNCTION infra_monitor.pg_stat_statements_loaded()
