@@ -12,9 +12,12 @@ OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
 	src/connections.o \
+	src/executions.o \
 	src/extension.o \
 	src/guc.o \
 	src/health.o \
+	src/histogram.o \
+	src/histogram_type.o \
 	src/home_database.o \
 	src/infra_monitor.o \
 	src/pg_stat_statements.o \
@@ -24,6 +27,7 @@ OBJS = \
 	src/sampler.o \
 	src/samples.o \
 	src/shmem.o \
+	src/statements.o \
 	src/system.o \
 	src/texts.o
 PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"
@@ -37,10 +41,12 @@ EXTENSION = infra_monitor
 DATA_built = infra_monitor--1.0.sql
 SQL_PARTS = \
 	src/schema.sql \
+	src/histogram.sql \
 	src/activity.sql \
 	src/connections.sql \
 	src/system.sql \
 	src/pg_stat_statements.sql \
+	src/statements.sql \
 	src/slow_queries.sql \
 	src/health.sql \
 	src/pool.sql \

@@ -12,6 +12,8 @@
 #define IMON_COMPAT_H
 
 #include "catalog/pg_database.h"
+#include "executor/execdesc.h"
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
 #include "storage/proc.h"
@@ -19,7 +21,10 @@
 #include "utils/backend_status.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
+#include "nodes/queryjumble.h"
 #include "varatt.h"
+#else
+#include "utils/queryjumble.h"
 #endif
 #include "version.h"
 
@@ -94,6 +99,66 @@ imon_sampler_wait_event(void)
 #else
 	return PG_WAIT_EXTENSION;
 #endif
+}
+
+/* 18 has dropped a parameter of ExecutorRun. */
+#if PG_VERSION_NUM >= 180000
+#define IMON_EXECUTOR_RUN_PARAMETERS \
+	QueryDesc *queryDesc, ScanDirection direction, uint64 count
+#define IMON_EXECUTOR_RUN_ARGUMENTS queryDesc, direction, count
+#else
+#define IMON_EXECUTOR_RUN_PARAMETERS \
+	QueryDesc *queryDesc, ScanDirection direction, uint64 count, \
+	bool execute_once
+#define IMON_EXECUTOR_RUN_ARGUMENTS queryDesc, direction, count, execute_once
+#endif
+
+/* Nanoseconds of a duration. */
+static inline uint64
+imon_instr_time_ns(instr_time duration)
+{
+#if PG_VERSION_NUM >= 160000
+	return (uint64) INSTR_TIME_GET_NANOSEC(duration);
+#else
+	return (uint64) (INSTR_TIME_GET_DOUBLE(duration) * 1e9);
+#endif
+}
+
+/* The instrumentation of a whole query; NULL if it has none. */
+static inline Instrumentation *
+imon_query_instrumentation(const QueryDesc *desc)
+{
+	return desc->totaltime;
+}
+
+/*
+ * Makes sure that a query, after ExecutorStart, is instrumented: with all that
+ * pg_stat_statements wants, which would use it.
+ */
+static inline void
+imon_instrument_query(QueryDesc *desc)
+{
+	MemoryContext context;
+
+	if (desc->totaltime != NULL)
+		return;
+	context = MemoryContextSwitchTo(desc->estate->es_query_cxt);
+	desc->totaltime = InstrAlloc(1, INSTRUMENT_ALL, false);
+	MemoryContextSwitchTo(context);
+}
+
+/*
+ * Is this a utility command that pg_stat_statements counts as such?  It counts
+ * DEALLOCATE since 17.
+ */
+static inline bool
+imon_is_counted_utility(Node *command)
+{
+#if PG_VERSION_NUM < 170000
+	if (IsA(command, DeallocateStmt))
+		return false;
+#endif
+	return !IsA(command, ExecuteStmt) && !IsA(command, PrepareStmt);
 }
 
 #endif							/* IMON_COMPAT_H */

@@ -9,6 +9,7 @@
 
 #include "compat.h"
 #include "connections.h"
+#include "executions.h"
 #include "fmgr.h"
 #include "guc.h"
 #include "health.h"
@@ -17,6 +18,7 @@
 #include "sampler.h"
 #include "samples.h"
 #include "shmem.h"
+#include "statements.h"
 #include "system.h"
 
 IMON_MODULE_MAGIC;
@@ -38,6 +40,8 @@ _PG_init(void)
 	imon_guc_init();
 	imon_connections_init();
 	imon_system_init();
+	imon_statements_init();
+	imon_executions_init();
 	imon_health_init();
 	imon_samples_init();
 	imon_home_database_init();

@@ -13,6 +13,7 @@
 #include "pool.h"
 #include "rows.h"
 #include "shmem.h"
+#include "statements.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -120,17 +121,26 @@ Datum
 imon_reset_1_0(PG_FUNCTION_ARGS)
 {
 	char	   *what;
+	bool		all;
+	bool		pool;
+	bool		statements;
 
 	imon_require_arguments(fcinfo, 1);
 	imon_shmem_require();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	what = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	if (strcmp(what, "pool") != 0 && strcmp(what, "all") != 0)
+	all = strcmp(what, "all") == 0;
+	pool = all || strcmp(what, "pool") == 0;
+	statements = all || strcmp(what, "statements") == 0;
+	if (!pool && !statements)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot reset \"%s\"", what),
-				 errhint("Valid values are \"pool\" and \"all\".")));
-	imon_connections_reset();
+				 errhint("Valid values are \"statements\", \"pool\" and \"all\".")));
+	if (pool)
+		imon_connections_reset();
+	if (statements)
+		imon_statements_reset();
 	PG_RETURN_VOID();
 }

@@ -34,6 +34,217 @@ COMMENT ON FUNCTION infra_monitor.shared_memory() IS
 'shared memory of infra_monitor by part, in bytes; fixed at server start; error unless preloaded; for pg_monitor';
 
 --
+-- histogram.sql: the type histogram
+--
+
+CREATE TYPE infra_monitor.histogram;
+
+CREATE FUNCTION infra_monitor.histogram_in(cstring)
+RETURNS infra_monitor.histogram
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_in_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_in(cstring) IS
+'input of type histogram; error for anything but what histogram_out() writes, up to white space, order and empty buckets; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.histogram_out(infra_monitor.histogram)
+RETURNS cstring
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_out_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_out(infra_monitor.histogram) IS
+'output of type histogram: {1.12ms:3,5s:1,+Inf:2}, buckets that are not empty by their upper bound; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.histogram_recv(internal)
+RETURNS infra_monitor.histogram
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_recv_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_recv(internal) IS
+'binary input of type histogram; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.histogram_send(infra_monitor.histogram)
+RETURNS bytea
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_send_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_send(infra_monitor.histogram) IS
+'binary output of type histogram: version 1, first bucket, number of buckets (a byte each), and a count for each, 7 bits to a byte, low bits first; for pg_monitor';
+
+CREATE TYPE infra_monitor.histogram (
+	INPUT = infra_monitor.histogram_in,
+	OUTPUT = infra_monitor.histogram_out,
+	RECEIVE = infra_monitor.histogram_recv,
+	SEND = infra_monitor.histogram_send,
+	INTERNALLENGTH = VARIABLE,
+	ALIGNMENT = int4,
+	STORAGE = extended
+);
+COMMENT ON TYPE infra_monitor.histogram IS
+'counts of durations in 202 buckets, 20 to a decade from 1 us to 10 000 s, at most 2^63 - 1 together; histograms can be added and subtracted, and know their quantiles within 14.3 percent';
+
+CREATE FUNCTION infra_monitor.histogram(float8[])
+RETURNS infra_monitor.histogram
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram(float8[]) IS
+'histogram of durations in milliseconds, rounded to nanoseconds; NULLs are left out; error for NaN and negative ones; for pg_monitor';
+
+--
+-- jsonb
+--
+
+CREATE FUNCTION infra_monitor.histogram_from_jsonb(jsonb)
+RETURNS infra_monitor.histogram
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_from_jsonb_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_from_jsonb(jsonb) IS
+'histogram of what histogram_to_jsonb() returns; error for anything else; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.histogram_to_jsonb(infra_monitor.histogram)
+RETURNS jsonb
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_to_jsonb_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_to_jsonb(infra_monitor.histogram) IS
+'array of {"le_seconds": upper bound, "count": observations}, one for each bucket that is not empty; the bound of the last one is "+Inf"; for pg_monitor';
+
+CREATE CAST (jsonb AS infra_monitor.histogram)
+WITH FUNCTION infra_monitor.histogram_from_jsonb(jsonb);
+
+CREATE CAST (infra_monitor.histogram AS jsonb)
+WITH FUNCTION infra_monitor.histogram_to_jsonb(infra_monitor.histogram);
+
+--
+-- operators
+--
+
+CREATE FUNCTION infra_monitor.histogram_add(infra_monitor.histogram, infra_monitor.histogram)
+RETURNS infra_monitor.histogram
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_add_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_add(infra_monitor.histogram, infra_monitor.histogram) IS
+'the observations of both; error if there are more than 2^63 - 1; for pg_monitor';
+
+CREATE OPERATOR infra_monitor.+ (
+	LEFTARG = infra_monitor.histogram,
+	RIGHTARG = infra_monitor.histogram,
+	FUNCTION = infra_monitor.histogram_add,
+	COMMUTATOR = OPERATOR(infra_monitor.+)
+);
+COMMENT ON OPERATOR infra_monitor.+ (infra_monitor.histogram, infra_monitor.histogram) IS
+'the observations of both';
+
+CREATE FUNCTION infra_monitor.histogram_subtract(infra_monitor.histogram, infra_monitor.histogram)
+RETURNS infra_monitor.histogram
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_subtract_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_subtract(infra_monitor.histogram, infra_monitor.histogram) IS
+'the first without the observations of the second; error if a bucket would be negative; for pg_monitor';
+
+CREATE OPERATOR infra_monitor.- (
+	LEFTARG = infra_monitor.histogram,
+	RIGHTARG = infra_monitor.histogram,
+	FUNCTION = infra_monitor.histogram_subtract
+);
+COMMENT ON OPERATOR infra_monitor.- (infra_monitor.histogram, infra_monitor.histogram) IS
+'the first without the observations of the second';
+
+CREATE FUNCTION infra_monitor.histogram_eq(infra_monitor.histogram, infra_monitor.histogram)
+RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_eq_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_eq(infra_monitor.histogram, infra_monitor.histogram) IS
+'are all counts equal? for pg_monitor';
+
+CREATE FUNCTION infra_monitor.histogram_ne(infra_monitor.histogram, infra_monitor.histogram)
+RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_ne_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_ne(infra_monitor.histogram, infra_monitor.histogram) IS
+'are there counts that differ? for pg_monitor';
+
+CREATE FUNCTION infra_monitor.histogram_hash(infra_monitor.histogram)
+RETURNS int
+LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_hash_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_hash(infra_monitor.histogram) IS
+'hash value, for GROUP BY and hash joins; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.histogram_hash_extended(infra_monitor.histogram, bigint)
+RETURNS bigint
+LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_histogram_hash_extended_1_0';
+COMMENT ON FUNCTION infra_monitor.histogram_hash_extended(infra_monitor.histogram, bigint) IS
+'hash value with a seed, for hash partitioning; for pg_monitor';
+
+CREATE OPERATOR infra_monitor.= (
+	LEFTARG = infra_monitor.histogram,
+	RIGHTARG = infra_monitor.histogram,
+	FUNCTION = infra_monitor.histogram_eq,
+	COMMUTATOR = OPERATOR(infra_monitor.=),
+	NEGATOR = OPERATOR(infra_monitor.<>),
+	RESTRICT = eqsel,
+	JOIN = eqjoinsel,
+	HASHES
+);
+COMMENT ON OPERATOR infra_monitor.= (infra_monitor.histogram, infra_monitor.histogram) IS
+'are all counts equal?';
+
+CREATE OPERATOR infra_monitor.<> (
+	LEFTARG = infra_monitor.histogram,
+	RIGHTARG = infra_monitor.histogram,
+	FUNCTION = infra_monitor.histogram_ne,
+	COMMUTATOR = OPERATOR(infra_monitor.<>),
+	NEGATOR = OPERATOR(infra_monitor.=),
+	RESTRICT = neqsel,
+	JOIN = neqjoinsel
+);
+COMMENT ON OPERATOR infra_monitor.<> (infra_monitor.histogram, infra_monitor.histogram) IS
+'are there counts that differ?';
+
+CREATE OPERATOR CLASS infra_monitor.histogram_ops
+DEFAULT FOR TYPE infra_monitor.histogram USING hash AS
+	OPERATOR 1 infra_monitor.= (infra_monitor.histogram, infra_monitor.histogram),
+	FUNCTION 1 infra_monitor.histogram_hash(infra_monitor.histogram),
+	FUNCTION 2 infra_monitor.histogram_hash_extended(infra_monitor.histogram, bigint);
+COMMENT ON OPERATOR CLASS infra_monitor.histogram_ops USING hash IS
+'histograms can be grouped and joined by equality; there is no order';
+
+--
+-- what a histogram says
+--
+
+CREATE AGGREGATE infra_monitor.sum(infra_monitor.histogram) (
+	SFUNC = infra_monitor.histogram_add,
+	STYPE = infra_monitor.histogram,
+	COMBINEFUNC = infra_monitor.histogram_add,
+	MSFUNC = infra_monitor.histogram_add,
+	MINVFUNC = infra_monitor.histogram_subtract,
+	MSTYPE = infra_monitor.histogram,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE infra_monitor.sum(infra_monitor.histogram) IS
+'the observations of all; NULL if there is no histogram; error if there are more than 2^63 - 1; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.quantile(infra_monitor.histogram, q float8)
+RETURNS float8
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_quantile_1_0';
+COMMENT ON FUNCTION infra_monitor.quantile(infra_monitor.histogram, float8) IS
+'duration in milliseconds that a share q of the observations does not exceed, off by 14.3 percent at most from 1 us to 10 000 s; NULL if there are none; error unless q is from 0 to 1; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.observations(infra_monitor.histogram)
+RETURNS bigint
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_observations_1_0';
+COMMENT ON FUNCTION infra_monitor.observations(infra_monitor.histogram) IS
+'how many durations were counted; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.buckets(infra_monitor.histogram,
+	OUT le_seconds float8, OUT cumulative bigint)
+RETURNS SETOF record
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 202
+AS 'MODULE_PATHNAME', 'imon_buckets_1_0';
+COMMENT ON FUNCTION infra_monitor.buckets(infra_monitor.histogram) IS
+'the 202 buckets, empty ones too, in ascending order: upper bound in seconds, the last one Infinity, and observations up to it; for pg_monitor';
+
+--
 -- activity.sql: what the client backends are doing now
 --
 
@@ -106,7 +317,7 @@ COMMENT ON FUNCTION infra_monitor.system_usage() IS
 'machine of the server: busy share of its processors over the last sample interval, memory (used is what programs cannot get) and file system of the data directory in bytes; NULL is not known; for pg_monitor';
 
 --
--- statements.sql: the one reader of pg_stat_statements
+-- pg_stat_statements.sql: the one reader of pg_stat_statements
 --
 
 CREATE FUNCTION infra_monitor.pg_stat_statements_loaded()
@@ -130,31 +341,71 @@ COMMENT ON FUNCTION infra_monitor.statement_stats(boolean) IS
 'pg_stat_statements in whatever schema and version it is installed; times in ms; its own privileges apply to texts; error if it is not preloaded; for pg_monitor';
 
 --
+-- statements.sql: the table of statements
+--
+
+CREATE FUNCTION infra_monitor.statement_counts(
+	OUT userid oid, OUT dbid oid, OUT queryid bigint, OUT toplevel boolean,
+	OUT latency infra_monitor.histogram, OUT total_time float8,
+	OUT cancelled bigint, OUT lock_not_available bigint,
+	OUT terminated bigint, OUT failed bigint, OUT failed_time float8,
+	OUT stats_since timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_statement_counts_1_0';
+COMMENT ON FUNCTION infra_monitor.statement_counts() IS
+'executions by statement: their times (latency, total_time in ms) if completed, how the others ended, and the time that those took; queryid NULL: failed before it was known; userid NULL: what evicted statements of the database have left; error unless preloaded; for pg_monitor';
+
+--
 -- slow_queries.sql: which statements are slow, which are running too long
 --
 
 CREATE VIEW infra_monitor.slow_queries AS
-SELECT s.userid, s.dbid, infra_monitor.shown(r.rolname) AS usename,
-	infra_monitor.shown(d.datname) AS datname, s.queryid,
-	s.toplevel, s.calls, s.total_exec_time,
-	s.total_exec_time OPERATOR(pg_catalog./) nullif(s.calls, 0)::pg_catalog.float8 AS mean_exec_time,
-	s.max_exec_time, s.rows, s.shared_blks_hit, s.shared_blks_read,
-	s.temp_blks_written, s.wal_bytes, s.query, s.stats_since
-FROM infra_monitor.statement_stats(true) s
-	LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.userid
-	LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.dbid;
+SELECT c.userid, c.dbid, infra_monitor.shown(r.rolname) AS usename,
+	infra_monitor.shown(d.datname) AS datname, c.queryid, c.toplevel,
+	infra_monitor.observations(c.latency) AS calls,
+	c.total_time AS total_exec_time,
+	c.total_time OPERATOR(pg_catalog./) nullif(infra_monitor.observations(c.latency), 0)::pg_catalog.float8 AS mean_exec_time,
+	infra_monitor.quantile(c.latency, 0.50) AS p50_exec_time,
+	infra_monitor.quantile(c.latency, 0.95) AS p95_exec_time,
+	infra_monitor.quantile(c.latency, 0.99) AS p99_exec_time,
+	s.max_exec_time, s.rows,
+	c.cancelled OPERATOR(pg_catalog.+) c.lock_not_available OPERATOR(pg_catalog.+)
+		c.terminated OPERATOR(pg_catalog.+) c.failed AS failures,
+	c.cancelled AS cancellations, c.failed_time, s.shared_blks_hit,
+	s.shared_blks_read, s.temp_blks_written, s.wal_bytes, c.latency, s.query,
+	c.stats_since
+FROM infra_monitor.statement_counts() c
+	LEFT JOIN (
+		SELECT * FROM infra_monitor.statement_stats(true)
+		WHERE infra_monitor.pg_stat_statements_loaded()
+	) s ON s.userid OPERATOR(pg_catalog.=) c.userid
+		AND s.dbid OPERATOR(pg_catalog.=) c.dbid
+		AND s.queryid OPERATOR(pg_catalog.=) c.queryid
+		AND s.toplevel OPERATOR(pg_catalog.=) c.toplevel
+	LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.userid
+	LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) c.dbid
+WHERE c.userid IS NOT NULL;
 COMMENT ON VIEW infra_monitor.slow_queries IS
-'statements of all databases as pg_stat_statements has counted them, completed executions only; times in ms; order by the column that matters to you; error if pg_stat_statements is not preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
+'statements of all databases by their executions since they were entered; percentiles are off by 14.3 percent at most; order by the column that matters to you; what pg_stat_statements counts stands beside it, NULL where it has no such statement; error unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.slow_queries.usename IS 'NULL if the role has been dropped';
 COMMENT ON COLUMN infra_monitor.slow_queries.datname IS 'NULL if the database has been dropped';
-COMMENT ON COLUMN infra_monitor.slow_queries.toplevel IS 'executed as a statement of its own, not inside a function; taken for true before pg_stat_statements 1.9';
+COMMENT ON COLUMN infra_monitor.slow_queries.queryid IS 'NULL: failed before it was identified, while it was parsed or waited for the lock of a table';
+COMMENT ON COLUMN infra_monitor.slow_queries.toplevel IS 'sent by a client, not from inside a function';
 COMMENT ON COLUMN infra_monitor.slow_queries.calls IS 'executions that completed';
-COMMENT ON COLUMN infra_monitor.slow_queries.total_exec_time IS 'time spent executing, ms';
-COMMENT ON COLUMN infra_monitor.slow_queries.mean_exec_time IS 'mean time of an execution, ms';
-COMMENT ON COLUMN infra_monitor.slow_queries.max_exec_time IS 'longest execution, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.total_exec_time IS 'time of the completed executions, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.mean_exec_time IS 'mean time of a completed execution, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.p50_exec_time IS 'half of the completed executions took no longer, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.p95_exec_time IS '95 percent of the completed executions took no longer, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.p99_exec_time IS '99 percent of the completed executions took no longer, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.max_exec_time IS 'longest execution as pg_stat_statements knows it, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.failures IS 'executions that did not complete';
+COMMENT ON COLUMN infra_monitor.slow_queries.cancellations IS 'those of them that were cancelled, also by statement_timeout';
+COMMENT ON COLUMN infra_monitor.slow_queries.failed_time IS 'time of the executions that did not complete: that users waited for nothing, ms';
 COMMENT ON COLUMN infra_monitor.slow_queries.wal_bytes IS 'write-ahead log generated, bytes';
-COMMENT ON COLUMN infra_monitor.slow_queries.query IS 'text; a command that can carry a secret shows its tag only; NULL if pg_stat_statements cannot convert the texts of all databases to the encoding of this one';
-COMMENT ON COLUMN infra_monitor.slow_queries.stats_since IS 'the counts are of no earlier time: since this statement was entered (pg_stat_statements 1.11 and later), or since all were reset; NULL before 1.9';
+COMMENT ON COLUMN infra_monitor.slow_queries.latency IS 'times of the completed executions';
+COMMENT ON COLUMN infra_monitor.slow_queries.query IS 'text; a command that can carry a secret shows its tag only; NULL if pg_stat_statements does not have it, or cannot convert the texts of all databases to the encoding of this one';
+COMMENT ON COLUMN infra_monitor.slow_queries.stats_since IS 'calls, times and failures are of no earlier time';
 
 CREATE VIEW infra_monitor.running_queries AS
 SELECT s.pid, s.datname, s.usename, s.application_name,
@@ -720,7 +971,7 @@ RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_reset_1_0';
 COMMENT ON FUNCTION infra_monitor.reset(text) IS
-'lets counters begin anew: ''pool'' (connections and refusals) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
+'lets counters begin anew: ''statements'', ''pool'' (connections and refusals) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
 
 --
 -- samples.sql: history

@@ -1,0 +1,728 @@
+/*-------------------------------------------------------------------------
+ *
+ * statements.c
+ *	  The table of statements: how long their executions took, and how they
+ *	  ended.
+ *
+ * The table has a fixed number of slots.  The table's lock guards which key is
+ * in which slot; counts are atomic and need no lock.
+ *
+ * A process remembers in which slot it found a statement, and the generation
+ * of the slot then.  On a hit it compares the generation and adds to two
+ * atomics.  On a miss it takes the lock, shared to find and exclusive to
+ * insert, both only if it is free at that moment: a statement of a user never
+ * waits for another.  If it is not free, the execution is kept in a short list
+ * of the process and counted with one of the next, or at its end.
+ *
+ * When free slots become few, some slots are evicted: a hand goes around, as
+ * in the buffer manager, and takes slots that have not been used lately.  An
+ * evicted slot gets the next generation, so that nobody who looks will find
+ * it, and its counts are moved, by exchange, to the remainder of its database.
+ * It is reused only after all those that were free before it.  Should some
+ * process have compared the generation just before, and added just after, the
+ * addition is still there when the slot is reused, and moved then.  Thus
+ * nothing is lost, and totals never go backwards.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "guc.h"
+#include "histogram_type.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "port/pg_bitutils.h"
+#include "rows.h"
+#include "shmem.h"
+#include "statements.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define EVICTION_BATCH 64
+#define MAX_USAGE 3				/* rounds of the hand that a slot survives */
+#define N_REMAINDERS 64			/* databases with a remainder of their own */
+#define NO_SLOT UINT32_MAX
+#define MAX_PENDING 64			/* executions kept for later, each process */
+#define KNOWN_MIN 64			/* slots remembered, each process */
+#define KNOWN_MAX 8192
+
+#define STATEMENT_COLUMNS 12
+
+/* What is counted of a statement. */
+typedef struct ImonStatementCounts
+{
+	pg_atomic_uint64 total_ns;	/* of completed executions */
+	pg_atomic_uint64 failures[IMON_N_OUTCOMES]; /* none of IMON_COMPLETED */
+	pg_atomic_uint64 failed_ns;
+	pg_atomic_uint64 latency[IMON_HISTOGRAM_BUCKETS];	/* of completed ones */
+} ImonStatementCounts;
+
+typedef struct ImonStatement
+{
+	pg_atomic_uint32 generation;	/* odd while no statement is in the slot */
+	ImonStatementKey key;		/* of the statement now, or before */
+	TimestampTz since;
+	ImonStatementCounts counts;
+} ImonStatement;
+
+/* What evicted statements of a database have left. */
+typedef struct ImonRemainder
+{
+	Oid			dbid;			/* InvalidOid in the last: all others */
+	bool		used;
+	ImonStatementCounts counts;
+} ImonRemainder;
+
+typedef struct ImonStatements
+{
+	LWLock	   *lock;			/* guards all that is not atomic */
+	uint32		n_slots;
+	uint32		index_mask;		/* of slots_of[] */
+	uint32		hand;
+	uint32		free_head;		/* of the queue of free slots, which is a ring */
+	uint32		n_free;
+	TimestampTz stats_reset;
+	pg_atomic_uint64 evicted;
+	pg_atomic_uint64 dropped;
+	ImonRemainder remainders[N_REMAINDERS + 1];
+} ImonStatements;
+
+/* Followed in shared memory by four arrays, see slot_at() and so on. */
+static ImonStatements *table = NULL;
+
+/* A slot that this process knows. */
+typedef struct ImonKnown
+{
+	ImonStatementKey key;
+	uint32		slot;
+	uint32		generation;		/* 0 = none */
+} ImonKnown;
+
+/* Open addressing; never more than half full; grows on a miss only. */
+static ImonKnown *known = NULL;
+static uint32 known_mask = 0;
+static uint32 n_known = 0;
+
+/* An execution that could not be counted yet. */
+typedef struct ImonPendingExecution
+{
+	ImonStatementKey key;
+	ImonOutcome outcome;
+	uint64		ns;
+} ImonPendingExecution;
+
+static ImonPendingExecution pending[MAX_PENDING];
+static int	n_pending = 0;
+
+PG_FUNCTION_INFO_V1(imon_statement_counts_1_0);
+
+/* Size of the index: a power of two, at most half full. */
+static uint32
+index_size(uint32 n_slots)
+{
+	return pg_nextpower2_32(2 * n_slots);
+}
+
+static Size
+statements_size(void)
+{
+	Size		n_slots = (Size) imon_max_statements;
+	Size		size = MAXALIGN(sizeof(ImonStatements));
+
+	size = add_size(size, mul_size(n_slots, sizeof(ImonStatement)));
+	size = add_size(size, mul_size(n_slots, sizeof(pg_atomic_uint32)));
+	size = add_size(size, mul_size(n_slots, sizeof(uint32)));
+	return add_size(size, mul_size(index_size(n_slots), sizeof(uint32)));
+}
+
+/* The slot of this number. */
+static inline ImonStatement *
+slot_at(uint32 number)
+{
+	char	   *slots = (char *) table + MAXALIGN(sizeof(ImonStatements));
+
+	return (ImonStatement *) slots + number;
+}
+
+/* For how many more rounds of the hand the slot is safe. */
+static inline pg_atomic_uint32 *
+usage_of(uint32 number)
+{
+	return (pg_atomic_uint32 *) slot_at(table->n_slots) + number;
+}
+
+/* The free slots, a ring of n_slots. */
+static inline uint32 *
+free_slots(void)
+{
+	return (uint32 *) usage_of(table->n_slots);
+}
+
+/* The number of the slot by hash of its key, or NO_SLOT; linear probing. */
+static inline uint32 *
+slot_index(void)
+{
+	return free_slots() + table->n_slots;
+}
+
+static void
+init_counts(ImonStatementCounts *counts)
+{
+	pg_atomic_init_u64(&counts->total_ns, 0);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+		pg_atomic_init_u64(&counts->failures[i], 0);
+	pg_atomic_init_u64(&counts->failed_ns, 0);
+	imon_histogram_init(counts->latency);
+}
+
+static void
+statements_init(void *part, LWLock *lock)
+{
+	table = (ImonStatements *) part;
+	table->lock = lock;
+	table->n_slots = (uint32) imon_max_statements;
+	table->index_mask = index_size(table->n_slots) - 1;
+	table->hand = 0;
+	table->free_head = 0;
+	table->n_free = table->n_slots;
+	table->stats_reset = GetCurrentTimestamp();
+	pg_atomic_init_u64(&table->evicted, 0);
+	pg_atomic_init_u64(&table->dropped, 0);
+	for (int i = 0; i <= N_REMAINDERS; i++)
+		init_counts(&table->remainders[i].counts);
+	for (uint32 i = 0; i < table->n_slots; i++)
+	{
+		pg_atomic_init_u32(&slot_at(i)->generation, 1);
+		init_counts(&slot_at(i)->counts);
+		pg_atomic_init_u32(usage_of(i), 0);
+		free_slots()[i] = i;
+	}
+	for (uint32 i = 0; i <= table->index_mask; i++)
+		slot_index()[i] = NO_SLOT;
+}
+
+static const ImonShmemPart statements_part = {
+	.name = "infra_monitor statements",
+	.size = statements_size,
+	.init = statements_init,
+	.address = (void **) &table
+};
+
+void
+imon_statements_init(void)
+{
+	imon_shmem_register(&statements_part);
+}
+
+static inline uint32
+hash_key(const ImonStatementKey *key)
+{
+	uint64		hash = key->queryid;
+
+	hash = hash_combine64(hash, ((uint64) key->userid << 32) | key->dbid);
+	return (uint32) (hash ^ (hash >> 32)) + key->toplevel;
+}
+
+static inline bool
+same_key(const ImonStatementKey *a, const ImonStatementKey *b)
+{
+	return a->queryid == b->queryid && a->userid == b->userid &&
+		a->dbid == b->dbid && a->toplevel == b->toplevel;
+}
+
+/*
+ * The place in the index where the key is, or where it would go.  Needs the
+ * lock.
+ */
+static uint32 *
+find_in_index(const ImonStatementKey *key)
+{
+	uint32		at = hash_key(key) & table->index_mask;
+
+	while (slot_index()[at] != NO_SLOT &&
+		   !same_key(&slot_at(slot_index()[at])->key, key))
+		at = (at + 1) & table->index_mask;
+	return &slot_index()[at];
+}
+
+/*
+ * Removes a key from the index, and moves those behind it that would no longer
+ * be found.  Needs the lock, exclusive.
+ */
+static void
+remove_from_index(const ImonStatementKey *key)
+{
+	uint32		hole = find_in_index(key) - slot_index();
+	uint32		at = hole;
+
+	for (;;)
+	{
+		uint32		home;
+
+		at = (at + 1) & table->index_mask;
+		if (slot_index()[at] == NO_SLOT)
+			break;
+		home = hash_key(&slot_at(slot_index()[at])->key) & table->index_mask;
+
+		/* can it be reached from its home without passing the hole? */
+		if (((at - home) & table->index_mask) < ((at - hole) & table->index_mask))
+			continue;
+		slot_index()[hole] = slot_index()[at];
+		hole = at;
+	}
+	slot_index()[hole] = NO_SLOT;
+}
+
+/* Moves a count; both may be changing. */
+static void
+move_count(pg_atomic_uint64 *to, pg_atomic_uint64 *from)
+{
+	if (pg_atomic_read_u64(from) != 0)
+		pg_atomic_fetch_add_u64(to, pg_atomic_exchange_u64(from, 0));
+}
+
+/* The remainder of a database.  Needs the lock, exclusive. */
+static ImonStatementCounts *
+remainder_of(Oid dbid)
+{
+	int			i;
+
+	for (i = 0; i < N_REMAINDERS && table->remainders[i].used; i++)
+		if (table->remainders[i].dbid == dbid)
+			break;
+	table->remainders[i].used = true;
+	table->remainders[i].dbid = i < N_REMAINDERS ? dbid : InvalidOid;
+	return &table->remainders[i].counts;
+}
+
+/*
+ * Moves what a slot has counted to the remainder of its database.  Needs the
+ * lock, exclusive.
+ */
+static void
+fold(ImonStatement *slot)
+{
+	ImonStatementCounts *to = remainder_of(slot->key.dbid);
+	ImonStatementCounts *from = &slot->counts;
+
+	move_count(&to->total_ns, &from->total_ns);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+		move_count(&to->failures[i], &from->failures[i]);
+	move_count(&to->failed_ns, &from->failed_ns);
+	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
+		move_count(&to->latency[i], &from->latency[i]);
+}
+
+/* Empties a slot that is in use.  Needs the lock, exclusive. */
+static void
+evict(uint32 number)
+{
+	ImonStatement *slot = slot_at(number);
+
+	remove_from_index(&slot->key);
+	pg_atomic_fetch_add_u32(&slot->generation, 1);
+	pg_memory_barrier();
+	fold(slot);
+	free_slots()[(table->free_head + table->n_free) % table->n_slots] = number;
+	table->n_free++;
+}
+
+/* Is a statement in the slot?  Needs the lock. */
+static inline bool
+is_used(uint32 number)
+{
+	return (pg_atomic_read_u32(&slot_at(number)->generation) & 1) == 0;
+}
+
+/* Lets the hand go around until a batch is evicted.  Needs the lock, exclusive. */
+static void
+evict_some(void)
+{
+	int			left = EVICTION_BATCH;
+
+	while (left > 0)
+	{
+		uint32		number = table->hand;
+		uint32		rounds = pg_atomic_read_u32(usage_of(number));
+
+		table->hand = (number + 1) % table->n_slots;
+		if (!is_used(number))
+			continue;
+		if (rounds > 0)
+			pg_atomic_write_u32(usage_of(number), rounds - 1);
+		else
+		{
+			evict(number);
+			left--;
+		}
+	}
+	pg_atomic_fetch_add_u64(&table->evicted, EVICTION_BATCH);
+}
+
+/*
+ * Puts a statement that is not in the table into a free slot.  Needs the lock,
+ * exclusive.
+ */
+static uint32
+insert(const ImonStatementKey *key)
+{
+	uint32		number;
+	ImonStatement *slot;
+
+	if (table->n_free <= EVICTION_BATCH / 2)
+		evict_some();
+	number = free_slots()[table->free_head];
+	table->free_head = (table->free_head + 1) % table->n_slots;
+	table->n_free--;
+
+	slot = slot_at(number);
+	if (slot->since != 0)
+		fold(slot);				/* what was added while it was free */
+	slot->key = *key;
+	slot->since = GetCurrentTimestamp();
+	pg_atomic_write_u32(usage_of(number), 1);
+	pg_write_barrier();
+	pg_atomic_fetch_add_u32(&slot->generation, 1);
+	*find_in_index(key) = number;
+	return number;
+}
+
+/*
+ * Looks a statement up and returns its slot, or NO_SLOT if it is not there.
+ * Needs the lock.
+ */
+static uint32
+look_up(const ImonStatementKey *key, uint32 *generation)
+{
+	uint32		number = *find_in_index(key);
+
+	if (number != NO_SLOT)
+		*generation = pg_atomic_read_u32(&slot_at(number)->generation);
+	return number;
+}
+
+/* Takes the table's lock, if need be only if it is free. */
+static bool
+take_lock(LWLockMode mode, bool wait)
+{
+	return wait ? (LWLockAcquire(table->lock, mode), true) :
+		LWLockConditionalAcquire(table->lock, mode);
+}
+
+/*
+ * The slot of a statement and its generation; inserts the statement if it is
+ * missing.  NO_SLOT if the lock is not free and the caller does not wait.
+ */
+static uint32
+find_or_insert(const ImonStatementKey *key, bool wait, uint32 *generation)
+{
+	uint32		number;
+
+	if (!take_lock(LW_SHARED, wait))
+		return NO_SLOT;
+	number = look_up(key, generation);
+	LWLockRelease(table->lock);
+	if (number != NO_SLOT)
+		return number;
+
+	if (!take_lock(LW_EXCLUSIVE, wait))
+		return NO_SLOT;
+	number = look_up(key, generation);	/* another may have been faster */
+	if (number == NO_SLOT)
+	{
+		number = insert(key);
+		*generation = pg_atomic_read_u32(&slot_at(number)->generation);
+	}
+	LWLockRelease(table->lock);
+	return number;
+}
+
+/* Where the key is among the known, or would go. */
+static inline ImonKnown *
+find_known(const ImonStatementKey *key)
+{
+	uint32		at = hash_key(key) & known_mask;
+
+	while (known[at].generation != 0 && !same_key(&known[at].key, key))
+		at = (at + 1) & known_mask;
+	return &known[at];
+}
+
+/*
+ * Makes room for one more to be known.  Forgets all if there are too many, and
+ * does without if there is no memory.
+ */
+static bool
+make_room(void)
+{
+	uint32		size = known ? known_mask + 1 : 0;
+	ImonKnown  *old = known;
+	ImonKnown  *new;
+
+	if (2 * (n_known + 1) <= size)
+		return true;
+	if (size >= KNOWN_MAX)
+	{
+		memset(known, 0, sizeof(ImonKnown) * size);
+		n_known = 0;
+		return true;
+	}
+	new = MemoryContextAllocExtended(TopMemoryContext,
+									 sizeof(ImonKnown) * Max(2 * size, KNOWN_MIN),
+									 MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
+	if (new == NULL)
+		return size > n_known + 1;
+	known = new;
+	known_mask = Max(2 * size, KNOWN_MIN) - 1;
+	for (uint32 i = 0; i < size; i++)
+		if (old[i].generation != 0)
+			*find_known(&old[i].key) = old[i];
+	if (old)
+		pfree(old);
+	return true;
+}
+
+/* Remembers where a statement is. */
+static void
+remember(const ImonStatementKey *key, uint32 slot, uint32 generation)
+{
+	ImonKnown  *entry;
+
+	if (!make_room())
+		return;
+	entry = find_known(key);
+	if (entry->generation == 0)
+		n_known++;
+	entry->key = *key;
+	entry->slot = slot;
+	entry->generation = generation;
+}
+
+/*
+ * The slot of a statement, from memory if this process has seen it there and
+ * it is still there.
+ */
+static inline uint32
+find_slot(const ImonStatementKey *key, bool wait)
+{
+	uint32		generation;
+	uint32		number;
+
+	if (likely(known != NULL))
+	{
+		ImonKnown  *entry = find_known(key);
+
+		if (likely(entry->generation != 0 &&
+				   pg_atomic_read_u32(&slot_at(entry->slot)->generation) == entry->generation))
+			return entry->slot;
+	}
+	number = find_or_insert(key, wait, &generation);
+	if (number != NO_SLOT)
+		remember(key, number, generation);
+	return number;
+}
+
+/* Counts an execution of the statement in this slot. */
+static inline void
+add_execution(uint32 number, ImonOutcome outcome, uint64 ns)
+{
+	ImonStatementCounts *counts = &slot_at(number)->counts;
+
+	if (likely(outcome == IMON_COMPLETED))
+	{
+		imon_histogram_observe(counts->latency, ns);
+		pg_atomic_fetch_add_u64(&counts->total_ns, ns);
+	}
+	else
+	{
+		pg_atomic_fetch_add_u64(&counts->failures[outcome], 1);
+		pg_atomic_fetch_add_u64(&counts->failed_ns, ns);
+	}
+	if (unlikely(pg_atomic_read_u32(usage_of(number)) < MAX_USAGE))
+		pg_atomic_write_u32(usage_of(number), MAX_USAGE);
+}
+
+/* Counts what could not be counted before. */
+static void
+count_pending(bool wait)
+{
+	while (n_pending > 0)
+	{
+		ImonPendingExecution *last = &pending[n_pending - 1];
+		uint32		number = find_slot(&last->key, wait);
+
+		if (number == NO_SLOT)
+			return;
+		add_execution(number, last->outcome, last->ns);
+		n_pending--;
+	}
+}
+
+/* Exit callback: nobody waits for this process any more. */
+static void
+count_at_exit(int code, Datum arg)
+{
+	count_pending(true);
+}
+
+/* Keeps an execution for later. */
+static void
+keep_pending(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
+{
+	static bool registered = false;
+
+	if (n_pending == MAX_PENDING)
+	{
+		imon_drop_execution();
+		return;
+	}
+	if (!registered)
+		before_shmem_exit(count_at_exit, (Datum) 0);
+	registered = true;
+	pending[n_pending].key = *key;
+	pending[n_pending].outcome = outcome;
+	pending[n_pending++].ns = ns;
+}
+
+void
+imon_count_execution(const ImonStatementKey *key, ImonOutcome outcome,
+					 uint64 ns)
+{
+	uint32		number = find_slot(key, false);
+
+	if (likely(number != NO_SLOT))
+		add_execution(number, outcome, ns);
+	else
+		keep_pending(key, outcome, ns);
+	if (unlikely(n_pending > 0))
+		count_pending(false);
+}
+
+ImonOutcome
+imon_outcome_of_error(int sqlerrcode)
+{
+	switch (sqlerrcode)
+	{
+		case ERRCODE_QUERY_CANCELED:
+			return IMON_CANCELLED;
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+			return IMON_LOCK_NOT_AVAILABLE;
+		default:
+			return IMON_FAILED;
+	}
+}
+
+void
+imon_drop_execution(void)
+{
+	pg_atomic_fetch_add_u64(&table->dropped, 1);
+}
+
+uint64
+imon_executions_dropped(void)
+{
+	return pg_atomic_read_u64(&table->dropped);
+}
+
+/* Empties counts; what is added meanwhile may remain. */
+static void
+clear_counts(ImonStatementCounts *counts)
+{
+	pg_atomic_write_u64(&counts->total_ns, 0);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+		pg_atomic_write_u64(&counts->failures[i], 0);
+	pg_atomic_write_u64(&counts->failed_ns, 0);
+	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
+		pg_atomic_write_u64(&counts->latency[i], 0);
+}
+
+void
+imon_statements_reset(void)
+{
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	table->stats_reset = GetCurrentTimestamp();
+	for (uint32 i = 0; i < table->n_slots; i++)
+	{
+		clear_counts(&slot_at(i)->counts);
+		slot_at(i)->since = table->stats_reset;
+	}
+	for (int i = 0; i <= N_REMAINDERS; i++)
+		clear_counts(&table->remainders[i].counts);
+	LWLockRelease(table->lock);
+}
+
+/*
+ * Puts a statement into the result, or a remainder if it has no key, unless
+ * nothing was counted.
+ */
+static void
+put_counts(ReturnSetInfo *rsinfo, const ImonStatementKey *key, Oid dbid,
+		   ImonStatementCounts *counts, TimestampTz since)
+{
+	uint64		latency[IMON_HISTOGRAM_BUCKETS];
+	Datum		values[STATEMENT_COLUMNS];
+	bool		nulls[STATEMENT_COLUMNS] = {false};
+	uint64		failures = 0;
+	int			i = 0;
+
+	imon_histogram_read(counts->latency, latency);
+	for (int outcome = 0; outcome < IMON_N_OUTCOMES; outcome++)
+		failures += pg_atomic_read_u64(&counts->failures[outcome]);
+	if (failures == 0 && imon_histogram_total(latency) == 0)
+		return;
+
+	values[i] = ObjectIdGetDatum(key ? key->userid : InvalidOid);
+	nulls[i++] = (key == NULL);
+	values[i] = ObjectIdGetDatum(dbid);
+	nulls[i++] = !OidIsValid(dbid);
+	values[i] = UInt64GetDatum(key ? key->queryid : 0);
+	nulls[i++] = (key == NULL || key->queryid == 0);
+	values[i] = BoolGetDatum(key ? key->toplevel : false);
+	nulls[i++] = (key == NULL);
+	values[i++] = imon_histogram_datum(latency);
+	values[i++] = Float8GetDatum(pg_atomic_read_u64(&counts->total_ns) / 1e6);
+	for (int outcome = IMON_CANCELLED; outcome < IMON_N_OUTCOMES; outcome++)
+		values[i++] = Int64GetDatum((int64) pg_atomic_read_u64(&counts->failures[outcome]));
+	values[i++] = Float8GetDatum(pg_atomic_read_u64(&counts->failed_ns) / 1e6);
+	values[i++] = TimestampTzGetDatum(since);
+	Assert(i == lengthof(values));
+	imon_put_row(rsinfo, values, nulls);
+}
+
+/*
+ * SQL: statement_counts(): userid, dbid, queryid, toplevel, latency,
+ * total_time, cancelled, lock_not_available, terminated, failed, failed_time,
+ * stats_since.  What evicted statements have left has no userid.
+ *
+ * The lock is held throughout, so that an eviction moves nothing from what was
+ * read to what will be.  Meanwhile processes keep what they find no slot for.
+ */
+Datum
+imon_statement_counts_1_0(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo;
+
+	imon_shmem_require();
+	rsinfo = imon_begin_rows(fcinfo, STATEMENT_COLUMNS);
+	count_pending(true);
+
+	LWLockAcquire(table->lock, LW_SHARED);
+	for (uint32 i = 0; i < table->n_slots; i++)
+	{
+		ImonStatement *slot = slot_at(i);
+
+		if (is_used(i))
+			put_counts(rsinfo, &slot->key, slot->key.dbid, &slot->counts,
+					   slot->since);
+	}
+	for (int i = 0; i <= N_REMAINDERS; i++)
+		if (table->remainders[i].used)
+			put_counts(rsinfo, NULL, table->remainders[i].dbid,
+					   &table->remainders[i].counts, table->stats_reset);
+	LWLockRelease(table->lock);
+	return (Datum) 0;
+}
