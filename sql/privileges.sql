@@ -27,10 +27,13 @@ SELECT c.oid::regclass::text AS object, format('SELECT count(*) FROM %s', c.oid:
 FROM pg_class c
 WHERE c.relnamespace = 'infra_monitor'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
 UNION ALL
-SELECT p.oid::regprocedure::text, format('SELECT count(*) FROM infra_monitor.%I(%s)', p.proname,
-	(SELECT string_agg(format('(SELECT NULL::%s)', t::regtype), ', ') FROM unnest(p.proargtypes) t))
+SELECT p.oid::regprocedure::text,
+	format(CASE p.prokind WHEN 'a' THEN 'SELECT infra_monitor.%I(%s)' ELSE 'SELECT count(*) FROM infra_monitor.%I(%s)' END,
+		p.proname,
+		(SELECT string_agg(format('(SELECT NULL::%s)', t::regtype), ', ') FROM unnest(p.proargtypes) t))
 FROM pg_proc p
-WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prorettype <> 'trigger'::regtype;
+WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prorettype <> 'trigger'::regtype
+	AND 'internal'::regtype <> ALL (p.proargtypes);
 CREATE FUNCTION regress_try() RETURNS TABLE (result text, error text, objects bigint, names text)
 LANGUAGE plpgsql AS $$
 DECLARE

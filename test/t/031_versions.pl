@@ -338,7 +338,8 @@ foreach my $line (@columns)
 }
 
 # Arguments: one too many is ignored, one too few must not be made up, and NULL
-# is not what STRICT has promised.
+# is not what STRICT has promised.  Input functions of types get what only the
+# server can hand them.
 my %values = (boolean => 'false', name => "'x'", text => "'pool'");
 my @with_arguments = split /\n/, $node->safe_psql('postgres', <<'SQL');
 SELECT format('%s|%s|%s%s|%s|%s', p.proname, p.prosrc,
@@ -351,6 +352,8 @@ FROM pg_proc p
 WHERE p.pronamespace = 'infra_monitor'::regnamespace
 	AND p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'c')
 	AND p.pronargs > 0
+	AND NOT EXISTS (SELECT FROM pg_type t
+		WHERE t.oid = ANY (p.proargtypes) AND t.typtype = 'p')
 ORDER BY 1
 SQL
 cmp_ok(scalar @with_arguments, '>=', 3, 'functions with arguments');
