@@ -157,7 +157,9 @@ RESET SESSION AUTHORIZATION;
 -- texts: one's own, and those of others
 --
 GRANT SELECT ON infra_monitor.slow_queries, infra_monitor.running_queries, infra_monitor.pool_usage TO regress_granted;
-GRANT EXECUTE ON FUNCTION infra_monitor.statement_stats(boolean), infra_monitor.sessions(), infra_monitor.shown(name),
+GRANT EXECUTE ON FUNCTION infra_monitor.statement_stats(boolean), infra_monitor.pg_stat_statements_loaded(),
+	infra_monitor.statement_counts(), infra_monitor.observations(infra_monitor.histogram),
+	infra_monitor.quantile(infra_monitor.histogram, float8), infra_monitor.sessions(), infra_monitor.shown(name),
 	infra_monitor.recent_rejections() TO regress_granted;
 SELECT pg_stat_statements_reset() IS NOT NULL AS reset;
 SELECT 'of the' AS administrator;

@@ -45,6 +45,7 @@
 #include "sampler.h"
 #include "samples.h"
 #include "shmem.h"
+#include "statements.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -703,6 +704,7 @@ pin_settings(void)
 	pin_setting("lock_timeout", LOCK_TIMEOUT);
 	pin_setting("synchronous_commit", "off");
 	pin_setting("compute_query_id", "off");
+	pin_setting("infra_monitor.track", "none");
 	pin_setting("jit", "off");
 	pin_setting("max_parallel_workers_per_gather", "0");
 	pin_setting("default_transaction_read_only", "off");
@@ -885,6 +887,8 @@ static const struct
 {
 	{"rejections", imon_rejections_dropped},
 	{"health_documents", imon_health_overflows},
+	{"executions", imon_executions_dropped},
+	{"statements", imon_statements_evicted},
 };
 
 /* SQL: sampler_drops(), a row for each reason: reason, drops. */
