@@ -85,8 +85,9 @@ static struct
 /* The error that is on its way to the client has been counted. */
 static bool error_counted = false;
 
-/* Why this process ends. */
+/* Why this process ends, and did its client wait for something then? */
 static int	fatal_sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
+static bool client_waits = false;
 
 static ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun = NULL;
@@ -200,15 +201,13 @@ terminated(int code, Datum arg)
 {
 	ImonExecution *execution = running ? find_execution(running) : NULL;
 
-	nesting = 0;
 	if (execution)
 		execution_ended(&execution->key, execution->desc, IMON_TERMINATED,
 						fatal_sqlerrcode, time_so_far(execution));
 	else if (running_utility)
 		execution_ended(running_utility, NULL, IMON_TERMINATED,
 						fatal_sqlerrcode, ns_since(running_since));
-	else if (code != 0 && debug_query_string != NULL && MyProcPort != NULL &&
-			 IsTransactionState() && is_tracked())
+	else if (client_waits)
 		count_unexecuted((uint64) pgstat_get_my_query_id(), IMON_TERMINATED,
 						 fatal_sqlerrcode, ns_since_sent());
 	running = NULL;
@@ -489,7 +488,7 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 
 /*
  * Log hook: notes an error that comes from outside executor and utility
- * commands.  It takes no lock and allocates nothing; what is noted is counted
+ * commands, and what ends the process.  It takes no lock and allocates nothing; what is noted is counted
  * when the transaction aborts.  In a transaction that has been aborted before,
  * nothing is executed and nothing fails.
  */
@@ -497,7 +496,11 @@ static void
 imon_note_error(ErrorData *edata)
 {
 	if (edata->elevel == FATAL)
+	{
 		fatal_sqlerrcode = edata->sqlerrcode;
+		client_waits = debug_query_string != NULL && MyProcPort != NULL &&
+			IsTransactionState() && imon_enabled && imon_track != IMON_TRACK_NONE;
+	}
 	else if (edata->elevel == ERROR && nesting == 0)
 	{
 		if (error_counted)
