@@ -17,6 +17,7 @@ OBJS = \
 	src/connection_churn.o \
 	src/connection_times.o \
 	src/connections.o \
+	src/executions.o \
 	src/extension.o \
 	src/guc.o \
 	src/health.o \
@@ -28,6 +29,7 @@ OBJS = \
 	src/limits.o \
 	src/locks.o \
 	src/partitions.o \
+	src/pg_stat_statements.o \
 	src/pool.o \
 	src/privileges.o \
 	src/rows.o \
@@ -58,6 +60,7 @@ SQL_PARTS = \
 	src/connection_times.sql \
 	src/limits.sql \
 	src/system.sql \
+	src/pg_stat_statements.sql \
 	src/statements.sql \
 	src/locks.sql \
 	src/blame.sql \

@@ -12,6 +12,8 @@
 #define IMON_COMPAT_H
 
 #include "catalog/pg_database.h"
+#include "executor/execdesc.h"
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
 #include "storage/lock.h"
@@ -20,7 +22,10 @@
 #include "utils/backend_status.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
+#include "nodes/queryjumble.h"
 #include "varatt.h"
+#else
+#include "utils/queryjumble.h"
 #endif
 #include "version.h"
 
@@ -172,6 +177,98 @@ imon_sampler_wait_event(void)
 #else
 	return PG_WAIT_EXTENSION;
 #endif
+}
+
+/* 18 has dropped a parameter of ExecutorRun. */
+#if PG_VERSION_NUM >= 180000
+#define IMON_EXECUTOR_RUN_PARAMETERS \
+	QueryDesc *queryDesc, ScanDirection direction, uint64 count
+#define IMON_EXECUTOR_RUN_ARGUMENTS queryDesc, direction, count
+#else
+#define IMON_EXECUTOR_RUN_PARAMETERS \
+	QueryDesc *queryDesc, ScanDirection direction, uint64 count, \
+	bool execute_once
+#define IMON_EXECUTOR_RUN_ARGUMENTS queryDesc, direction, count, execute_once
+#endif
+
+/* Nanoseconds of a duration. */
+static inline uint64
+imon_instr_time_ns(instr_time duration)
+{
+#if PG_VERSION_NUM >= 160000
+	return (uint64) INSTR_TIME_GET_NANOSEC(duration);
+#elif !defined(WIN32)
+	return (uint64) duration.tv_sec * 1000000000 + duration.tv_nsec;
+#else
+	return (uint64) (INSTR_TIME_GET_DOUBLE(duration) * 1e9 + 0.5);
+#endif
+}
+
+/*
+ * Instrumentation of a whole query, with all that pg_stat_statements wants:
+ * who comes first makes it, and the others use it.  19 makes it itself in
+ * ExecutorStart if it has been asked before; until then a hook makes it after
+ * ExecutorStart.  Call each of these two at its time.
+ */
+static inline void
+imon_before_executor_start(QueryDesc *desc)
+{
+#if PG_VERSION_NUM >= 190000
+	desc->query_instr_options |= INSTRUMENT_ALL;
+#endif
+}
+
+static inline void
+imon_after_executor_start(QueryDesc *desc)
+{
+#if PG_VERSION_NUM < 190000
+	MemoryContext context;
+
+	if (desc->totaltime != NULL)
+		return;
+	context = MemoryContextSwitchTo(desc->estate->es_query_cxt);
+	desc->totaltime = InstrAlloc(1, INSTRUMENT_ALL, false);
+	MemoryContextSwitchTo(context);
+#endif
+}
+
+/*
+ * The time that an instrumented query has taken so far, in nanoseconds, and
+ * since when it runs, zero if it does not at the moment.  Before 19, what
+ * InstrEndLoop() has not yet moved to the total is in the counter.
+ */
+static inline uint64
+imon_query_time(const QueryDesc *desc, instr_time *running_since)
+{
+#if PG_VERSION_NUM >= 190000
+	const Instrumentation *instr = desc->query_instr;
+#else
+	const Instrumentation *instr = desc->totaltime;
+#endif
+
+	INSTR_TIME_SET_ZERO(*running_since);
+	if (instr == NULL)
+		return 0;
+	*running_since = instr->starttime;
+#if PG_VERSION_NUM >= 190000
+	return imon_instr_time_ns(instr->total);
+#else
+	return (uint64) (instr->total * 1e9) + imon_instr_time_ns(instr->counter);
+#endif
+}
+
+/*
+ * Is this a utility command that pg_stat_statements counts as such?  It counts
+ * DEALLOCATE since 17.
+ */
+static inline bool
+imon_is_counted_utility(Node *command)
+{
+#if PG_VERSION_NUM < 170000
+	if (IsA(command, DeallocateStmt))
+		return false;
+#endif
+	return !IsA(command, ExecuteStmt) && !IsA(command, PrepareStmt);
 }
 
 #endif							/* IMON_COMPAT_H */

@@ -18,7 +18,16 @@
 #define MS_PER_HOUR (3600 * MS_PER_S)
 #define MIN_PER_DAY (24 * 60)
 
+static const struct config_enum_entry track_options[] = {
+	{"none", IMON_TRACK_NONE, false},
+	{"top", IMON_TRACK_TOP, false},
+	{"all", IMON_TRACK_ALL, false},
+	{NULL, 0, false}
+};
+
 bool		imon_enabled = true;
+int			imon_track = IMON_TRACK_TOP;
+int			imon_max_statements = 5000;
 char	   *imon_database = NULL;
 int			imon_sample_interval = 10 * MS_PER_S;
 int			imon_health_interval = 30 * MS_PER_S;
@@ -68,6 +77,21 @@ imon_guc_init(void)
 							 &imon_enabled, true,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("infra_monitor.track",
+							 "Which statements are counted.",
+							 "\"top\": those that clients send; \"all\": also those inside of functions.",
+							 &imon_track, IMON_TRACK_TOP, track_options,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("infra_monitor.max_statements",
+							"Number of statements that are told apart.",
+							"Those not used for longest are then added up by database.",
+							&imon_max_statements, imon_max_statements,
+							100, 1000000,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
 
 	DefineCustomStringVariable("infra_monitor.database",
 							   "Name of the database in which the sampler stores history.",

@@ -8,7 +8,17 @@
 #ifndef IMON_GUC_H
 #define IMON_GUC_H
 
+/* Which statements are counted. */
+typedef enum ImonTrack
+{
+	IMON_TRACK_NONE,
+	IMON_TRACK_TOP,				/* those that clients send */
+	IMON_TRACK_ALL				/* also those inside of functions */
+} ImonTrack;
+
 extern bool imon_enabled;		/* hooks and sampler work */
+extern int	imon_track;			/* an ImonTrack */
+extern int	imon_max_statements;	/* in the table of statements */
 extern char *imon_database;		/* name of the home database */
 extern int	imon_sample_interval;	/* ms */
 extern int	imon_health_interval;	/* ms */

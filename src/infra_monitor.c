@@ -11,6 +11,7 @@
 #include "compat.h"
 #include "concurrency.h"
 #include "connections.h"
+#include "executions.h"
 #include "fmgr.h"
 #include "guc.h"
 #include "health.h"
@@ -20,6 +21,7 @@
 #include "samples.h"
 #include "series.h"
 #include "shmem.h"
+#include "statements.h"
 #include "system.h"
 #include "waits.h"
 
@@ -42,6 +44,8 @@ _PG_init(void)
 	imon_guc_init();
 	imon_connections_init();
 	imon_system_init();
+	imon_statements_init();
+	imon_executions_init();
 	imon_health_init();
 	imon_samples_init();
 	imon_blame_init();

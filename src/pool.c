@@ -15,6 +15,7 @@
 #include "pool.h"
 #include "rows.h"
 #include "shmem.h"
+#include "statements.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "waits.h"
@@ -203,27 +204,47 @@ imon_pool_status_1_0(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(look_at_pool(&look)));
 }
 
+/*
+ * What can be reset.  The last of them changes the epoch: nothing from before
+ * it is stored in the next one.
+ */
+static const struct
+{
+	const char *what;
+	void		(*reset) (void);
+}			resets[] =
+
+{
+	{"statements", imon_statements_reset},
+	{"pool", imon_blame_reset},
+	{"pool", imon_waits_reset},
+	{"pool", imon_concurrency_reset},
+	{"pool", imon_connections_reset},
+};
+
 /* SQL: reset(what). */
 Datum
 imon_reset_1_0(PG_FUNCTION_ARGS)
 {
 	char	   *what;
+	bool		found = false;
 
 	imon_require_arguments(fcinfo, 1);
 	imon_shmem_require();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	what = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	if (strcmp(what, "pool") != 0 && strcmp(what, "all") != 0)
+	for (int i = 0; i < lengthof(resets); i++)
+	{
+		if (strcmp(what, "all") != 0 && strcmp(what, resets[i].what) != 0)
+			continue;
+		resets[i].reset();
+		found = true;
+	}
+	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot reset \"%s\"", what),
-				 errhint("Valid values are \"pool\" and \"all\".")));
-
-	/* the epoch changes last: nothing from before it is stored in it */
-	imon_waits_reset();
-	imon_concurrency_reset();
-	imon_connections_reset();
-	imon_blame_reset();
+				 errhint("Valid values are \"statements\", \"pool\" and \"all\".")));
 	PG_RETURN_VOID();
 }

@@ -49,6 +49,7 @@
 #include "samples.h"
 #include "series.h"
 #include "shmem.h"
+#include "statements.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -746,6 +747,7 @@ pin_settings(void)
 	pin_setting("lock_timeout", LOCK_TIMEOUT);
 	pin_setting("synchronous_commit", "off");
 	pin_setting("compute_query_id", "off");
+	pin_setting("infra_monitor.track", "none");
 	pin_setting("jit", "off");
 	pin_setting("max_parallel_workers_per_gather", "0");
 	pin_setting("default_transaction_read_only", "off");
@@ -930,6 +932,8 @@ static const struct
 	{"rejections", imon_rejections_dropped},
 	{"series", imon_series_dropped},
 	{"health_documents", imon_health_overflows},
+	{"executions", imon_executions_dropped},
+	{"statements", imon_statements_evicted},
 	{"wait_queries", imon_wait_queries_lost},
 	{"wait_observations", imon_wait_observations_lost},
 	{"concurrency_pairs", imon_concurrency_evictions},

@@ -4,27 +4,54 @@
 --
 
 CREATE VIEW infra_monitor.slow_queries AS
-SELECT s.userid, s.dbid, infra_monitor.shown(r.rolname) AS usename,
-	infra_monitor.shown(d.datname) AS datname, s.queryid,
-	s.toplevel, s.calls, s.total_exec_time,
-	s.total_exec_time OPERATOR(pg_catalog./) nullif(s.calls, 0)::pg_catalog.float8 AS mean_exec_time,
-	s.max_exec_time, s.rows, s.shared_blks_hit, s.shared_blks_read,
-	s.temp_blks_written, s.wal_bytes, s.query, s.stats_since
-FROM infra_monitor.statement_stats(true) s
-	LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.userid
-	LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.dbid;
+SELECT c.userid, c.dbid, infra_monitor.shown(r.rolname) AS usename,
+	infra_monitor.shown(d.datname) AS datname, c.queryid, c.toplevel,
+	infra_monitor.observations(c.latency) AS calls,
+	c.total_time AS total_exec_time,
+	c.total_time OPERATOR(pg_catalog./) nullif(infra_monitor.observations(c.latency), 0)::pg_catalog.float8 AS mean_exec_time,
+	infra_monitor.quantile(c.latency, 0.50) AS p50_exec_time,
+	infra_monitor.quantile(c.latency, 0.95) AS p95_exec_time,
+	infra_monitor.quantile(c.latency, 0.99) AS p99_exec_time,
+	s.max_exec_time, s.rows,
+	c.cancelled OPERATOR(pg_catalog.+) c.lock_not_available OPERATOR(pg_catalog.+)
+		c.terminated OPERATOR(pg_catalog.+) c.failed AS failures,
+	c.cancelled AS cancellations, c.failed_time, s.shared_blks_hit,
+	s.shared_blks_read, s.temp_blks_written, s.wal_bytes, c.latency,
+	-- what has completed has an identifier
+	CASE WHEN c.queryid IS NULL AND infra_monitor.observations(c.latency) OPERATOR(pg_catalog.>) 0
+		THEN '<insufficient privilege>' ELSE s.query END AS query,
+	c.stats_since
+FROM infra_monitor.statement_counts() c
+	LEFT JOIN (
+		SELECT * FROM infra_monitor.statement_stats(true)
+		WHERE infra_monitor.pg_stat_statements_loaded()
+	) s ON s.userid OPERATOR(pg_catalog.=) c.userid
+		AND s.dbid OPERATOR(pg_catalog.=) c.dbid
+		AND s.queryid OPERATOR(pg_catalog.=) c.queryid
+		AND s.toplevel OPERATOR(pg_catalog.=) c.toplevel
+	LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.userid
+	LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) c.dbid
+WHERE c.userid IS NOT NULL;
 COMMENT ON VIEW infra_monitor.slow_queries IS
-'statements of all databases as pg_stat_statements has counted them, completed executions only; times in ms; order by the column that matters to you; error if pg_stat_statements is not preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
+'statements of all databases by their executions since they were entered; percentiles are off by 14.3 percent at most; order by the column that matters to you; what pg_stat_statements counts stands beside it, NULL where it has no such statement; error unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.slow_queries.usename IS 'NULL if the role has been dropped';
 COMMENT ON COLUMN infra_monitor.slow_queries.datname IS 'NULL if the database has been dropped';
-COMMENT ON COLUMN infra_monitor.slow_queries.toplevel IS 'executed as a statement of its own, not inside a function; taken for true before pg_stat_statements 1.9';
+COMMENT ON COLUMN infra_monitor.slow_queries.queryid IS 'NULL: failed before it was identified, while it was parsed or waited for the lock of a table; or the caller may not see it';
+COMMENT ON COLUMN infra_monitor.slow_queries.toplevel IS 'sent by a client, not from inside a function';
 COMMENT ON COLUMN infra_monitor.slow_queries.calls IS 'executions that completed';
-COMMENT ON COLUMN infra_monitor.slow_queries.total_exec_time IS 'time spent executing, ms';
-COMMENT ON COLUMN infra_monitor.slow_queries.mean_exec_time IS 'mean time of an execution, ms';
-COMMENT ON COLUMN infra_monitor.slow_queries.max_exec_time IS 'longest execution, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.total_exec_time IS 'time of the completed executions, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.mean_exec_time IS 'mean time of a completed execution, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.p50_exec_time IS 'half of the completed executions took no longer, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.p95_exec_time IS '95 percent of the completed executions took no longer, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.p99_exec_time IS '99 percent of the completed executions took no longer, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.max_exec_time IS 'longest execution as pg_stat_statements knows it, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.failures IS 'executions that did not complete';
+COMMENT ON COLUMN infra_monitor.slow_queries.cancellations IS 'those of them that were cancelled, also by statement_timeout';
+COMMENT ON COLUMN infra_monitor.slow_queries.failed_time IS 'time of the executions that did not complete: that users waited for nothing, ms';
 COMMENT ON COLUMN infra_monitor.slow_queries.wal_bytes IS 'write-ahead log generated, bytes';
-COMMENT ON COLUMN infra_monitor.slow_queries.query IS 'text; a command that can carry a secret shows its tag only; NULL if pg_stat_statements cannot convert the texts of all databases to the encoding of this one';
-COMMENT ON COLUMN infra_monitor.slow_queries.stats_since IS 'the counts are of no earlier time: since this statement was entered (pg_stat_statements 1.11 and later), or since all were reset; NULL before 1.9';
+COMMENT ON COLUMN infra_monitor.slow_queries.latency IS 'times of the completed executions';
+COMMENT ON COLUMN infra_monitor.slow_queries.query IS 'text; a command that can carry a secret shows its tag only; NULL if pg_stat_statements does not have it, or cannot convert the texts of all databases to the encoding of this one';
+COMMENT ON COLUMN infra_monitor.slow_queries.stats_since IS 'calls, times and failures are of no earlier time';
 
 CREATE VIEW infra_monitor.running_queries AS
 SELECT s.pid, s.datname, s.usename, s.application_name,

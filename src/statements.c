@@ -1,265 +1,810 @@
 /*-------------------------------------------------------------------------
  *
  * statements.c
- *	  The one reader of pg_stat_statements.
+ *	  The table of statements: how long their executions took, and how they
+ *	  ended.
  *
- * No object of ours depends on an object of pg_stat_statements: its update
- * scripts drop and recreate their functions.  So its schema and its columns
- * are looked up at run time, by name, and differences between its versions end
- * here.
+ * The table has a fixed number of slots.  The table's lock guards which key is
+ * in which slot; counts are atomic and need no lock.
+ *
+ * A process remembers in which slot it found a statement, and the generation
+ * of the slot then.  On a hit it compares the generation and adds to two
+ * atomics.  On a miss it takes the lock, shared to find and exclusive to
+ * insert, both only if it is free at that moment: a statement of a user never
+ * waits for another.  If it is not free, the execution is kept in a short list
+ * of the process and counted with one of the next, or at its end.
+ *
+ * When max_statements are in the table, some are evicted: a hand goes around,
+ * as in the buffer manager, and takes slots that have not been used lately.  An
+ * evicted slot gets the next generation, so that nobody who looks will find
+ * it, and its counts are moved, by exchange, to the remainder of its database.
+ * It is reused only after FREE_SLOTS others.  Should some process have compared
+ * the generation just before, and added just after, the addition is still in
+ * the slot: readers find it there, and it is moved when the slot is reused.
+ * Thus nothing is lost, and totals never go backwards.  (A process that sleeps
+ * between the two until the slot is reused adds to another statement.)
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
+#include "guc.h"
+#include "histogram_type.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "port/pg_bitutils.h"
+#include "privileges.h"
 #include "rows.h"
+#include "shmem.h"
 #include "statements.h"
-#include "texts.h"
-#include "utils/builtins.h"
-#include "utils/guc.h"
+#include "storage/lwlock.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
-#include "utils/tuplestore.h"
+#include "utils/timestamp.h"
 
-#define FETCH_ROWS 500			/* bounds memory; texts can be long */
+#define FREE_SLOTS 64			/* beyond max_statements */
+#define MAX_USAGE 5				/* rounds of the hand that a slot survives */
+#define N_REMAINDERS 64			/* databases with a remainder of their own */
+#define NO_SLOT UINT32_MAX
+#define MAX_PENDING 512			/* executions kept for later, each process */
+#define KNOWN_MIN 64			/* slots remembered, each process */
+#define KNOWN_MAX 8192
 
-/*
- * Columns of the result, in order, by their names in pg_stat_statements.
- * "toplevel" came with 1.9, "stats_since" with 1.11.
- */
-static const char *const columns[] = {
-	"userid", "dbid", "queryid", "toplevel", "query", "calls",
-	"total_exec_time", "max_exec_time", "rows", "shared_blks_hit",
-	"shared_blks_read", "temp_blks_written", "wal_bytes", "stats_since"
+#define STATEMENT_COLUMNS 12
+
+#define GROUP_SIZE 16			/* buckets of a bit in "groups" */
+
+StaticAssertDecl(IMON_HISTOGRAM_BUCKETS <= 32 * GROUP_SIZE,
+				 "groups of buckets do not fit into 32 bits");
+
+/* What is counted of a statement. */
+typedef struct ImonStatementCounts
+{
+	pg_atomic_uint64 total_ns;	/* of completed executions */
+	pg_atomic_uint64 failures[IMON_N_OUTCOMES]; /* none of IMON_COMPLETED */
+	pg_atomic_uint64 failed_ns;
+	pg_atomic_uint32 groups;	/* of buckets that are used: a hint for fold() */
+	pg_atomic_uint64 latency[IMON_HISTOGRAM_BUCKETS];	/* of completed ones */
+} ImonStatementCounts;
+
+typedef struct ImonStatement
+{
+	pg_atomic_uint32 generation;	/* odd while no statement is in the slot;
+									 * never 0 */
+	ImonStatementKey key;		/* of the statement now, or before */
+	TimestampTz since;
+	ImonStatementCounts counts;
+} ImonStatement;
+
+/* What evicted statements of a database have left. */
+typedef struct ImonRemainder
+{
+	Oid			dbid;			/* InvalidOid in the last: all others */
+	bool		used;
+	ImonStatementCounts counts;
+} ImonRemainder;
+
+typedef struct ImonStatements
+{
+	LWLock	   *lock;			/* guards all that is not atomic */
+	uint32		n_slots;
+	uint32		index_mask;		/* of slots_of[] */
+	uint32		hand;
+	uint32		free_head;		/* of the queue of free slots, which is a ring */
+	uint32		n_free;
+	TimestampTz stats_reset;
+	pg_atomic_uint64 evicted;
+	pg_atomic_uint64 dropped;
+	ImonRemainder remainders[N_REMAINDERS + 1];
+} ImonStatements;
+
+/* Followed in shared memory by four arrays, see slot_at() and so on. */
+static ImonStatements *table = NULL;
+
+/* A slot that this process knows. */
+typedef struct ImonKnown
+{
+	ImonStatementKey key;
+	uint32		slot;
+	uint32		generation;		/* 0 = none */
+} ImonKnown;
+
+/* Open addressing; never more than half full; grows on a miss only. */
+static ImonKnown *known = NULL;
+static uint32 known_mask = 0;
+static uint32 n_known = 0;
+
+/* An execution that could not be counted yet. */
+typedef struct ImonPendingExecution
+{
+	ImonStatementKey key;
+	ImonOutcome outcome;
+	uint64		ns;
+} ImonPendingExecution;
+
+static ImonPendingExecution pending[MAX_PENDING];
+static int	n_pending = 0;
+
+PG_FUNCTION_INFO_V1(imon_statement_counts_1_0);
+
+/* Size of the index: a power of two, at most half full. */
+static uint32
+index_size(uint32 n_slots)
+{
+	return pg_nextpower2_32(2 * n_slots);
+}
+
+static Size
+statements_size(void)
+{
+	Size		n_slots = (Size) imon_max_statements + FREE_SLOTS;
+	Size		size = MAXALIGN(sizeof(ImonStatements));
+
+	size = add_size(size, mul_size(n_slots, sizeof(ImonStatement)));
+	size = add_size(size, mul_size(n_slots, sizeof(pg_atomic_uint32)));
+	size = add_size(size, mul_size(n_slots, sizeof(uint32)));
+	return add_size(size, mul_size(index_size(n_slots), sizeof(uint32)));
+}
+
+/* The slot of this number. */
+static inline ImonStatement *
+slot_at(uint32 number)
+{
+	char	   *slots = (char *) table + MAXALIGN(sizeof(ImonStatements));
+
+	return (ImonStatement *) slots + number;
+}
+
+/* For how many more rounds of the hand the slot is safe. */
+static inline pg_atomic_uint32 *
+usage_of(uint32 number)
+{
+	return (pg_atomic_uint32 *) slot_at(table->n_slots) + number;
+}
+
+/* The free slots, a ring of n_slots. */
+static inline uint32 *
+free_slots(void)
+{
+	return (uint32 *) usage_of(table->n_slots);
+}
+
+/* The number of the slot by hash of its key, or NO_SLOT; linear probing. */
+static inline uint32 *
+slot_index(void)
+{
+	return free_slots() + table->n_slots;
+}
+
+static void
+init_counts(ImonStatementCounts *counts)
+{
+	pg_atomic_init_u64(&counts->total_ns, 0);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+		pg_atomic_init_u64(&counts->failures[i], 0);
+	pg_atomic_init_u64(&counts->failed_ns, 0);
+	pg_atomic_init_u32(&counts->groups, 0);
+	imon_histogram_init(counts->latency);
+}
+
+static void
+statements_init(void *part, LWLock *lock)
+{
+	table = (ImonStatements *) part;
+	table->lock = lock;
+	table->n_slots = (uint32) imon_max_statements + FREE_SLOTS;
+	table->index_mask = index_size(table->n_slots) - 1;
+	table->hand = 0;
+	table->free_head = 0;
+	table->n_free = table->n_slots;
+	table->stats_reset = GetCurrentTimestamp();
+	pg_atomic_init_u64(&table->evicted, 0);
+	pg_atomic_init_u64(&table->dropped, 0);
+	for (int i = 0; i <= N_REMAINDERS; i++)
+		init_counts(&table->remainders[i].counts);
+	for (uint32 i = 0; i < table->n_slots; i++)
+	{
+		pg_atomic_init_u32(&slot_at(i)->generation, 1);
+		init_counts(&slot_at(i)->counts);
+		pg_atomic_init_u32(usage_of(i), 0);
+		free_slots()[i] = i;
+	}
+	for (uint32 i = 0; i <= table->index_mask; i++)
+		slot_index()[i] = NO_SLOT;
+}
+
+static const ImonShmemPart statements_part = {
+	.name = "infra_monitor statements",
+	.size = statements_size,
+	.init = statements_init,
+	.address = (void **) &table
 };
 
-#define COLUMN_TOPLEVEL 3
-#define COLUMN_QUERY 4
-#define COLUMN_STATS_SINCE 13
-#define N_COLUMNS lengthof(columns)
-
-PG_FUNCTION_INFO_V1(imon_statement_stats_1_0);
-PG_FUNCTION_INFO_V1(imon_pg_stat_statements_loaded_1_0);
-
-bool
-imon_pg_stat_statements_loaded(void)
+void
+imon_statements_init(void)
 {
-	int			flags = GetConfigOptionFlags("pg_stat_statements.max", true);
-
-	/* without the library it is only a line in a configuration file */
-	return GetConfigOption("pg_stat_statements.max", true, false) != NULL &&
-		(flags & GUC_CUSTOM_PLACEHOLDER) == 0;
+	imon_shmem_register(&statements_part);
 }
 
-/* SQL: pg_stat_statements_loaded. */
-Datum
-imon_pg_stat_statements_loaded_1_0(PG_FUNCTION_ARGS)
+/* Nearly all of the key is its queryid, which is a hash already. */
+static inline uint32
+hash_key(const ImonStatementKey *key)
 {
-	PG_RETURN_BOOL(imon_pg_stat_statements_loaded());
+	return (uint32) (key->queryid ^ (key->queryid >> 32)) +
+		31 * key->userid + 17 * key->dbid + key->toplevel;
+}
+
+static inline bool
+same_key(const ImonStatementKey *a, const ImonStatementKey *b)
+{
+	return a->queryid == b->queryid && a->userid == b->userid &&
+		a->dbid == b->dbid && a->toplevel == b->toplevel;
 }
 
 /*
- * Name of the schema of pg_stat_statements, or an error.  Needs SPI to be
- * connected.
+ * The place in the index where the key is, or where it would go.  Needs the
+ * lock.
  */
-static char *
-pg_stat_statements_schema(void)
+static uint32 *
+find_in_index(const ImonStatementKey *key)
 {
-	static const char *const query =
-		"SELECT n.nspname FROM pg_catalog.pg_extension e"
-		" JOIN pg_catalog.pg_namespace n"
-		"  ON n.oid OPERATOR(pg_catalog.=) e.extnamespace"
-		" WHERE e.extname OPERATOR(pg_catalog.=) 'pg_stat_statements'";
+	uint32		at = hash_key(key) & table->index_mask;
 
-	if (SPI_execute(query, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for pg_stat_statements");
-	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension \"pg_stat_statements\" does not exist in this database"),
-				 errhint("Run CREATE EXTENSION pg_stat_statements.")));
-	if (!imon_pg_stat_statements_loaded())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("pg_stat_statements must be loaded via \"shared_preload_libraries\""),
-				 errhint("Add pg_stat_statements and infra_monitor to \"shared_preload_libraries\" in postgresql.conf and restart the server.")));
-
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	while (slot_index()[at] != NO_SLOT &&
+		   !same_key(&slot_at(slot_index()[at])->key, key))
+		at = (at + 1) & table->index_mask;
+	return &slot_index()[at];
 }
 
 /*
- * When pg_stat_statements began to count, as far as its version tells: the
- * moment of its last reset (1.9 and later).  Needs SPI to be connected; the
- * result outlives it.
- */
-static Datum
-statistics_begin(char *schema, bool *isnull)
-{
-	List	   *names = list_make2(makeString(schema),
-								   makeString("pg_stat_statements_info"));
-
-	*isnull = true;
-	if (!OidIsValid(LookupFuncName(names, 0, NULL, true)))
-		return (Datum) 0;
-	if (SPI_execute(psprintf("SELECT stats_reset FROM %s.pg_stat_statements_info()",
-							 quote_identifier(schema)), true, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not read pg_stat_statements_info");
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
-}
-
-/* Finds the columns in what this version returns; absent ones are 0 or less. */
-static void
-find_columns(TupleDesc source, TupleDesc target, int *numbers)
-{
-	for (int i = 0; i < N_COLUMNS; i++)
-	{
-		numbers[i] = SPI_fnumber(source, columns[i]);
-		if (numbers[i] <= 0)
-		{
-			if (i == COLUMN_TOPLEVEL || i == COLUMN_STATS_SINCE)
-				continue;
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("pg_stat_statements has no column \"%s\"", columns[i]),
-					 errhint("Run ALTER EXTENSION pg_stat_statements UPDATE.")));
-		}
-		else if (SPI_gettypeid(source, numbers[i]) != TupleDescAttr(target, i)->atttypid)
-			elog(ERROR, "column \"%s\" of pg_stat_statements has an unexpected type",
-				 columns[i]);
-	}
-}
-
-/* Puts the fetched rows into the result. */
-static void
-put_statements(ReturnSetInfo *rsinfo, Datum since, bool since_isnull)
-{
-	TupleDesc	source = SPI_tuptable->tupdesc;
-	int			numbers[N_COLUMNS];
-
-	find_columns(source, rsinfo->setDesc, numbers);
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		Datum		values[N_COLUMNS];
-		bool		nulls[N_COLUMNS];
-
-		for (int i = 0; i < N_COLUMNS; i++)
-		{
-			nulls[i] = false;
-			if (numbers[i] > 0)
-				values[i] = SPI_getbinval(SPI_tuptable->vals[row], source,
-										  numbers[i], &nulls[i]);
-			else if (i == COLUMN_TOPLEVEL)
-				values[i] = BoolGetDatum(true);
-			else
-			{
-				values[i] = since;
-				nulls[i] = since_isnull;
-			}
-		}
-		if (!nulls[COLUMN_QUERY])
-			values[COLUMN_QUERY] =
-				imon_query_datum(TextDatumGetCString(values[COLUMN_QUERY]));
-		imon_put_row(rsinfo, values, nulls);
-	}
-}
-
-/*
- * Reads all statements into the result.  Needs SPI to be connected.
+ * Removes a key from the index, and moves those behind it that would no longer
+ * be found.  Needs the lock, exclusive.
  */
 static void
-read_statements(ReturnSetInfo *rsinfo, const char *schema, bool showtext,
-				Datum since, bool since_isnull)
+remove_from_index(const ImonStatementKey *key)
 {
-	Oid			types[1] = {BOOLOID};
-	Datum		args[1] = {BoolGetDatum(showtext)};
-	Portal		portal;
+	uint32		hole = find_in_index(key) - slot_index();
+	uint32		at = hole;
 
-	portal = SPI_cursor_open_with_args(NULL,
-									   psprintf("SELECT * FROM %s.pg_stat_statements($1)",
-												quote_identifier(schema)),
-									   1, types, args, NULL, true, 0);
 	for (;;)
 	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		if (SPI_processed == 0)
+		uint32		home;
+
+		at = (at + 1) & table->index_mask;
+		if (slot_index()[at] == NO_SLOT)
 			break;
-		put_statements(rsinfo, since, since_isnull);
-		SPI_freetuptable(SPI_tuptable);
+		home = hash_key(&slot_at(slot_index()[at])->key) & table->index_mask;
+
+		/* can it be reached from its home without passing the hole? */
+		if (((at - home) & table->index_mask) < ((at - hole) & table->index_mask))
+			continue;
+		slot_index()[hole] = slot_index()[at];
+		hole = at;
 	}
-	SPI_cursor_close(portal);
+	slot_index()[hole] = NO_SLOT;
+}
+
+/* Moves a count; both may be changing. */
+static void
+move_count(pg_atomic_uint64 *to, pg_atomic_uint64 *from)
+{
+	if (pg_atomic_read_u64(from) != 0)
+		pg_atomic_fetch_add_u64(to, pg_atomic_exchange_u64(from, 0));
+}
+
+/* The remainder of a database.  Needs the lock, exclusive. */
+static ImonStatementCounts *
+remainder_of(Oid dbid)
+{
+	int			i;
+
+	for (i = 0; i < N_REMAINDERS && table->remainders[i].used; i++)
+		if (table->remainders[i].dbid == dbid)
+			break;
+	table->remainders[i].used = true;
+	table->remainders[i].dbid = i < N_REMAINDERS ? dbid : InvalidOid;
+	return &table->remainders[i].counts;
 }
 
 /*
- * The same in a subtransaction.  Returns false, with no rows, if a text could
- * not be converted: pg_stat_statements converts those of all databases to the
- * encoding of this one, and raises an error where that is impossible.
+ * Moves what a slot has counted to the remainder of its database.  Needs the
+ * lock, exclusive, and is fast: most buckets are never used.
+ */
+static void
+fold(ImonStatement *slot)
+{
+	ImonStatementCounts *to = remainder_of(slot->key.dbid);
+	ImonStatementCounts *from = &slot->counts;
+
+	move_count(&to->total_ns, &from->total_ns);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+		move_count(&to->failures[i], &from->failures[i]);
+	move_count(&to->failed_ns, &from->failed_ns);
+	for (uint32 groups = pg_atomic_read_u32(&from->groups); groups != 0;
+		 groups &= groups - 1)
+	{
+		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
+		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
+
+		for (int i = first; i < behind; i++)
+			move_count(&to->latency[i], &from->latency[i]);
+	}
+}
+
+/* Is a statement in the slot?  Needs the lock. */
+static inline bool
+is_used(uint32 number)
+{
+	return (pg_atomic_read_u32(&slot_at(number)->generation) & 1) == 0;
+}
+
+/* Empties a slot that is in use.  Needs the lock, exclusive. */
+static void
+evict(uint32 number)
+{
+	ImonStatement *slot = slot_at(number);
+
+	remove_from_index(&slot->key);
+	pg_atomic_fetch_add_u32(&slot->generation, 1);
+	fold(slot);
+	free_slots()[(table->free_head + table->n_free) % table->n_slots] = number;
+	table->n_free++;
+	pg_atomic_fetch_add_u64(&table->evicted, 1);
+}
+
+/*
+ * Lets the hand go around until a batch is evicted: a sixteenth of a small
+ * table, FREE_SLOTS of a large one.  The array of usages is all that it looks
+ * at on its way.  Needs the lock, exclusive, and a full table.
+ */
+static void
+evict_some(void)
+{
+	uint32		left = Min(table->n_slots / 16, FREE_SLOTS);
+
+	while (left > 0)
+	{
+		uint32		number = table->hand;
+		uint32		rounds = pg_atomic_read_u32(usage_of(number));
+
+		table->hand = (number + 1) % table->n_slots;
+		if (rounds > 0)
+			pg_atomic_write_u32(usage_of(number), rounds - 1);
+		else if (is_used(number))
+		{
+			evict(number);
+			left--;
+		}
+	}
+}
+
+/*
+ * Was something added to the slot while it was free?  (An addition that is not
+ * seen is not lost: it is then one to the next statement.)
+ */
+static inline bool
+has_late_additions(ImonStatement *slot)
+{
+	return pg_atomic_read_u64(&slot->counts.total_ns) != 0 ||
+		pg_atomic_read_u64(&slot->counts.failed_ns) != 0 ||
+		pg_atomic_read_u64(&slot->counts.latency[0]) != 0;
+}
+
+/*
+ * Puts a statement into a free slot, but not into the index.  Needs the lock,
+ * exclusive.
+ */
+static uint32
+fill_slot(const ImonStatementKey *key)
+{
+	uint32		number = free_slots()[table->free_head];
+	ImonStatement *slot = slot_at(number);
+
+	table->free_head = (table->free_head + 1) % table->n_slots;
+	table->n_free--;
+
+	if (has_late_additions(slot))
+		fold(slot);
+	pg_atomic_write_u32(&slot->counts.groups, 0);
+	slot->key = *key;
+	slot->since = GetCurrentTimestamp();
+	pg_atomic_write_u32(usage_of(number), 0);
+	pg_write_barrier();
+	pg_atomic_fetch_add_u32(&slot->generation, 1);
+	return number;
+}
+
+/* Takes the table's lock, if need be only if it is free. */
+static bool
+take_lock(LWLockMode mode, bool wait)
+{
+	return wait ? (LWLockAcquire(table->lock, mode), true) :
+		LWLockConditionalAcquire(table->lock, mode);
+}
+
+/*
+ * The slot of a statement and its generation; inserts the statement if it is
+ * missing.  NO_SLOT if the lock is not free and the caller does not wait.
+ */
+static uint32
+find_or_insert(const ImonStatementKey *key, bool wait, uint32 *generation)
+{
+	uint32	   *place;
+	uint32		number;
+
+	if (!take_lock(LW_SHARED, wait))
+		return NO_SLOT;
+	number = *find_in_index(key);
+	if (number != NO_SLOT)
+		*generation = pg_atomic_read_u32(&slot_at(number)->generation);
+	LWLockRelease(table->lock);
+	if (number != NO_SLOT)
+		return number;
+
+	if (!take_lock(LW_EXCLUSIVE, wait))
+		return NO_SLOT;
+	if (table->n_free <= FREE_SLOTS)
+		evict_some();
+	place = find_in_index(key); /* another may have been faster */
+	if (*place == NO_SLOT)
+		*place = fill_slot(key);
+	number = *place;
+	*generation = pg_atomic_read_u32(&slot_at(number)->generation);
+	LWLockRelease(table->lock);
+	return number;
+}
+
+/* Where the key is among the known, or would go. */
+static inline ImonKnown *
+find_known(const ImonStatementKey *key)
+{
+	uint32		at = hash_key(key) & known_mask;
+
+	while (known[at].generation != 0 && !same_key(&known[at].key, key))
+		at = (at + 1) & known_mask;
+	return &known[at];
+}
+
+/*
+ * Makes room for one more to be known.  Forgets all if there are too many, and
+ * does without if there is no memory.
  */
 static bool
-read_with_texts(ReturnSetInfo *rsinfo, const char *schema,
-				Datum since, bool since_isnull)
+make_room(void)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = true;
+	uint32		size = known ? known_mask + 1 : 0;
+	ImonKnown  *old = known;
+	ImonKnown  *new;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	if (2 * (n_known + 1) <= size)
+		return true;
+	if (size >= KNOWN_MAX)
 	{
-		read_statements(rsinfo, schema, true, since, since_isnull);
-		ReleaseCurrentSubTransaction();
+		memset(known, 0, sizeof(ImonKnown) * size);
+		n_known = 0;
+		return true;
 	}
-	PG_CATCH();
-	{
-		int			code = geterrcode();
+	new = MemoryContextAllocExtended(TopMemoryContext,
+									 sizeof(ImonKnown) * Max(2 * size, KNOWN_MIN),
+									 MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
+	if (new == NULL)
+		return size > n_known + 1;
+	known = new;
+	known_mask = Max(2 * size, KNOWN_MIN) - 1;
+	for (uint32 i = 0; i < size; i++)
+		if (old[i].generation != 0)
+			*find_known(&old[i].key) = old[i];
+	if (old)
+		pfree(old);
+	return true;
+}
 
-		if (code != ERRCODE_UNTRANSLATABLE_CHARACTER &&
-			code != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
-			code != ERRCODE_UNDEFINED_FUNCTION)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		tuplestore_clear(rsinfo->setResult);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+/* Remembers where a statement is. */
+static void
+remember(const ImonStatementKey *key, uint32 slot, uint32 generation)
+{
+	ImonKnown  *entry;
+
+	if (!make_room())
+		return;
+	entry = find_known(key);
+	if (entry->generation == 0)
+		n_known++;
+	entry->key = *key;
+	entry->slot = slot;
+	entry->generation = generation;
+}
+
+/* The same as find_slot(), where that does not know the statement. */
+static pg_noinline uint32
+find_unknown_slot(const ImonStatementKey *key, bool wait)
+{
+	uint32		generation;
+	uint32		number = find_or_insert(key, wait, &generation);
+
+	if (number != NO_SLOT)
+		remember(key, number, generation);
+	return number;
 }
 
 /*
- * SQL: statement_stats(showtext), the columns above of pg_stat_statements in
- * whatever version is installed.  It applies its own privileges, to the
- * caller.  Texts are NULL if they cannot all be shown in this database.
- * Errors: not installed, not preloaded.
+ * The slot of a statement, from memory if this process has seen it there and
+ * it is still there.  NO_SLOT if the lock is not free and the caller does not
+ * wait.
+ */
+static inline uint32
+find_slot(const ImonStatementKey *key, bool wait)
+{
+	if (likely(known != NULL))
+	{
+		ImonKnown  *entry = find_known(key);
+
+		if (likely(entry->generation != 0 &&
+				   pg_atomic_read_u32(&slot_at(entry->slot)->generation) == entry->generation))
+			return entry->slot;
+	}
+	return find_unknown_slot(key, wait);
+}
+
+/* Counts the duration of an execution that has completed. */
+static inline void
+add_duration(ImonStatementCounts *counts, uint64 ns)
+{
+	int			bucket = imon_histogram_bucket(ns);
+	uint32		group = (uint32) 1 << (bucket / GROUP_SIZE);
+
+	if (unlikely((pg_atomic_read_u32(&counts->groups) & group) == 0))
+		pg_atomic_fetch_or_u32(&counts->groups, group);
+	pg_atomic_fetch_add_u64(&counts->latency[bucket], 1);
+	pg_atomic_fetch_add_u64(&counts->total_ns, ns);
+}
+
+/* Counts an execution of the statement in this slot. */
+static inline void
+add_execution(uint32 number, ImonOutcome outcome, uint64 ns)
+{
+	ImonStatementCounts *counts = &slot_at(number)->counts;
+	pg_atomic_uint32 *usage = usage_of(number);
+	uint32		rounds = pg_atomic_read_u32(usage);
+
+	if (likely(outcome == IMON_COMPLETED))
+		add_duration(counts, ns);
+	else
+	{
+		pg_atomic_fetch_add_u64(&counts->failures[outcome], 1);
+		pg_atomic_fetch_add_u64(&counts->failed_ns, ns);
+	}
+	if (unlikely(rounds < MAX_USAGE))
+		pg_atomic_write_u32(usage, rounds + 1);
+}
+
+/* Counts what could not be counted before. */
+static pg_noinline void
+count_pending(bool wait)
+{
+	while (n_pending > 0)
+	{
+		ImonPendingExecution *last = &pending[n_pending - 1];
+		uint32		number = find_slot(&last->key, wait);
+
+		if (number == NO_SLOT)
+			return;
+		add_execution(number, last->outcome, last->ns);
+		n_pending--;
+	}
+}
+
+void
+imon_flush_executions(void)
+{
+	count_pending(true);
+}
+
+/* Keeps an execution for later. */
+static pg_noinline void
+keep_pending(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
+{
+	if (n_pending == MAX_PENDING)
+	{
+		imon_drop_execution();
+		return;
+	}
+	pending[n_pending].key = *key;
+	pending[n_pending].outcome = outcome;
+	pending[n_pending++].ns = ns;
+}
+
+void
+imon_count_execution(const ImonStatementKey *key, ImonOutcome outcome,
+					 uint64 ns)
+{
+	uint32		number = find_slot(key, false);
+
+	if (likely(number != NO_SLOT))
+		add_execution(number, outcome, ns);
+	else
+		keep_pending(key, outcome, ns);
+	if (unlikely(n_pending > 0))
+		count_pending(false);
+}
+
+ImonOutcome
+imon_outcome_of_error(int sqlerrcode)
+{
+	switch (sqlerrcode)
+	{
+		case ERRCODE_QUERY_CANCELED:
+			return IMON_CANCELLED;
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+			return IMON_LOCK_NOT_AVAILABLE;
+		default:
+			return IMON_FAILED;
+	}
+}
+
+void
+imon_drop_execution(void)
+{
+	pg_atomic_fetch_add_u64(&table->dropped, 1);
+}
+
+uint64
+imon_executions_dropped(void)
+{
+	return pg_atomic_read_u64(&table->dropped);
+}
+
+uint64
+imon_statements_evicted(void)
+{
+	return pg_atomic_read_u64(&table->evicted);
+}
+
+/* Empties counts; what is added meanwhile may remain. */
+static void
+clear_counts(ImonStatementCounts *counts)
+{
+	pg_atomic_write_u64(&counts->total_ns, 0);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+		pg_atomic_write_u64(&counts->failures[i], 0);
+	pg_atomic_write_u64(&counts->failed_ns, 0);
+	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
+		pg_atomic_write_u64(&counts->latency[i], 0);
+}
+
+void
+imon_statements_reset(void)
+{
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	table->stats_reset = GetCurrentTimestamp();
+	for (uint32 i = 0; i < table->n_slots; i++)
+	{
+		clear_counts(&slot_at(i)->counts);
+		slot_at(i)->since = table->stats_reset;
+	}
+	for (int i = 0; i <= N_REMAINDERS; i++)
+	{
+		clear_counts(&table->remainders[i].counts);
+		table->remainders[i].used = false;
+	}
+	LWLockRelease(table->lock);
+}
+
+/* A row of statement_counts(). */
+typedef struct ImonStatementRow
+{
+	bool		has_key;		/* or is it a remainder? */
+	ImonStatementKey key;		/* of a remainder: dbid only */
+	Datum		latency;
+	uint64		total_ns;
+	uint64		failures[IMON_N_OUTCOMES];
+	uint64		failed_ns;
+	TimestampTz since;
+} ImonStatementRow;
+
+/* Copies counts, unless nothing was counted: returns the number of rows. */
+static int
+copy_counts(ImonStatementRow *row, ImonStatementCounts *counts,
+			const ImonStatementKey *key, TimestampTz since)
+{
+	uint64		latency[IMON_HISTOGRAM_BUCKETS];
+	uint64		failures = 0;
+
+	imon_histogram_read(counts->latency, latency);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+	{
+		row->failures[i] = pg_atomic_read_u64(&counts->failures[i]);
+		failures += row->failures[i];
+	}
+	if (failures == 0 && imon_histogram_total(latency) == 0)
+		return 0;
+
+	row->has_key = (key != NULL);
+	if (key)
+		row->key = *key;
+	row->latency = imon_histogram_datum(latency);
+	row->total_ns = pg_atomic_read_u64(&counts->total_ns);
+	row->failed_ns = pg_atomic_read_u64(&counts->failed_ns);
+	row->since = since;
+	return 1;
+}
+
+/*
+ * Copies the table; returns the number of rows.  The lock is held throughout,
+ * so that an eviction moves nothing from what was read to what will be, or the
+ * reverse; meanwhile other processes keep what they find no slot for.
+ */
+static uint64
+copy_table(ImonStatementRow *rows)
+{
+	uint64		n = 0;
+
+	LWLockAcquire(table->lock, LW_SHARED);
+	for (uint32 i = 0; i < table->n_slots; i++)
+	{
+		ImonStatement *slot = slot_at(i);
+
+		rows[n].key.dbid = slot->key.dbid;	/* of a late addition */
+		n += copy_counts(&rows[n], &slot->counts,
+						 is_used(i) ? &slot->key : NULL, slot->since);
+	}
+	for (int i = 0; i <= N_REMAINDERS; i++)
+	{
+		rows[n].key.dbid = table->remainders[i].dbid;
+		n += copy_counts(&rows[n], &table->remainders[i].counts, NULL,
+						 table->stats_reset);
+	}
+	LWLockRelease(table->lock);
+	return n;
+}
+
+/* Puts a row into the result.  Not for everybody is the identifier. */
+static void
+put_row(ReturnSetInfo *rsinfo, const ImonStatementRow *row)
+{
+	const ImonStatementKey *key = &row->key;
+	Datum		values[STATEMENT_COLUMNS];
+	bool		nulls[STATEMENT_COLUMNS] = {false};
+	int			i = 0;
+
+	values[i] = ObjectIdGetDatum(key->userid);
+	nulls[i++] = !row->has_key;
+	values[i] = ObjectIdGetDatum(key->dbid);
+	nulls[i++] = !OidIsValid(key->dbid);
+	values[i] = Int64GetDatum((int64) key->queryid);
+	nulls[i++] = !row->has_key || key->queryid == 0 ||
+		!imon_may_see_role(key->userid);
+	values[i] = BoolGetDatum(key->toplevel);
+	nulls[i++] = !row->has_key;
+	values[i++] = row->latency;
+	values[i++] = Float8GetDatum(row->total_ns / 1e6);
+	for (int outcome = IMON_CANCELLED; outcome < IMON_N_OUTCOMES; outcome++)
+		values[i++] = Int64GetDatum((int64) row->failures[outcome]);
+	values[i++] = Float8GetDatum(row->failed_ns / 1e6);
+	values[i++] = TimestampTzGetDatum(row->since);
+	Assert(i == lengthof(values));
+	imon_put_row(rsinfo, values, nulls);
+}
+
+/*
+ * SQL: statement_counts(): userid, dbid, queryid, toplevel, latency,
+ * total_time, cancelled, lock_not_available, terminated, failed, failed_time,
+ * stats_since.  What evicted statements have left has no userid.
  */
 Datum
-imon_statement_stats_1_0(PG_FUNCTION_ARGS)
+imon_statement_counts_1_0(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo;
-	bool		showtext;
-	char	   *schema;
-	Datum		since;
-	bool		since_isnull;
+	ImonStatementRow *rows;
+	uint64		n_rows;
 
-	imon_require_arguments(fcinfo, 1);
-	showtext = !PG_ARGISNULL(0) && PG_GETARG_BOOL(0);
-	rsinfo = imon_begin_rows(fcinfo, N_COLUMNS);
-
-	SPI_connect();
-	schema = pg_stat_statements_schema();
-	since = statistics_begin(schema, &since_isnull);
-	if (!showtext || !read_with_texts(rsinfo, schema, since, since_isnull))
-		read_statements(rsinfo, schema, false, since, since_isnull);
-	SPI_finish();
+	imon_shmem_require();
+	rsinfo = imon_begin_rows(fcinfo, STATEMENT_COLUMNS);
+	rows = MemoryContextAllocHuge(CurrentMemoryContext,
+								  sizeof(ImonStatementRow) * (table->n_slots + N_REMAINDERS + 2));
+	count_pending(true);
+	n_rows = copy_table(rows);
+	for (uint64 i = 0; i < n_rows; i++)
+		put_row(rsinfo, &rows[i]);
 	return (Datum) 0;
 }

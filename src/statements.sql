@@ -1,24 +1,16 @@
 
 --
--- statements.sql: the one reader of pg_stat_statements
+-- statements.sql: the table of statements
 --
 
-CREATE FUNCTION infra_monitor.pg_stat_statements_loaded()
-RETURNS boolean
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'imon_pg_stat_statements_loaded_1_0';
-COMMENT ON FUNCTION infra_monitor.pg_stat_statements_loaded() IS
-'was pg_stat_statements preloaded, so that it collects? for pg_monitor';
-
-CREATE FUNCTION infra_monitor.statement_stats(
-	showtext boolean, OUT userid oid, OUT dbid oid, OUT queryid bigint,
-	OUT toplevel boolean, OUT query text, OUT calls bigint,
-	OUT total_exec_time float8, OUT max_exec_time float8, OUT rows bigint,
-	OUT shared_blks_hit bigint, OUT shared_blks_read bigint,
-	OUT temp_blks_written bigint, OUT wal_bytes numeric,
+CREATE FUNCTION infra_monitor.statement_counts(
+	OUT userid oid, OUT dbid oid, OUT queryid bigint, OUT toplevel boolean,
+	OUT latency infra_monitor.histogram, OUT total_time float8,
+	OUT cancelled bigint, OUT lock_not_available bigint,
+	OUT terminated bigint, OUT failed bigint, OUT failed_time float8,
 	OUT stats_since timestamptz)
 RETURNS SETOF record
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'imon_statement_stats_1_0';
-COMMENT ON FUNCTION infra_monitor.statement_stats(boolean) IS
-'pg_stat_statements in whatever schema and version it is installed; times in ms; its own privileges apply to texts; error if it is not preloaded; for pg_monitor';
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_statement_counts_1_0';
+COMMENT ON FUNCTION infra_monitor.statement_counts() IS
+'executions by statement: their times (latency, total_time in ms) if completed, how the others ended, and the time that those took; queryid NULL: failed before it was known, or of another role and the caller not in pg_read_all_stats; userid NULL: what evicted statements of the database have left; error unless preloaded; for pg_monitor';

@@ -417,7 +417,7 @@ COMMENT ON FUNCTION infra_monitor.system_usage() IS
 'machine of the server: busy share of its processors over the last sample interval, memory (used is what programs cannot get) and file system of the data directory in bytes; NULL is not known; for pg_monitor';
 
 --
--- statements.sql: the one reader of pg_stat_statements
+-- pg_stat_statements.sql: the one reader of pg_stat_statements
 --
 
 CREATE FUNCTION infra_monitor.pg_stat_statements_loaded()
@@ -439,6 +439,22 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'imon_statement_stats_1_0';
 COMMENT ON FUNCTION infra_monitor.statement_stats(boolean) IS
 'pg_stat_statements in whatever schema and version it is installed; times in ms; its own privileges apply to texts; error if it is not preloaded; for pg_monitor';
+
+--
+-- statements.sql: the table of statements
+--
+
+CREATE FUNCTION infra_monitor.statement_counts(
+	OUT userid oid, OUT dbid oid, OUT queryid bigint, OUT toplevel boolean,
+	OUT latency infra_monitor.histogram, OUT total_time float8,
+	OUT cancelled bigint, OUT lock_not_available bigint,
+	OUT terminated bigint, OUT failed bigint, OUT failed_time float8,
+	OUT stats_since timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_statement_counts_1_0';
+COMMENT ON FUNCTION infra_monitor.statement_counts() IS
+'executions by statement: their times (latency, total_time in ms) if completed, how the others ended, and the time that those took; queryid NULL: failed before it was known, or of another role and the caller not in pg_read_all_stats; userid NULL: what evicted statements of the database have left; error unless preloaded; for pg_monitor';
 
 --
 -- locks.sql: who waits for whom
@@ -530,27 +546,54 @@ COMMENT ON COLUMN infra_monitor.lock_blame.query IS 'text of the statement, if p
 --
 
 CREATE VIEW infra_monitor.slow_queries AS
-SELECT s.userid, s.dbid, infra_monitor.shown(r.rolname) AS usename,
-	infra_monitor.shown(d.datname) AS datname, s.queryid,
-	s.toplevel, s.calls, s.total_exec_time,
-	s.total_exec_time OPERATOR(pg_catalog./) nullif(s.calls, 0)::pg_catalog.float8 AS mean_exec_time,
-	s.max_exec_time, s.rows, s.shared_blks_hit, s.shared_blks_read,
-	s.temp_blks_written, s.wal_bytes, s.query, s.stats_since
-FROM infra_monitor.statement_stats(true) s
-	LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.userid
-	LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.dbid;
+SELECT c.userid, c.dbid, infra_monitor.shown(r.rolname) AS usename,
+	infra_monitor.shown(d.datname) AS datname, c.queryid, c.toplevel,
+	infra_monitor.observations(c.latency) AS calls,
+	c.total_time AS total_exec_time,
+	c.total_time OPERATOR(pg_catalog./) nullif(infra_monitor.observations(c.latency), 0)::pg_catalog.float8 AS mean_exec_time,
+	infra_monitor.quantile(c.latency, 0.50) AS p50_exec_time,
+	infra_monitor.quantile(c.latency, 0.95) AS p95_exec_time,
+	infra_monitor.quantile(c.latency, 0.99) AS p99_exec_time,
+	s.max_exec_time, s.rows,
+	c.cancelled OPERATOR(pg_catalog.+) c.lock_not_available OPERATOR(pg_catalog.+)
+		c.terminated OPERATOR(pg_catalog.+) c.failed AS failures,
+	c.cancelled AS cancellations, c.failed_time, s.shared_blks_hit,
+	s.shared_blks_read, s.temp_blks_written, s.wal_bytes, c.latency,
+	-- what has completed has an identifier
+	CASE WHEN c.queryid IS NULL AND infra_monitor.observations(c.latency) OPERATOR(pg_catalog.>) 0
+		THEN '<insufficient privilege>' ELSE s.query END AS query,
+	c.stats_since
+FROM infra_monitor.statement_counts() c
+	LEFT JOIN (
+		SELECT * FROM infra_monitor.statement_stats(true)
+		WHERE infra_monitor.pg_stat_statements_loaded()
+	) s ON s.userid OPERATOR(pg_catalog.=) c.userid
+		AND s.dbid OPERATOR(pg_catalog.=) c.dbid
+		AND s.queryid OPERATOR(pg_catalog.=) c.queryid
+		AND s.toplevel OPERATOR(pg_catalog.=) c.toplevel
+	LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.userid
+	LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) c.dbid
+WHERE c.userid IS NOT NULL;
 COMMENT ON VIEW infra_monitor.slow_queries IS
-'statements of all databases as pg_stat_statements has counted them, completed executions only; times in ms; order by the column that matters to you; error if pg_stat_statements is not preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
+'statements of all databases by their executions since they were entered; percentiles are off by 14.3 percent at most; order by the column that matters to you; what pg_stat_statements counts stands beside it, NULL where it has no such statement; error unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.slow_queries.usename IS 'NULL if the role has been dropped';
 COMMENT ON COLUMN infra_monitor.slow_queries.datname IS 'NULL if the database has been dropped';
-COMMENT ON COLUMN infra_monitor.slow_queries.toplevel IS 'executed as a statement of its own, not inside a function; taken for true before pg_stat_statements 1.9';
+COMMENT ON COLUMN infra_monitor.slow_queries.queryid IS 'NULL: failed before it was identified, while it was parsed or waited for the lock of a table; or the caller may not see it';
+COMMENT ON COLUMN infra_monitor.slow_queries.toplevel IS 'sent by a client, not from inside a function';
 COMMENT ON COLUMN infra_monitor.slow_queries.calls IS 'executions that completed';
-COMMENT ON COLUMN infra_monitor.slow_queries.total_exec_time IS 'time spent executing, ms';
-COMMENT ON COLUMN infra_monitor.slow_queries.mean_exec_time IS 'mean time of an execution, ms';
-COMMENT ON COLUMN infra_monitor.slow_queries.max_exec_time IS 'longest execution, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.total_exec_time IS 'time of the completed executions, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.mean_exec_time IS 'mean time of a completed execution, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.p50_exec_time IS 'half of the completed executions took no longer, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.p95_exec_time IS '95 percent of the completed executions took no longer, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.p99_exec_time IS '99 percent of the completed executions took no longer, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.max_exec_time IS 'longest execution as pg_stat_statements knows it, ms';
+COMMENT ON COLUMN infra_monitor.slow_queries.failures IS 'executions that did not complete';
+COMMENT ON COLUMN infra_monitor.slow_queries.cancellations IS 'those of them that were cancelled, also by statement_timeout';
+COMMENT ON COLUMN infra_monitor.slow_queries.failed_time IS 'time of the executions that did not complete: that users waited for nothing, ms';
 COMMENT ON COLUMN infra_monitor.slow_queries.wal_bytes IS 'write-ahead log generated, bytes';
-COMMENT ON COLUMN infra_monitor.slow_queries.query IS 'text; a command that can carry a secret shows its tag only; NULL if pg_stat_statements cannot convert the texts of all databases to the encoding of this one';
-COMMENT ON COLUMN infra_monitor.slow_queries.stats_since IS 'the counts are of no earlier time: since this statement was entered (pg_stat_statements 1.11 and later), or since all were reset; NULL before 1.9';
+COMMENT ON COLUMN infra_monitor.slow_queries.latency IS 'times of the completed executions';
+COMMENT ON COLUMN infra_monitor.slow_queries.query IS 'text; a command that can carry a secret shows its tag only; NULL if pg_stat_statements does not have it, or cannot convert the texts of all databases to the encoding of this one';
+COMMENT ON COLUMN infra_monitor.slow_queries.stats_since IS 'calls, times and failures are of no earlier time';
 
 CREATE VIEW infra_monitor.running_queries AS
 SELECT s.pid, s.datname, s.usename, s.application_name,
@@ -1257,7 +1300,7 @@ RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_reset_1_0';
 COMMENT ON FUNCTION infra_monitor.reset(text) IS
-'lets counters begin anew: ''pool'' (connections, refusals, lock_blame, waits and concurrency) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
+'lets counters begin anew: ''statements'', ''pool'' (connections, refusals, lock_blame, waits and concurrency) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
 
 --
 -- trend.sql: does a series rise?
