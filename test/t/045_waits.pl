@@ -173,7 +173,8 @@ foreach my $how ('reset', 'restart')
 	}
 	else
 	{
-		$node->restart('immediate');
+		$node->stop('immediate');
+		$node->start;
 		$observer = open_session($node);
 		$sleeper = begin_query(worker(), $sleep);
 		wait_for_sample($node, 'restart: the sampler samples');
