@@ -11,6 +11,7 @@ MODULE_big = infra_monitor
 OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
+	src/blame.o \
 	src/connections.o \
 	src/executions.o \
 	src/extension.o \
@@ -20,6 +21,7 @@ OBJS = \
 	src/histogram_type.o \
 	src/home_database.o \
 	src/infra_monitor.o \
+	src/locks.o \
 	src/pg_stat_statements.o \
 	src/pool.o \
 	src/privileges.o \
@@ -47,6 +49,8 @@ SQL_PARTS = \
 	src/system.sql \
 	src/pg_stat_statements.sql \
 	src/statements.sql \
+	src/locks.sql \
+	src/blame.sql \
 	src/slow_queries.sql \
 	src/health.sql \
 	src/pool.sql \

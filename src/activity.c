@@ -196,16 +196,6 @@ imon_state_name(BackendState state)
 	}
 }
 
-/* A name datum of what may be of another encoding, or NULL where "name" is. */
-static Datum
-name_datum(const char *name, bool *isnull)
-{
-	*isnull = (name == NULL);
-	return name ? DirectFunctionCall1(namein,
-									  CStringGetDatum(imon_valid_text(name)))
-		: (Datum) 0;
-}
-
 /* Puts one session into the result, as far as the caller may see it. */
 static void
 put_session(ReturnSetInfo *rsinfo, const ImonSession *session)
@@ -218,9 +208,9 @@ put_session(ReturnSetInfo *rsinfo, const ImonSession *session)
 	int			i = 0;
 
 	values[i++] = Int32GetDatum(status->st_procpid);
-	values[i] = name_datum(get_database_name(status->st_databaseid), &nulls[i]);
+	values[i] = imon_name_datum(get_database_name(status->st_databaseid), &nulls[i]);
 	i++;
-	values[i] = name_datum(GetUserNameFromId(status->st_userid, true), &nulls[i]);
+	values[i] = imon_name_datum(GetUserNameFromId(status->st_userid, true), &nulls[i]);
 	i++;
 	values[i++] = visible ? imon_text_datum(status->st_appname)
 		: CStringGetTextDatum(IMON_HIDDEN_TEXT);

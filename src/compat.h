@@ -16,6 +16,7 @@
 #include "executor/instrument.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
@@ -82,6 +83,83 @@ imon_reserved_connections(void)
 	return ReservedBackends;
 #endif
 }
+
+/*
+ * A walk through all PROCLOCKs of a lock, and one through its wait queue, in
+ * order; NULL is the end.  The caller holds the lock's partition.  16 has
+ * other lists, 19 a link of its own for the queue.
+ */
+#if PG_VERSION_NUM >= 160000
+
+#if PG_VERSION_NUM >= 190000
+#define IMON_WAIT_LINK	waitLink
+#else
+#define IMON_WAIT_LINK	links
+#endif
+
+static inline PROCLOCK *
+imon_first_proclock(LOCK *lock)
+{
+	return dlist_is_empty(&lock->procLocks) ? NULL :
+		dlist_head_element(PROCLOCK, lockLink, &lock->procLocks);
+}
+
+static inline PROCLOCK *
+imon_next_proclock(LOCK *lock, PROCLOCK *proclock)
+{
+	return !dlist_has_next(&lock->procLocks, &proclock->lockLink) ? NULL :
+		dlist_container(PROCLOCK, lockLink,
+						dlist_next_node(&lock->procLocks, &proclock->lockLink));
+}
+
+static inline PGPROC *
+imon_first_waiter(LOCK *lock)
+{
+	return dclist_is_empty(&lock->waitProcs) ? NULL :
+		dclist_head_element(PGPROC, IMON_WAIT_LINK, &lock->waitProcs);
+}
+
+static inline PGPROC *
+imon_next_waiter(LOCK *lock, PGPROC *proc)
+{
+	return !dclist_has_next(&lock->waitProcs, &proc->IMON_WAIT_LINK) ? NULL :
+		dlist_container(PGPROC, IMON_WAIT_LINK,
+						dclist_next_node(&lock->waitProcs,
+										 &proc->IMON_WAIT_LINK));
+}
+
+#else
+
+static inline PROCLOCK *
+imon_next_proclock(LOCK *lock, PROCLOCK *proclock)
+{
+	return (PROCLOCK *) SHMQueueNext(&lock->procLocks, &proclock->lockLink,
+									 offsetof(PROCLOCK, lockLink));
+}
+
+static inline PROCLOCK *
+imon_first_proclock(LOCK *lock)
+{
+	return (PROCLOCK *) SHMQueueNext(&lock->procLocks, &lock->procLocks,
+									 offsetof(PROCLOCK, lockLink));
+}
+
+static inline PGPROC *
+imon_first_waiter(LOCK *lock)
+{
+	return (PGPROC *) SHMQueueNext(&lock->waitProcs.links,
+								   &lock->waitProcs.links,
+								   offsetof(PGPROC, links));
+}
+
+static inline PGPROC *
+imon_next_waiter(LOCK *lock, PGPROC *proc)
+{
+	return (PGPROC *) SHMQueueNext(&lock->waitProcs.links, &proc->links,
+								   offsetof(PGPROC, links));
+}
+
+#endif
 
 /*
  * Wait event of the sampler between two ticks.  17 lets an extension name its

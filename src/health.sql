@@ -22,7 +22,7 @@ VALUES
 	('idle_in_transaction', 'pool', 'above', 300, 900, 1, false,
 	 'Find the session in pg_stat_activity; the application forgot to commit or waits for something else. Set idle_in_transaction_session_timeout.'),
 	('lock_waits', 'pool', 'above', 30, 120, 1, false,
-	 'See infra_monitor.running_queries, column blocked_by, for who blocks. Set lock_timeout for schema changes.'),
+	 'See infra_monitor.lock_waits for who blocks whom, and what the root of it is doing. Set lock_timeout for schema changes.'),
 	('long_transactions', 'queries', 'above', 300, 3600, 1, false,
 	 'Vacuum cannot remove what an open transaction may still see. Split the work, or end the session with pg_terminate_backend().'),
 	('xid_wraparound', 'database', 'above', 0.40, 0.60, 1, true,

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "blame.h"
 #include "compat.h"
 #include "connections.h"
 #include "executions.h"
@@ -44,6 +45,7 @@ _PG_init(void)
 	imon_executions_init();
 	imon_health_init();
 	imon_samples_init();
+	imon_blame_init();
 	imon_home_database_init();
 	imon_sampler_init();
 	imon_shmem_init();

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "blame.h"
 #include "compat.h"
 #include "fmgr.h"
 #include "health.h"
@@ -139,7 +140,10 @@ imon_reset_1_0(PG_FUNCTION_ARGS)
 				 errmsg("cannot reset \"%s\"", what),
 				 errhint("Valid values are \"statements\", \"pool\" and \"all\".")));
 	if (pool)
+	{
 		imon_connections_reset();
+		imon_blame_reset();
+	}
 	if (statements)
 		imon_statements_reset();
 	PG_RETURN_VOID();

@@ -26,6 +26,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "activity.h"
+#include "blame.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
 #include "connections.h"
@@ -272,6 +273,7 @@ look_at_activity(void)
 	imon_look_at_sessions(&sessions);
 	imon_count_activity(&sessions, &activity);
 	imon_add_activity(activity.active);
+	imon_note_blame();
 	return true;
 }
 
@@ -815,13 +817,13 @@ imon_sampler_main(Datum arg)
 /*
  * SQL: sampler_state(), one row: pid, state, last_tick, next_tick, ticks,
  * missed, last_error, last_error_at, rows_stored, dropped_rejections,
- * dropped_health_documents, and the seconds spent on each task.
+ * dropped_health_documents, dropped_blame_rows, and the seconds spent on each task.
  */
 Datum
 imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 {
-	Datum		values[11 + N_TASKS];
-	bool		nulls[11 + N_TASKS] = {false};
+	Datum		values[12 + N_TASKS];
+	bool		nulls[12 + N_TASKS] = {false};
 	ImonSampler copy;
 	int			pid;
 	int			i = 0;
@@ -851,6 +853,7 @@ imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 	values[i++] = Int64GetDatum((int64) imon_samples_stored());
 	values[i++] = Int64GetDatum((int64) imon_rejections_dropped());
 	values[i++] = Int64GetDatum((int64) imon_health_overflows());
+	values[i++] = Int64GetDatum((int64) imon_blame_evictions());
 	for (int task = 0; task < N_TASKS; task++)
 		values[i++] = Float8GetDatum((double) pg_atomic_read_u64(&sampler->task_us[task]) / 1000000);
 	Assert(i == lengthof(values));

@@ -8,7 +8,8 @@ CREATE FUNCTION infra_monitor.sampler_state(
 	OUT next_tick timestamptz, OUT ticks bigint, OUT missed bigint,
 	OUT last_error text, OUT last_error_at timestamptz,
 	OUT rows_stored bigint, OUT dropped_rejections bigint,
-	OUT dropped_health_documents bigint, OUT activity_seconds float8,
+	OUT dropped_health_documents bigint, OUT dropped_blame_rows bigint,
+	OUT activity_seconds float8,
 	OUT health_seconds float8, OUT sample_seconds float8,
 	OUT partitions_seconds float8)
 RETURNS record
@@ -26,7 +27,8 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	pg_catalog.jsonb_build_object(
 		'rejections', s.dropped_rejections,
-		'health_documents', s.dropped_health_documents) AS drops,
+		'health_documents', s.dropped_health_documents,
+		'lock_blame', s.dropped_blame_rows) AS drops,
 	pg_catalog.jsonb_build_object(
 		'activity_seconds', s.activity_seconds,
 		'health_seconds', s.health_seconds,
@@ -46,7 +48,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB, rows of lock_blame (their times are kept in its row other)';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.

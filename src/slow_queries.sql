@@ -57,10 +57,10 @@ SELECT s.pid, s.datname, s.usename, s.application_name,
 	pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) s.xact_start)
 		OPERATOR(pg_catalog.*) 1000 AS transaction_time,
 	s.wait_event_type, s.wait_event,
-	CASE WHEN s.wait_event_type OPERATOR(pg_catalog.=) 'Lock'
-		THEN pg_catalog.pg_blocking_pids(s.pid) ELSE '{}' END AS blocked_by,
+	coalesce(w.blocked_by, '{}') AS blocked_by,
 	s.queryid, s.query
 FROM infra_monitor.sessions() s
+	LEFT JOIN infra_monitor.lock_waits() w ON w.pid OPERATOR(pg_catalog.=) s.pid
 	-- known to the server only where the library is preloaded; -1 becomes -1 s
 	CROSS JOIN (SELECT coalesce(pg_catalog.current_setting('infra_monitor.slow_query_threshold', true), '1s')::pg_catalog.interval AS threshold) t
 WHERE s.state OPERATOR(pg_catalog.=) 'active'
@@ -71,5 +71,5 @@ COMMENT ON VIEW infra_monitor.running_queries IS
 'queries of other sessions that have been active for longer than infra_monitor.slow_query_threshold; times in ms; for pg_monitor, texts of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.running_queries.elapsed_time IS 'time since the query began, ms';
 COMMENT ON COLUMN infra_monitor.running_queries.transaction_time IS 'time since its transaction began, ms';
-COMMENT ON COLUMN infra_monitor.running_queries.blocked_by IS 'processes that hold the lock it waits for, as pg_blocking_pids(); empty if it waits for no lock';
+COMMENT ON COLUMN infra_monitor.running_queries.blocked_by IS 'processes that hold the lock it waits for, as in lock_waits; empty if it waits for no lock';
 COMMENT ON COLUMN infra_monitor.running_queries.query IS 'text; a command that can carry a secret shows its tag only';

@@ -152,6 +152,15 @@ imon_text_datum(const char *bytes)
 	return CStringGetTextDatum(imon_valid_text(bytes));
 }
 
+Datum
+imon_name_datum(const char *name, bool *isnull)
+{
+	*isnull = (name == NULL);
+	return name ? DirectFunctionCall1(namein,
+									  CStringGetDatum(imon_valid_text(name)))
+		: (Datum) 0;
+}
+
 /* SQL: shown(name), a name whose bytes may be of another encoding. */
 Datum
 imon_shown_1_0(PG_FUNCTION_ARGS)

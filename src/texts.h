@@ -26,6 +26,9 @@ extern char *imon_valid_text(const char *bytes);
 /* A text datum of imon_valid_text(). */
 extern Datum imon_text_datum(const char *bytes);
 
+/* A name datum of it; *isnull where "name" is NULL. */
+extern Datum imon_name_datum(const char *name, bool *isnull);
+
 /*
  * A text datum of a query.  A query that can carry a secret (a password of a
  * role, a user mapping, a subscription) is reduced to its command tag.

@@ -289,11 +289,10 @@ what_the_dba_sees()
 	show 'and what to do about them' "
 		SELECT format('%s: %s', name, hint) FROM infra_monitor.health_checks WHERE status <> 'ok'
 		ORDER BY status, name" -A -t | fold -s -w 98 | sed 's/ *$//'
-	show 'who is at the root of it: running_queries, sessions()' "
-		SELECT pid, usename, state,
-			date_trunc('second', clock_timestamp() - state_change) AS for_time, query
-		FROM infra_monitor.sessions()
-		WHERE state <> 'active' AND pid IN (SELECT unnest(blocked_by) FROM infra_monitor.running_queries)"
+	show 'who is at the root of it: lock_waits' "
+		SELECT root_pid, root_usename, root_state, root_query, count(*) AS waiters,
+			round(max(wait_time)) AS longest_ms
+		FROM infra_monitor.lock_waits GROUP BY 1, 2, 3, 4"
 	printf '\n'
 }
 
@@ -316,6 +315,9 @@ what_remains()
 		SELECT usename, calls, round(mean_exec_time::numeric, 1) AS mean_ms, round(max_exec_time::numeric, 1) AS max_ms,
 			temp_blks_written AS temp_blks, infra_monitor.one_line(query, 48) AS query
 		FROM infra_monitor.slow_queries WHERE datname = 'shop' ORDER BY mean_exec_time DESC LIMIT 6"
+	show 'who has cost others time, ms: lock_blame' "
+		SELECT usename, state, round(blocked_time) AS blocked_time, incidents, infra_monitor.one_line(query, 44) AS query
+		FROM infra_monitor.lock_blame ORDER BY blocked_time DESC LIMIT 3"
 	show 'history, one sample per second here: samples' "
 		SELECT to_char(sampled_at, 'HH24:MI:SS') AS at, status, used_connections AS used,
 			round(avg_active::numeric, 1) AS active, waiting, idle_in_transaction AS in_xact,

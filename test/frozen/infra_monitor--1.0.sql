@@ -357,6 +357,91 @@ COMMENT ON FUNCTION infra_monitor.statement_counts() IS
 'executions by statement: their times (latency, total_time in ms) if completed, how the others ended, and the time that those took; queryid NULL: failed before it was known; userid NULL: what evicted statements of the database have left; error unless preloaded; for pg_monitor';
 
 --
+-- locks.sql: who waits for whom
+--
+
+CREATE FUNCTION infra_monitor.lock_waits(
+	OUT pid int, OUT datname name, OUT usename name, OUT application_name text,
+	OUT queryid bigint, OUT query text, OUT wait_time float8,
+	OUT blocked_by int[], OUT root_pid int, OUT root_state text,
+	OUT root_usename name, OUT root_application_name text, OUT root_query text,
+	OUT depth int, OUT lock_type text, OUT locked text, OUT mode text,
+	OUT in_cycle boolean, OUT root_datname name,
+	OUT root_state_change timestamptz, OUT root_xid xid)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 20
+AS 'MODULE_PATHNAME', 'imon_lock_waits_1_0';
+COMMENT ON FUNCTION infra_monitor.lock_waits() IS
+'source of the view lock_waits; works without preloading; for pg_monitor';
+
+CREATE VIEW infra_monitor.lock_waits AS
+SELECT w.pid, w.datname, w.usename, w.application_name, w.queryid, w.query,
+	w.wait_time, w.blocked_by, w.root_pid, w.root_state, w.root_usename,
+	w.root_application_name, w.root_query, w.depth, w.lock_type, w.locked,
+	w.mode, w.in_cycle, w.root_datname, w.root_state_change, w.root_xid
+FROM infra_monitor.lock_waits() w;
+COMMENT ON VIEW infra_monitor.lock_waits IS
+'one row for each backend that waits for a heavyweight lock, and the root of its chain; waits are of this moment, states and texts frozen within a transaction like pg_stat_activity; empty, and free of any lock, if nobody waits; works without preloading; for pg_monitor, texts of other roles need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.lock_waits.pid IS 'process that waits; for a parallel query its leader, whichever of its processes wait';
+COMMENT ON COLUMN infra_monitor.lock_waits.usename IS 'NULL for a process without a role, such as an autovacuum worker';
+COMMENT ON COLUMN infra_monitor.lock_waits.query IS 'text; a command that can carry a secret shows its tag only';
+COMMENT ON COLUMN infra_monitor.lock_waits.wait_time IS 'time since the wait began, ms; NULL if that is not yet known';
+COMMENT ON COLUMN infra_monitor.lock_waits.blocked_by IS 'processes that hold the lock in a conflicting mode, or want it so and are ahead in the queue, as pg_blocking_pids(), each once; 0 is a prepared transaction';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_pid IS 'end of the chain of blockers: the process that does not wait for a lock itself; 0 for a prepared transaction; in a cycle the lowest pid; NULL if nobody is in the way any more';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_state IS 'as in pg_stat_activity, or ''prepared transaction''; NULL if not known';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_query IS 'what the root runs, or ran last if it is idle in transaction';
+COMMENT ON COLUMN infra_monitor.lock_waits.depth IS 'steps from this process to the root';
+COMMENT ON COLUMN infra_monitor.lock_waits.lock_type IS 'as locktype in pg_locks';
+COMMENT ON COLUMN infra_monitor.lock_waits.locked IS 'what the lock is on, in words; a relation by its name if it is of this database';
+COMMENT ON COLUMN infra_monitor.lock_waits.mode IS 'mode it waits for, as in pg_locks';
+COMMENT ON COLUMN infra_monitor.lock_waits.in_cycle IS 'the chain comes back to this process: a deadlock that has not been resolved yet';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_datname IS 'database of the root';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_state_change IS 'since when the root has been in its state';
+COMMENT ON COLUMN infra_monitor.lock_waits.root_xid IS 'transaction of the root, which finds a prepared one in pg_prepared_xacts; NULL if it has none';
+
+--
+-- blame.sql: who has cost others time by holding locks
+--
+
+CREATE FUNCTION infra_monitor.lock_blame(
+	OUT usename name, OUT application_name text, OUT datname name,
+	OUT state text, OUT queryid bigint, OUT blocked_time float8,
+	OUT incidents bigint, OUT last_at timestamptz, OUT userid oid, OUT dbid oid)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 100
+AS 'MODULE_PATHNAME', 'imon_lock_blame_1_0';
+COMMENT ON FUNCTION infra_monitor.lock_blame() IS
+'source of the view lock_blame; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.lock_blame AS
+WITH texts AS MATERIALIZED (
+	SELECT s.userid, s.dbid, s.queryid, pg_catalog.min(s.query) AS query
+	FROM infra_monitor.statement_stats(true) s
+	-- not an error if its schema is closed to the caller
+	WHERE infra_monitor.pg_stat_statements_loaded()
+		AND EXISTS (SELECT FROM pg_catalog.pg_extension e
+			WHERE e.extname OPERATOR(pg_catalog.=) 'pg_stat_statements'
+				AND pg_catalog.has_schema_privilege(e.extnamespace, 'USAGE'))
+	GROUP BY s.userid, s.dbid, s.queryid
+)
+SELECT b.usename, b.application_name, b.datname, b.state, b.queryid,
+	b.blocked_time, b.incidents, b.last_at,
+	(SELECT t.query FROM texts t
+	 WHERE t.userid OPERATOR(pg_catalog.=) b.userid
+		AND t.dbid OPERATOR(pg_catalog.=) b.dbid
+		AND t.queryid OPERATOR(pg_catalog.=) b.queryid) AS query
+FROM infra_monitor.lock_blame() b;
+COMMENT ON VIEW infra_monitor.lock_blame IS
+'who has cost others time by holding locks, since the server started or reset(): the time of each waiter is charged to the root of its chain; looked at once in infra_monitor.activity_interval; at most 256 rows, and one for the rest; error unless preloaded; for pg_monitor, application, queryid and query of other roles need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.lock_blame.usename IS 'NULL if the role has been dropped, and in the row for the rest';
+COMMENT ON COLUMN infra_monitor.lock_blame.state IS 'what the root was doing, as root_state in lock_waits; ''other'' is the row for the rest';
+COMMENT ON COLUMN infra_monitor.lock_blame.queryid IS 'statement that the root ran, or had run last if it was idle in transaction';
+COMMENT ON COLUMN infra_monitor.lock_blame.blocked_time IS 'time that others have waited, all together, ms; less than one activity_interval of each wait is missing';
+COMMENT ON COLUMN infra_monitor.lock_blame.incidents IS 'waits that were charged to this row first; a wait whose root changes counts once';
+COMMENT ON COLUMN infra_monitor.lock_blame.last_at IS 'when somebody waited last';
+COMMENT ON COLUMN infra_monitor.lock_blame.query IS 'text of the statement, if pg_stat_statements still has it and the caller may see it; a command that can carry a secret shows its tag only';
+
+--
 -- slow_queries.sql: which statements are slow, which are running too long
 --
 
@@ -414,10 +499,10 @@ SELECT s.pid, s.datname, s.usename, s.application_name,
 	pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) s.xact_start)
 		OPERATOR(pg_catalog.*) 1000 AS transaction_time,
 	s.wait_event_type, s.wait_event,
-	CASE WHEN s.wait_event_type OPERATOR(pg_catalog.=) 'Lock'
-		THEN pg_catalog.pg_blocking_pids(s.pid) ELSE '{}' END AS blocked_by,
+	coalesce(w.blocked_by, '{}') AS blocked_by,
 	s.queryid, s.query
 FROM infra_monitor.sessions() s
+	LEFT JOIN infra_monitor.lock_waits() w ON w.pid OPERATOR(pg_catalog.=) s.pid
 	-- known to the server only where the library is preloaded; -1 becomes -1 s
 	CROSS JOIN (SELECT coalesce(pg_catalog.current_setting('infra_monitor.slow_query_threshold', true), '1s')::pg_catalog.interval AS threshold) t
 WHERE s.state OPERATOR(pg_catalog.=) 'active'
@@ -428,7 +513,7 @@ COMMENT ON VIEW infra_monitor.running_queries IS
 'queries of other sessions that have been active for longer than infra_monitor.slow_query_threshold; times in ms; for pg_monitor, texts of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.running_queries.elapsed_time IS 'time since the query began, ms';
 COMMENT ON COLUMN infra_monitor.running_queries.transaction_time IS 'time since its transaction began, ms';
-COMMENT ON COLUMN infra_monitor.running_queries.blocked_by IS 'processes that hold the lock it waits for, as pg_blocking_pids(); empty if it waits for no lock';
+COMMENT ON COLUMN infra_monitor.running_queries.blocked_by IS 'processes that hold the lock it waits for, as in lock_waits; empty if it waits for no lock';
 COMMENT ON COLUMN infra_monitor.running_queries.query IS 'text; a command that can carry a secret shows its tag only';
 
 --
@@ -454,7 +539,7 @@ VALUES
 	('idle_in_transaction', 'pool', 'above', 300, 900, 1, false,
 	 'Find the session in pg_stat_activity; the application forgot to commit or waits for something else. Set idle_in_transaction_session_timeout.'),
 	('lock_waits', 'pool', 'above', 30, 120, 1, false,
-	 'See infra_monitor.running_queries, column blocked_by, for who blocks. Set lock_timeout for schema changes.'),
+	 'See infra_monitor.lock_waits for who blocks whom, and what the root of it is doing. Set lock_timeout for schema changes.'),
 	('long_transactions', 'queries', 'above', 300, 3600, 1, false,
 	 'Vacuum cannot remove what an open transaction may still see. Split the work, or end the session with pg_terminate_backend().'),
 	('xid_wraparound', 'database', 'above', 0.40, 0.60, 1, true,
@@ -971,7 +1056,7 @@ RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_reset_1_0';
 COMMENT ON FUNCTION infra_monitor.reset(text) IS
-'lets counters begin anew: ''statements'', ''pool'' (connections and refusals) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
+'lets counters begin anew: ''statements'', ''pool'' (connections, refusals and lock_blame) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
 
 --
 -- samples.sql: history
@@ -1063,7 +1148,8 @@ CREATE FUNCTION infra_monitor.sampler_state(
 	OUT next_tick timestamptz, OUT ticks bigint, OUT missed bigint,
 	OUT last_error text, OUT last_error_at timestamptz,
 	OUT rows_stored bigint, OUT dropped_rejections bigint,
-	OUT dropped_health_documents bigint, OUT activity_seconds float8,
+	OUT dropped_health_documents bigint, OUT dropped_blame_rows bigint,
+	OUT activity_seconds float8,
 	OUT health_seconds float8, OUT sample_seconds float8,
 	OUT partitions_seconds float8)
 RETURNS record
@@ -1081,7 +1167,8 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	pg_catalog.jsonb_build_object(
 		'rejections', s.dropped_rejections,
-		'health_documents', s.dropped_health_documents) AS drops,
+		'health_documents', s.dropped_health_documents,
+		'lock_blame', s.dropped_blame_rows) AS drops,
 	pg_catalog.jsonb_build_object(
 		'activity_seconds', s.activity_seconds,
 		'health_seconds', s.health_seconds,
@@ -1101,7 +1188,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB, rows of lock_blame (their times are kept in its row other)';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.

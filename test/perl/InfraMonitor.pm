@@ -18,7 +18,8 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count
-  begin_session await_session open_session ask try_ask wait_in_session
+  begin_session await_session open_session ask try_ask send_query has_answered
+  answer_of wait_in_session
   close_sessions log_end worker_log seconds copies_of read_everything
   pg_config exec_backend private_installation replace_file
   translated_lc_messages);
@@ -203,9 +204,35 @@ sub try_ask
 {
 	my ($session, $query) = @_;
 
+	send_query($session, $query);
+	return answer_of($session);
+}
+
+# Sends a query, and does not wait for its answer.
+sub send_query
+{
+	my ($session, $query) = @_;
+
 	delete @$session{qw(rows sqlstate message hint)};
 	$session->{socket}
 	  ->syswrite('Q' . pack('N', 5 + length $query) . "$query\0");
+	return;
+}
+
+# Is there an answer, or a part of one, to what was sent?
+sub has_answered
+{
+	my ($session) = @_;
+
+	return length($session->{buffer}) > 0
+	  || IO::Select->new($session->{socket})->can_read(0);
+}
+
+# The answer to what was sent, as that of try_ask.
+sub answer_of
+{
+	my ($session) = @_;
+
 	await_session($session);
 	return undef if $session->{sqlstate};
 	return join("\n", @{ $session->{rows} || [] });

@@ -25,11 +25,12 @@ like($said, qr/HINT:  Add .*infra_monitor.* to "shared_preload_libraries"/,
 
 # What needs no shared memory of ours works.
 my @independent =
-  qw(pool_usage running_queries health_thresholds health_threshold_overrides
+  qw(pool_usage running_queries lock_waits health_thresholds health_threshold_overrides
   health_checks health_score samples health() health_status() evaluate_health()
   evaluate_checks() preloaded() sessions() system_usage());
 my @dependent =
   qw(pool_pressure pool_rejections recent_rejections sampler_status slow_queries
+  lock_blame
   shared_memory() sampler_state() pool_counts() pool_status() dashboard());
 
 my ($results, $everything) = read_everything($node, 'postgres');

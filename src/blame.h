@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * blame.h
+ *	  Who has cost others time by holding locks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_BLAME_H
+#define IMON_BLAME_H
+
+/* Registers the shared memory.  Call in _PG_init only. */
+extern void imon_blame_init(void);
+
+/*
+ * One look: charges waiting time since the look before to those who cause it.
+ * For the sampler.  Uses the caller's snapshot of backend states, and the
+ * current memory context; needs no transaction.
+ */
+extern void imon_note_blame(void);
+
+/* Forgets all charges. */
+extern void imon_blame_reset(void);
+
+/* Rows folded into "other" since shared memory was created. */
+extern uint64 imon_blame_evictions(void);
+
+#endif							/* IMON_BLAME_H */
