@@ -22,6 +22,7 @@ OBJS = \
 	src/home_database.o \
 	src/infra_monitor.o \
 	src/locks.o \
+	src/masking.o \
 	src/pg_stat_statements.o \
 	src/pool.o \
 	src/privileges.o \
@@ -29,6 +30,7 @@ OBJS = \
 	src/sampler.o \
 	src/samples.o \
 	src/shmem.o \
+	src/slow_log.o \
 	src/statements.o \
 	src/system.o \
 	src/texts.o
@@ -52,6 +54,7 @@ SQL_PARTS = \
 	src/locks.sql \
 	src/blame.sql \
 	src/slow_queries.sql \
+	src/slow_log.sql \
 	src/health.sql \
 	src/pool.sql \
 	src/samples.sql \

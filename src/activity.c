@@ -4,7 +4,7 @@
  *	  What the client backends are doing now.
  *
  * Wait events live in PGPROC, states in PgBackendStatus.  One pass over the
- * PGPROCs gives a table of the processes that wait, sorted by pid, so that
+ * PGPROCs gives a table of the processes, sorted by pid, so that
  * joining the two costs n log n; pg_stat_activity searches all PGPROCs for
  * each backend.
  *
@@ -30,6 +30,7 @@
 typedef struct ImonWait
 {
 	int			pid;
+	int			procno;
 	uint32		event;			/* wait_event_info */
 	TimestampTz lock_since;		/* 0 = not waiting for a heavyweight lock */
 } ImonWait;
@@ -47,8 +48,7 @@ compare_pids(const void *a, const void *b)
 }
 
 /*
- * All processes that wait for something now, sorted by pid.  Returns their
- * number.
+ * What all processes wait for now, sorted by pid.  Returns their number.
  */
 static int
 collect_waits(ImonWait **waits)
@@ -63,9 +63,10 @@ collect_waits(ImonWait **waits)
 		uint32		event = *(volatile uint32 *) &proc->wait_event_info;
 		ImonWait   *wait = &(*waits)[count];
 
-		if (pid == 0 || event == 0)
+		if (pid == 0)
 			continue;
 		wait->pid = pid;
+		wait->procno = i;
 		wait->event = event;
 		wait->lock_since = 0;
 		if ((event & 0xFF000000) == PG_WAIT_LOCK)
@@ -100,8 +101,10 @@ imon_look_at_sessions(ImonSessions *sessions)
 		session->is_client = session->status->st_backendType == B_BACKEND;
 		wait = bsearch(&session->pid, waits, n_waits, sizeof(ImonWait),
 					   compare_pids);
+		session->procno = -1;
 		if (wait)
 		{
+			session->procno = wait->procno;
 			session->wait_event = wait->event;
 			session->lock_since = wait->lock_since;
 		}

@@ -206,15 +206,10 @@ charge_roots(const ImonLockSnapshot *snapshot, TimestampTz before,
 }
 
 void
-imon_note_blame(void)
+imon_note_blame(const ImonLockSnapshot *snapshot, TimestampTz now)
 {
-	ImonLockSnapshot *snapshot;
 	ImonCharge *charges;
 
-	/* before the snapshot: what has begun by now is in it, unless it is over */
-	TimestampTz now = GetCurrentTimestamp();
-
-	snapshot = imon_take_lock_snapshot();
 	if (snapshot == NULL)
 		return;
 	charges = charge_roots(snapshot, blame->last_look, now);

@@ -8,15 +8,18 @@
 #ifndef IMON_BLAME_H
 #define IMON_BLAME_H
 
+#include "locks.h"
+
 /* Registers the shared memory.  Call in _PG_init only. */
 extern void imon_blame_init(void);
 
 /*
  * One look: charges waiting time since the look before to those who cause it.
- * For the sampler.  Uses the caller's snapshot of backend states, and the
- * current memory context; needs no transaction.
+ * For the sampler.  "snapshot" may be NULL, and was taken after "now": what has
+ * begun by then is in it, unless it is over.  Uses the caller's snapshot of
+ * backend states, and the current memory context; needs no transaction.
  */
-extern void imon_note_blame(void);
+extern void imon_note_blame(const ImonLockSnapshot *snapshot, TimestampTz now);
 
 /* Forgets all charges. */
 extern void imon_blame_reset(void);

@@ -12,6 +12,7 @@
 #define IMON_COMPAT_H
 
 #include "catalog/pg_database.h"
+#include "commands/explain.h"
 #include "executor/execdesc.h"
 #include "executor/instrument.h"
 #include "miscadmin.h"
@@ -21,6 +22,10 @@
 #include "utils/acl.h"
 #include "utils/backend_status.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
 #if PG_VERSION_NUM >= 160000
 #include "nodes/queryjumble.h"
 #include "varatt.h"
@@ -207,6 +212,20 @@ static inline Instrumentation *
 imon_query_instrumentation(const QueryDesc *desc)
 {
 	return desc->totaltime;
+}
+
+/*
+ * Rows that a query has returned or changed.  Before 16, those of the last call
+ * of ExecutorRun.
+ */
+static inline uint64
+imon_rows_processed(const QueryDesc *desc)
+{
+#if PG_VERSION_NUM >= 160000
+	return desc->estate->es_total_processed;
+#else
+	return desc->estate->es_processed;
+#endif
 }
 
 /*

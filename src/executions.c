@@ -30,8 +30,10 @@
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "slow_log.h"
 #include "statements.h"
 #include "storage/ipc.h"
+#include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/timestamp.h"
 
@@ -42,6 +44,7 @@ typedef struct ImonExecution
 {
 	QueryDesc  *desc;
 	ImonStatementKey key;
+	ImonBeginning beginning;
 	uint64		ns;				/* so far, of a nested one */
 } ImonExecution;
 
@@ -59,9 +62,18 @@ static int	nesting = 0;
 /* The client's own statement that is in the executor now, if any. */
 static QueryDesc *running = NULL;
 
-/* The client's own utility command that runs now, if any, and since when. */
-static const ImonStatementKey *running_utility = NULL;
-static instr_time running_since;
+/* A utility command that runs now. */
+typedef struct ImonUtility
+{
+	ImonStatementKey key;
+	ImonBeginning beginning;
+	ImonSource	source;
+	ImonUsage	before;
+	instr_time	start;
+} ImonUtility;
+
+/* The client's own, if any. */
+static const ImonUtility *running_utility = NULL;
 
 /* An error before the executor, until its transaction aborts. */
 static struct
@@ -69,8 +81,12 @@ static struct
 	bool		is_set;
 	uint64		queryid;
 	int			sqlerrcode;
-	uint64		ns;
+	ImonOutcome outcome;
+	ImonBeginning beginning;
 }			noted_failure;
+
+/* The error that ends this process, if one does. */
+static int	fatal_sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
 
 /* The error that is on its way has been counted. */
 static bool error_counted = false;
@@ -112,14 +128,32 @@ find_execution(const QueryDesc *desc)
 }
 
 /*
- * An execution has ended: for all who take an interest.  No error, no lock
- * that is waited for; "desc" is NULL for what was not in the executor.
+ * An execution has ended: for all who take an interest.  No error (but see
+ * imon_log_if_slow()), no lock that is waited for.
  */
 static inline void
-execution_ended(const ImonStatementKey *key, QueryDesc *desc,
-				ImonOutcome outcome, int sqlerrcode, uint64 ns)
+execution_ended(const ImonEnded *ended)
 {
-	imon_count_execution(key, outcome, ns);
+	imon_count_execution(ended->key, ended->outcome, ended->ns);
+	imon_log_if_slow(ended);
+}
+
+/* The same for one in the executor. */
+static inline void
+query_ended(const ImonExecution *execution, ImonOutcome outcome,
+			int sqlerrcode, uint64 ns)
+{
+	ImonEnded	ended = {
+		.key = &execution->key,
+		.beginning = &execution->beginning,
+		.outcome = outcome,
+		.sqlerrcode = sqlerrcode,
+		.ns = ns,
+		.desc = execution->desc,
+		.rows = -1
+	};
+
+	execution_ended(&ended);
 }
 
 /* Ends watching an execution. */
@@ -141,6 +175,25 @@ ns_since(instr_time start)
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, start);
 	return imon_instr_time_ns(now);
+}
+
+/* The same as query_ended() for a utility command. */
+static void
+utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
+			  int64 rows)
+{
+	ImonEnded	ended = {
+		.key = &utility->key,
+		.beginning = &utility->beginning,
+		.outcome = outcome,
+		.sqlerrcode = sqlerrcode,
+		.ns = ns_since(utility->start),
+		.source = &utility->source,
+		.before = &utility->before,
+		.rows = rows
+	};
+
+	execution_ended(&ended);
 }
 
 /* The time that an execution has taken so far, also while it runs. */
@@ -167,11 +220,10 @@ terminated(int code, Datum arg)
 	ImonExecution *execution = running ? find_execution(running) : NULL;
 
 	if (execution)
-		execution_ended(&execution->key, execution->desc, IMON_TERMINATED,
-						ERRCODE_ADMIN_SHUTDOWN, time_so_far(execution));
+		query_ended(execution, IMON_TERMINATED, fatal_sqlerrcode,
+					time_so_far(execution));
 	else if (running_utility)
-		execution_ended(running_utility, NULL, IMON_TERMINATED,
-						ERRCODE_ADMIN_SHUTDOWN, ns_since(running_since));
+		utility_ended(running_utility, IMON_TERMINATED, fatal_sqlerrcode, -1);
 	running = NULL;
 	running_utility = NULL;
 }
@@ -205,6 +257,7 @@ watch(QueryDesc *desc)
 	execution->desc = desc;
 	execution->ns = 0;
 	set_key(&execution->key, (uint64) desc->plannedstmt->queryId);
+	imon_begin_execution(&execution->beginning, execution->key.toplevel);
 	if (execution->key.toplevel)
 		imon_instrument_query(desc);
 	watch_exit();
@@ -270,9 +323,8 @@ count_failed_run(const ImonRun *run)
 
 	if (execution == NULL)
 		return;
-	execution_ended(&execution->key, execution->desc,
-					imon_outcome_of_error(geterrcode()), geterrcode(),
-					time_so_far(execution));
+	query_ended(execution, imon_outcome_of_error(geterrcode()), geterrcode(),
+				time_so_far(execution));
 	error_counted |= execution->key.toplevel;
 	forget(execution);
 }
@@ -332,8 +384,7 @@ count_completed(ImonExecution *execution)
 	/* several may do this, but only the first time it does something */
 	if (execution->key.toplevel && instr)
 		InstrEndLoop(instr);
-	execution_ended(&execution->key, execution->desc, IMON_COMPLETED, 0,
-					time_so_far(execution));
+	query_ended(execution, IMON_COMPLETED, 0, time_so_far(execution));
 }
 
 static void
@@ -379,6 +430,33 @@ utility_queryid(const PlannedStmt *pstmt)
 	return (uint64) pstmt->queryId;
 }
 
+/* Begins a utility command. */
+static void
+begin_utility(ImonUtility *utility, const PlannedStmt *pstmt,
+			  const char *queryString)
+{
+	set_key(&utility->key, utility_queryid(pstmt));
+	utility->source.text = queryString;
+	utility->source.location = pstmt->stmt_location;
+	utility->source.length = pstmt->stmt_len;
+	utility->before.buffers = pgBufferUsage;
+	utility->before.wal = pgWalUsage;
+	imon_begin_execution(&utility->beginning, utility->key.toplevel);
+	INSTR_TIME_SET_CURRENT(utility->start);
+}
+
+/* Rows of a utility command, for those that pg_stat_statements counts. */
+static int64
+rows_of_utility(const QueryCompletion *qc)
+{
+	if (qc && (qc->commandTag == CMDTAG_COPY ||
+			   qc->commandTag == CMDTAG_FETCH ||
+			   qc->commandTag == CMDTAG_SELECT ||
+			   qc->commandTag == CMDTAG_REFRESH_MATERIALIZED_VIEW))
+		return (int64) qc->nprocessed;
+	return 0;
+}
+
 /*
  * Utility hook.  "pstmt" must not be touched after the call down, which may
  * free it.  Those that pg_stat_statements leaves to the executor, like
@@ -390,9 +468,8 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 					 ParamListInfo params, QueryEnvironment *queryEnv,
 					 DestReceiver *dest, QueryCompletion *qc)
 {
-	const ImonStatementKey *was_running = running_utility;
-	ImonStatementKey key;
-	instr_time	start;
+	const ImonUtility *was_running = running_utility;
+	ImonUtility utility;
 
 	if (!is_tracked() || !imon_is_counted_utility(pstmt->utilityStmt))
 	{
@@ -401,14 +478,10 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 		return;
 	}
 
-	set_key(&key, utility_queryid(pstmt));
+	begin_utility(&utility, pstmt, queryString);
 	watch_exit();
-	INSTR_TIME_SET_CURRENT(start);
 	if (nesting == 0)
-	{
-		running_utility = &key;
-		running_since = start;
-	}
+		running_utility = &utility;
 	nesting++;
 	PG_TRY();
 	{
@@ -419,35 +492,45 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 	{
 		nesting--;
 		running_utility = was_running;
-		error_counted |= key.toplevel;
-		execution_ended(&key, NULL, imon_outcome_of_error(geterrcode()),
-						geterrcode(), ns_since(start));
+		error_counted |= utility.key.toplevel;
+		utility_ended(&utility, imon_outcome_of_error(geterrcode()),
+					  geterrcode(), -1);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	nesting--;
 	running_utility = was_running;
-	if (key.queryid != 0)
-		execution_ended(&key, NULL, IMON_COMPLETED, 0, ns_since(start));
+	if (utility.key.queryid != 0)
+		utility_ended(&utility, IMON_COMPLETED, 0, rows_of_utility(qc));
 }
 
 /*
  * Log hook: notes an error that comes from outside executor and utility
- * commands.  It takes no lock and allocates nothing; what is noted is counted
- * when the transaction aborts.
+ * commands, also one that ends the session in the middle of a statement.  It
+ * takes no lock and allocates nothing; what is noted is counted when the
+ * transaction aborts.
  */
 static void
 imon_note_error(ErrorData *edata)
 {
-	if (edata->elevel == ERROR && !error_counted && !noted_failure.is_set &&
+	bool		fatal = edata->elevel == FATAL;
+
+	if (fatal)
+		fatal_sqlerrcode = edata->sqlerrcode;
+	if ((edata->elevel == ERROR || (fatal && debug_query_string != NULL)) &&
+		!error_counted && !noted_failure.is_set &&
 		nesting == 0 && MyProcPort != NULL && CritSectionCount == 0 &&
 		!proc_exit_inprogress && IsTransactionState() && is_tracked())
 	{
 		noted_failure.is_set = true;
 		noted_failure.queryid = (uint64) pgstat_get_my_query_id();
 		noted_failure.sqlerrcode = edata->sqlerrcode;
-		noted_failure.ns = 1000 *
-			Max(GetCurrentTimestamp() - GetCurrentStatementStartTimestamp(), 0);
+		noted_failure.outcome = fatal ? IMON_TERMINATED :
+			imon_outcome_of_error(edata->sqlerrcode);
+		imon_begin_execution(&noted_failure.beginning, true);
+		imon_note_slow_text(debug_query_string,
+							noted_failure.beginning.statement,
+							noted_failure.beginning.pre_us);
 	}
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(edata);
@@ -458,14 +541,22 @@ static void
 count_noted_failure(void)
 {
 	ImonStatementKey key;
+	ImonEnded	ended = {
+		.key = &key,
+		.beginning = &noted_failure.beginning,
+		.rows = -1
+	};
 
 	error_counted = false;
 	if (likely(!noted_failure.is_set))
 		return;
 	noted_failure.is_set = false;
 	set_key(&key, noted_failure.queryid);
-	execution_ended(&key, NULL, imon_outcome_of_error(noted_failure.sqlerrcode),
-					noted_failure.sqlerrcode, noted_failure.ns);
+	ended.outcome = noted_failure.outcome;
+	ended.sqlerrcode = noted_failure.sqlerrcode;
+	imon_count_execution(&key, ended.outcome,
+						 1000 * (uint64) noted_failure.beginning.pre_us);
+	imon_log_if_slow(&ended);
 }
 
 /* Transaction callback: no execution outlives its transaction. */

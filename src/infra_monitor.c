@@ -19,6 +19,7 @@
 #include "sampler.h"
 #include "samples.h"
 #include "shmem.h"
+#include "slow_log.h"
 #include "statements.h"
 #include "system.h"
 
@@ -42,6 +43,7 @@ _PG_init(void)
 	imon_connections_init();
 	imon_system_init();
 	imon_statements_init();
+	imon_slow_log_init();
 	imon_executions_init();
 	imon_health_init();
 	imon_samples_init();

@@ -14,6 +14,7 @@
 #include "pool.h"
 #include "rows.h"
 #include "shmem.h"
+#include "slow_log.h"
 #include "statements.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -125,6 +126,7 @@ imon_reset_1_0(PG_FUNCTION_ARGS)
 	bool		all;
 	bool		pool;
 	bool		statements;
+	bool		slow_queries;
 
 	imon_require_arguments(fcinfo, 1);
 	imon_shmem_require();
@@ -134,11 +136,12 @@ imon_reset_1_0(PG_FUNCTION_ARGS)
 	all = strcmp(what, "all") == 0;
 	pool = all || strcmp(what, "pool") == 0;
 	statements = all || strcmp(what, "statements") == 0;
-	if (!pool && !statements)
+	slow_queries = all || strcmp(what, "slow_queries") == 0;
+	if (!pool && !statements && !slow_queries)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot reset \"%s\"", what),
-				 errhint("Valid values are \"statements\", \"pool\" and \"all\".")));
+				 errhint("Valid values are \"statements\", \"pool\", \"slow_queries\" and \"all\".")));
 	if (pool)
 	{
 		imon_connections_reset();
@@ -146,5 +149,7 @@ imon_reset_1_0(PG_FUNCTION_ARGS)
 	}
 	if (statements)
 		imon_statements_reset();
+	if (slow_queries)
+		imon_slow_log_reset();
 	PG_RETURN_VOID();
 }

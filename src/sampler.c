@@ -46,6 +46,7 @@
 #include "sampler.h"
 #include "samples.h"
 #include "shmem.h"
+#include "slow_log.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -269,11 +270,14 @@ look_at_activity(void)
 {
 	ImonSessions sessions;
 	ImonActivity activity;
+	ImonLockSnapshot *locks;
 
 	imon_look_at_sessions(&sessions);
+	locks = imon_take_lock_snapshot();
 	imon_count_activity(&sessions, &activity);
 	imon_add_activity(activity.active);
-	imon_note_blame();
+	imon_note_blame(locks, sessions.at);
+	imon_note_waits(&sessions, locks);
 	return true;
 }
 
