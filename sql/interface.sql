@@ -38,6 +38,25 @@ FROM pg_proc p, unnest(coalesce(p.proallargtypes, p.proargtypes::oid[]), p.proar
 WHERE p.pronamespace = 'infra_monitor'::regnamespace
 ORDER BY 1, p.oid, 2;
 
+-- types, what can be done with them, and what they can be cast to
+SELECT t.typname AS type, t.typtype AS kind, t.typstorage AS storage, t.typinput, t.typoutput, t.typreceive, t.typsend
+FROM pg_type t
+WHERE t.typnamespace = 'infra_monitor'::regnamespace AND t.typrelid = 0 AND t.typelem = 0
+ORDER BY 1;
+SELECT o.oid::regoperator AS operator, o.oprresult::regtype AS result, o.oprcode AS function,
+	o.oprcom::regoperator AS commutator, o.oprnegate::regoperator AS negator, o.oprcanhash AS hash, o.oprcanmerge AS merge
+FROM pg_operator o WHERE o.oprnamespace = 'infra_monitor'::regnamespace
+ORDER BY o.oprname COLLATE "C";
+SELECT c.opcname AS operator_class, a.amname AS method, c.opcintype::regtype AS type, c.opcdefault AS default
+FROM pg_opclass c JOIN pg_am a ON a.oid = c.opcmethod
+WHERE c.opcnamespace = 'infra_monitor'::regnamespace ORDER BY 1;
+SELECT c.castsource::regtype AS cast, c.casttarget::regtype AS to, c.castfunc::regproc AS function, c.castcontext AS context
+FROM pg_cast c JOIN pg_proc p ON p.oid = c.castfunc
+WHERE p.pronamespace = 'infra_monitor'::regnamespace ORDER BY 1;
+SELECT a.aggfnoid::regprocedure AS aggregate, a.aggtransfn, a.aggcombinefn, a.aggmtransfn, a.aggminvtransfn
+FROM pg_aggregate a JOIN pg_proc p ON p.oid = a.aggfnoid
+WHERE p.pronamespace = 'infra_monitor'::regnamespace ORDER BY 1;
+
 -- all of it belongs to the extension
 SELECT c.oid::regclass AS stray
 FROM pg_class c
@@ -50,6 +69,15 @@ FROM pg_proc p
 WHERE p.pronamespace = 'infra_monitor'::regnamespace
 	AND NOT EXISTS (SELECT FROM pg_depend d
 		WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e');
+SELECT pg_describe_object(o.class, o.oid, 0) AS stray
+FROM (SELECT 'pg_type'::regclass AS class, oid FROM pg_type
+		WHERE typnamespace = 'infra_monitor'::regnamespace AND typrelid = 0 AND typelem = 0
+	UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator WHERE oprnamespace = 'infra_monitor'::regnamespace
+	UNION ALL SELECT 'pg_opclass'::regclass, oid FROM pg_opclass WHERE opcnamespace = 'infra_monitor'::regnamespace
+	UNION ALL SELECT 'pg_opfamily'::regclass, oid FROM pg_opfamily WHERE opfnamespace = 'infra_monitor'::regnamespace
+	UNION ALL SELECT 'pg_cast'::regclass, oid FROM pg_cast WHERE 'infra_monitor.histogram'::regtype IN (castsource, casttarget)) o
+WHERE NOT EXISTS (SELECT FROM pg_depend d
+	WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e');
 
 -- and depends on no object of pg_stat_statements, so that it can be updated
 SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) AS dependent
@@ -70,6 +98,13 @@ SELECT p.oid::regprocedure AS without_comment
 FROM pg_proc p
 WHERE p.pronamespace = 'infra_monitor'::regnamespace
 	AND obj_description(p.oid, 'pg_proc') IS NULL;
+SELECT t.oid::regtype AS without_comment
+FROM pg_type t
+WHERE t.typnamespace = 'infra_monitor'::regnamespace AND t.typrelid = 0 AND t.typelem = 0
+	AND obj_description(t.oid, 'pg_type') IS NULL;
+SELECT o.oid::regoperator AS without_comment
+FROM pg_operator o
+WHERE o.oprnamespace = 'infra_monitor'::regnamespace AND obj_description(o.oid, 'pg_operator') IS NULL;
 SELECT t.tgname AS without_comment
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 WHERE c.relnamespace = 'infra_monitor'::regnamespace AND NOT t.tgisinternal

@@ -27,10 +27,13 @@ SELECT c.oid::regclass::text AS object, format('SELECT count(*) FROM %s', c.oid:
 FROM pg_class c
 WHERE c.relnamespace = 'infra_monitor'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
 UNION ALL
-SELECT p.oid::regprocedure::text, format('SELECT count(*) FROM infra_monitor.%I(%s)', p.proname,
-	(SELECT string_agg(format('(SELECT NULL::%s)', t::regtype), ', ') FROM unnest(p.proargtypes) t))
+SELECT p.oid::regprocedure::text,
+	format(CASE p.prokind WHEN 'a' THEN 'SELECT infra_monitor.%I(%s)' ELSE 'SELECT count(*) FROM infra_monitor.%I(%s)' END,
+		p.proname,
+		(SELECT string_agg(format('(SELECT NULL::%s)', t::regtype), ', ') FROM unnest(p.proargtypes) t))
 FROM pg_proc p
-WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prorettype <> 'trigger'::regtype;
+WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prorettype <> 'trigger'::regtype
+	AND 'internal'::regtype <> ALL (p.proargtypes);
 CREATE FUNCTION regress_try() RETURNS TABLE (result text, error text, objects bigint, names text)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -154,7 +157,9 @@ RESET SESSION AUTHORIZATION;
 -- texts: one's own, and those of others
 --
 GRANT SELECT ON infra_monitor.slow_queries, infra_monitor.running_queries, infra_monitor.pool_usage TO regress_granted;
-GRANT EXECUTE ON FUNCTION infra_monitor.statement_stats(boolean), infra_monitor.sessions(), infra_monitor.shown(name),
+GRANT EXECUTE ON FUNCTION infra_monitor.statement_stats(boolean), infra_monitor.pg_stat_statements_loaded(),
+	infra_monitor.statement_counts(), infra_monitor.observations(infra_monitor.histogram),
+	infra_monitor.quantile(infra_monitor.histogram, float8), infra_monitor.sessions(), infra_monitor.shown(name),
 	infra_monitor.recent_rejections() TO regress_granted;
 SELECT pg_stat_statements_reset() IS NOT NULL AS reset;
 SELECT 'of the' AS administrator;

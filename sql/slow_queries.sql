@@ -1,5 +1,5 @@
 --
--- slow_queries: what pg_stat_statements has counted
+-- slow_queries: what we have counted, and pg_stat_statements beside it
 --
 SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS infra_monitor CASCADE;
@@ -7,7 +7,7 @@ RESET client_min_messages;
 
 SELECT infra_monitor.pg_stat_statements_loaded();
 SELECT clock_timestamp() AS before \gset
-SELECT pg_stat_statements_reset() IS NOT NULL AS reset;
+SELECT pg_stat_statements_reset() IS NOT NULL AS reset, infra_monitor.reset('statements');
 
 CREATE TABLE regress_rows (i int, t text);
 INSERT INTO regress_rows SELECT i, repeat('x', i) FROM generate_series(1, 50) i;
@@ -18,17 +18,22 @@ UPDATE regress_rows SET t = 'y' WHERE i <= 20;
 
 SELECT s.calls, s.rows, s.toplevel, s.usename = current_user AS usename,
 	s.datname = current_database() AS datname, s.queryid IS NOT NULL AS queryid,
-	s.total_exec_time > 0 AS total, s.max_exec_time <= s.total_exec_time AS max,
+	s.total_exec_time > 0 AS total, s.max_exec_time <= s.total_exec_time * 1.001 AS max,
 	s.mean_exec_time = s.total_exec_time / s.calls AS mean,
+	s.p50_exec_time <= s.p95_exec_time AND s.p95_exec_time <= s.p99_exec_time AS quantiles,
+	s.p99_exec_time BETWEEN s.max_exec_time / 1.143 AND s.max_exec_time * 1.143 AS p99,
+	infra_monitor.observations(s.latency) = s.calls AS latency, s.failures, s.failed_time,
 	s.wal_bytes > 0 AS wal, s.shared_blks_hit + s.shared_blks_read > 0 AS blks,
 	s.stats_since BETWEEN :'before' AND clock_timestamp() AS stats_since, s.query
 FROM infra_monitor.slow_queries s
 WHERE s.query LIKE '%regress\_rows%' AND s.query NOT LIKE '%slow\_queries%'
 ORDER BY s.query COLLATE "C";
 
--- an execution that fails is not counted
+-- an execution that fails is no call; pg_stat_statements knows nothing of it
 SELECT i / 0 FROM regress_rows;
-SELECT count(*) FROM infra_monitor.slow_queries WHERE query LIKE 'SELECT i / %';
+SELECT calls, failures, cancellations, failed_time > 0 AS failed_time, mean_exec_time, p95_exec_time, rows, query
+FROM infra_monitor.slow_queries WHERE failures > 0;
+SELECT count(*) FROM pg_stat_statements WHERE query LIKE 'SELECT i / %';
 
 -- executed inside a function
 CREATE FUNCTION pg_temp.nested() RETURNS bigint LANGUAGE plpgsql AS $$
@@ -36,19 +41,21 @@ BEGIN
 	RETURN (SELECT count(*) FROM regress_rows WHERE i = 4);
 END $$;
 SET pg_stat_statements.track = 'all';
+SET infra_monitor.track = 'all';
 SELECT pg_temp.nested();
 RESET pg_stat_statements.track;
+RESET infra_monitor.track;
 SELECT bool_or(toplevel) AS some_top, bool_and(toplevel) AS all_top, sum(rows) > 0 AS rows
 FROM infra_monitor.slow_queries
 WHERE query LIKE '%count(*) FROM regress\_rows WHERE i = %';
 
--- the same rows and numbers, row by row
+-- the same rows and numbers, row by row; they end their times a moment apart
 SELECT count(*) > 5 AS any, count(*) FILTER (WHERE s.queryid IS NULL OR p.queryid IS NULL) AS missing,
-	count(*) FILTER (WHERE (s.calls, s.total_exec_time, s.mean_exec_time > 0, s.max_exec_time, s.rows, s.shared_blks_hit,
-		s.shared_blks_read, s.temp_blks_written, s.wal_bytes) IS DISTINCT FROM (p.calls, p.total_exec_time,
-		p.mean_exec_time > 0, p.max_exec_time, p.rows, p.shared_blks_hit, p.shared_blks_read, p.temp_blks_written,
-		p.wal_bytes)) AS different
-FROM infra_monitor.slow_queries s
+	count(*) FILTER (WHERE (s.calls, s.max_exec_time, s.rows, s.shared_blks_hit,
+		s.shared_blks_read, s.temp_blks_written, s.wal_bytes) IS DISTINCT FROM (p.calls, p.max_exec_time, p.rows,
+		p.shared_blks_hit, p.shared_blks_read, p.temp_blks_written, p.wal_bytes)
+		OR abs(s.total_exec_time - p.total_exec_time) > 1) AS different
+FROM (SELECT * FROM infra_monitor.slow_queries WHERE failures = 0) s
 	FULL JOIN pg_stat_statements p USING (userid, dbid, queryid, toplevel);
 SELECT count(*) > 0 AS any, bool_and(query IS NULL) AS no_texts FROM infra_monitor.statement_stats(false);
 SELECT infra_monitor.statement_stats(NULL);

@@ -203,15 +203,8 @@ imon_instr_time_ns(instr_time duration)
 #if PG_VERSION_NUM >= 160000
 	return (uint64) INSTR_TIME_GET_NANOSEC(duration);
 #else
-	return (uint64) (INSTR_TIME_GET_DOUBLE(duration) * 1e9);
+	return (uint64) (INSTR_TIME_GET_DOUBLE(duration) * 1e9 + 0.5);
 #endif
-}
-
-/* The instrumentation of a whole query; NULL if it has none. */
-static inline Instrumentation *
-imon_query_instrumentation(const QueryDesc *desc)
-{
-	return desc->totaltime;
 }
 
 /*
@@ -229,12 +222,23 @@ imon_rows_processed(const QueryDesc *desc)
 }
 
 /*
- * Makes sure that a query, after ExecutorStart, is instrumented: with all that
- * pg_stat_statements wants, which would use it.
+ * Instrumentation of a whole query, with all that pg_stat_statements wants:
+ * who comes first makes it, and the others use it.  19 makes it itself in
+ * ExecutorStart if it has been asked before; until then a hook makes it after
+ * ExecutorStart.  Call each of these two at its time.
  */
 static inline void
-imon_instrument_query(QueryDesc *desc)
+imon_before_executor_start(QueryDesc *desc)
 {
+#if PG_VERSION_NUM >= 190000
+	desc->query_instr_options |= INSTRUMENT_ALL;
+#endif
+}
+
+static inline void
+imon_after_executor_start(QueryDesc *desc)
+{
+#if PG_VERSION_NUM < 190000
 	MemoryContext context;
 
 	if (desc->totaltime != NULL)
@@ -242,6 +246,39 @@ imon_instrument_query(QueryDesc *desc)
 	context = MemoryContextSwitchTo(desc->estate->es_query_cxt);
 	desc->totaltime = InstrAlloc(1, INSTRUMENT_ALL, false);
 	MemoryContextSwitchTo(context);
+#endif
+}
+
+/* The instrumentation of a whole query; NULL if it has none. */
+static inline const Instrumentation *
+imon_query_instrumentation(const QueryDesc *desc)
+{
+#if PG_VERSION_NUM >= 190000
+	return desc->query_instr;
+#else
+	return desc->totaltime;
+#endif
+}
+
+/*
+ * The time that an instrumented query has taken so far, in nanoseconds, and
+ * since when it runs, zero if it does not at the moment.  Before 19, what
+ * InstrEndLoop() has not yet moved to the total is in the counter.
+ */
+static inline uint64
+imon_query_time(const QueryDesc *desc, instr_time *running_since)
+{
+	const Instrumentation *instr = imon_query_instrumentation(desc);
+
+	INSTR_TIME_SET_ZERO(*running_since);
+	if (instr == NULL)
+		return 0;
+	*running_since = instr->starttime;
+#if PG_VERSION_NUM >= 190000
+	return imon_instr_time_ns(instr->total);
+#else
+	return (uint64) (instr->total * 1e9) + imon_instr_time_ns(instr->counter);
+#endif
 }
 
 /*

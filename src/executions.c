@@ -11,10 +11,14 @@
  *
  * A failure is seen where it passes by: an ERROR inside executor or utility
  * command by the wrapper around it; one before (waiting for the lock of a
- * table, say) by the log hook, which only takes a note that is counted when
- * the transaction aborts; the end of the process by its exit callback.
+ * table, say) or after (at commit) by the log hook, which only takes a note
+ * that is counted when the transaction aborts; the end of the process by its
+ * exit callback.  The log hook is not called for errors that the server is
+ * told not to log (log_min_messages above error): those are missed.
  *
  * Parallel workers are left out: their leader's time is the statement's.
+ *
+ * All state is private to the process; there is no lock here.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,9 +39,11 @@
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#define MAX_OPEN 64				/* executions watched at a time */
+#define MIN_OPEN 16
+#define MAX_OPEN 4096			/* executions watched at a time */
 
 /* An execution between ExecutorStart and ExecutorEnd. */
 typedef struct ImonExecution
@@ -45,16 +51,19 @@ typedef struct ImonExecution
 	QueryDesc  *desc;
 	ImonStatementKey key;
 	ImonBeginning beginning;
+	SubTransactionId subid;		/* in which it began */
 	uint64		ns;				/* so far, of a nested one */
 } ImonExecution;
 
 /*
- * Those that are watched, the newest last.  Some may be left over from a
- * subtransaction that failed; they go when the transaction ends, or when their
- * QueryDesc or their place is used again.
+ * Those that are watched, the newest last.  What an error has left over goes
+ * when its subtransaction or transaction ends, or when its QueryDesc is used
+ * again.
  */
-static ImonExecution executions[MAX_OPEN];
+static ImonExecution first_executions[MIN_OPEN];
+static ImonExecution *executions = first_executions;
 static int	n_executions = 0;
+static int	max_executions = MIN_OPEN;
 
 /* How deep in the executor and in utility commands are we? */
 static int	nesting = 0;
@@ -75,21 +84,21 @@ typedef struct ImonUtility
 /* The client's own, if any. */
 static const ImonUtility *running_utility = NULL;
 
-/* An error before the executor, until its transaction aborts. */
+/* An error outside of them, until its transaction aborts. */
 static struct
 {
 	bool		is_set;
 	uint64		queryid;
-	int			sqlerrcode;
 	ImonOutcome outcome;
+	int			sqlerrcode;
 	ImonBeginning beginning;
 }			noted_failure;
 
-/* The error that ends this process, if one does. */
-static int	fatal_sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
-
-/* The error that is on its way has been counted. */
+/* The error that is on its way to the client has been counted. */
 static bool error_counted = false;
+
+/* Why this process ends. */
+static int	fatal_sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
 
 static ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun = NULL;
@@ -197,82 +206,128 @@ utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
 }
 
 /* The time that an execution has taken so far, also while it runs. */
-static uint64
+static inline uint64
 time_so_far(const ImonExecution *execution)
 {
-	const Instrumentation *instr = imon_query_instrumentation(execution->desc);
+	instr_time	since;
 	uint64		ns;
 
-	if (!execution->key.toplevel || instr == NULL)
+	if (!execution->key.toplevel)
 		return execution->ns;
-	ns = (uint64) (instr->total * 1e9) + imon_instr_time_ns(instr->counter);
-	if (!INSTR_TIME_IS_ZERO(instr->starttime))
-		ns += ns_since(instr->starttime);
+	ns = imon_query_time(execution->desc, &since);
+	if (unlikely(!INSTR_TIME_IS_ZERO(since)))
+		ns += ns_since(since);
 	return ns;
 }
 
 /*
- * Exit callback: what runs now ends with the process.
+ * Counts what was noted: all of its time was before execution.  The transaction
+ * is being cleaned up, or the process is about to end.
+ */
+static void
+count_noted_failure(void)
+{
+	ImonStatementKey key;
+	ImonEnded	ended = {
+		.key = &key,
+		.beginning = &noted_failure.beginning,
+		.outcome = noted_failure.outcome,
+		.sqlerrcode = noted_failure.sqlerrcode,
+		.rows = -1
+	};
+
+	error_counted = false;
+	if (likely(!noted_failure.is_set))
+		return;
+	noted_failure.is_set = false;
+	set_key(&key, noted_failure.queryid);
+	key.toplevel = true;
+	imon_count_execution(&key, ended.outcome,
+						 1000 * (uint64) noted_failure.beginning.pre_us);
+	imon_log_if_slow(&ended);
+}
+
+/*
+ * Exit callback: what runs now ends with the process.  It comes before the one
+ * that aborts the transaction, so what "running" points to is still there.
  */
 static void
 terminated(int code, Datum arg)
 {
 	ImonExecution *execution = running ? find_execution(running) : NULL;
 
+	nesting = 0;
 	if (execution)
 		query_ended(execution, IMON_TERMINATED, fatal_sqlerrcode,
 					time_so_far(execution));
 	else if (running_utility)
 		utility_ended(running_utility, IMON_TERMINATED, fatal_sqlerrcode, -1);
+	count_noted_failure();
 	running = NULL;
 	running_utility = NULL;
+	imon_flush_executions();
 }
 
-/* Makes sure that terminated() will be called. */
-static inline void
-watch_exit(void)
+/* Makes room for more to be watched, if there is memory. */
+static bool
+make_room(void)
 {
-	static bool registered = false;
+	Size		size = max_executions * sizeof(ImonExecution);
+	ImonExecution *new;
 
-	if (likely(registered))
-		return;
-	before_shmem_exit(terminated, (Datum) 0);
-	registered = true;
+	if (max_executions >= MAX_OPEN)
+		return false;
+	new = MemoryContextAllocExtended(TopMemoryContext, 2 * size,
+									 MCXT_ALLOC_NO_OOM);
+	if (new == NULL)
+		return false;
+	memcpy(new, executions, size);
+	if (executions != first_executions)
+		pfree(executions);
+	executions = new;
+	max_executions *= 2;
+	return true;
 }
 
-/* Begins to watch an execution. */
-static void
+/* Begins to watch an execution, which is not watched. */
+static inline void
 watch(QueryDesc *desc)
 {
-	ImonExecution *execution = find_execution(desc);
+	ImonExecution *execution;
 
-	if (unlikely(execution != NULL))
-		forget(execution);		/* left over */
-	if (unlikely(n_executions == MAX_OPEN))
+	if (unlikely(n_executions == max_executions) && !make_room())
 	{
 		imon_drop_execution();
-		forget(&executions[0]);
+		return;
 	}
 	execution = &executions[n_executions++];
 	execution->desc = desc;
+	execution->subid = GetCurrentSubTransactionId();
 	execution->ns = 0;
 	set_key(&execution->key, (uint64) desc->plannedstmt->queryId);
 	imon_begin_execution(&execution->beginning, execution->key.toplevel);
-	if (execution->key.toplevel)
-		imon_instrument_query(desc);
-	watch_exit();
 }
 
 static void
 imon_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
+	/* without an identifier it is part of a utility command, or unknown */
+	bool		tracked = queryDesc->plannedstmt->queryId != 0 && is_tracked();
+	ImonExecution *left_over;
+
+	if (tracked && nesting == 0)
+		imon_before_executor_start(queryDesc);
 	if (prev_ExecutorStart)
 		prev_ExecutorStart(queryDesc, eflags);
 	else
 		standard_ExecutorStart(queryDesc, eflags);
+	if (tracked && nesting == 0)
+		imon_after_executor_start(queryDesc);
 
-	/* without an identifier it is part of a utility command, or unknown */
-	if (queryDesc->plannedstmt->queryId != 0 && is_tracked())
+	left_over = find_execution(queryDesc);
+	if (unlikely(left_over != NULL))
+		forget(left_over);
+	if (tracked)
 		watch(queryDesc);
 }
 
@@ -323,9 +378,9 @@ count_failed_run(const ImonRun *run)
 
 	if (execution == NULL)
 		return;
+	error_counted |= execution->key.toplevel;
 	query_ended(execution, imon_outcome_of_error(geterrcode()), geterrcode(),
 				time_so_far(execution));
-	error_counted |= execution->key.toplevel;
 	forget(execution);
 }
 
@@ -375,15 +430,14 @@ imon_ExecutorFinish(QueryDesc *queryDesc)
 	end_run(&run);
 }
 
-/* Counts an execution that has completed. */
+/*
+ * Counts an execution that has completed, for the role that it has left behind:
+ * as pg_stat_statements does.
+ */
 static inline void
 count_completed(ImonExecution *execution)
 {
-	Instrumentation *instr = imon_query_instrumentation(execution->desc);
-
-	/* several may do this, but only the first time it does something */
-	if (execution->key.toplevel && instr)
-		InstrEndLoop(instr);
+	execution->key.userid = GetUserId();
 	query_ended(execution, IMON_COMPLETED, 0, time_so_far(execution));
 }
 
@@ -479,7 +533,6 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 	}
 
 	begin_utility(&utility, pstmt, queryString);
-	watch_exit();
 	if (nesting == 0)
 		running_utility = &utility;
 	nesting++;
@@ -493,89 +546,97 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 		nesting--;
 		running_utility = was_running;
 		error_counted |= utility.key.toplevel;
-		utility_ended(&utility, imon_outcome_of_error(geterrcode()),
-					  geterrcode(), -1);
+		if (utility.key.queryid != 0 || utility.key.toplevel)
+			utility_ended(&utility, imon_outcome_of_error(geterrcode()),
+						  geterrcode(), -1);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	nesting--;
 	running_utility = was_running;
-	if (utility.key.queryid != 0)
-		utility_ended(&utility, IMON_COMPLETED, 0, rows_of_utility(qc));
+	if (utility.key.queryid == 0)
+		return;
+	utility.key.userid = GetUserId();	/* as in count_completed() */
+	utility_ended(&utility, IMON_COMPLETED, 0, rows_of_utility(qc));
+}
+
+/* Notes an error that comes from outside executor and utility commands. */
+static void
+note_failure(ImonOutcome outcome, int sqlerrcode)
+{
+	if (noted_failure.is_set || MyProcPort == NULL || CritSectionCount > 0 ||
+		proc_exit_inprogress || !IsTransactionState() || !is_tracked())
+		return;
+	noted_failure.is_set = true;
+	noted_failure.queryid = (uint64) pgstat_get_my_query_id();
+	noted_failure.outcome = outcome;
+	noted_failure.sqlerrcode = sqlerrcode;
+	imon_begin_execution(&noted_failure.beginning, true);
+	imon_note_slow_text(debug_query_string, noted_failure.beginning.statement,
+						noted_failure.beginning.pre_us);
 }
 
 /*
  * Log hook: notes an error that comes from outside executor and utility
- * commands, also one that ends the session in the middle of a statement.  It
- * takes no lock and allocates nothing; what is noted is counted when the
- * transaction aborts.
+ * commands, also one that ends the session while the client waits.  It takes no
+ * lock and allocates nothing; what is noted is counted when the transaction
+ * aborts, or the process ends.  In a transaction that has been aborted before,
+ * nothing is executed and nothing fails.
  */
 static void
 imon_note_error(ErrorData *edata)
 {
-	bool		fatal = edata->elevel == FATAL;
-
-	if (fatal)
-		fatal_sqlerrcode = edata->sqlerrcode;
-	if ((edata->elevel == ERROR || (fatal && debug_query_string != NULL)) &&
-		!error_counted && !noted_failure.is_set &&
-		nesting == 0 && MyProcPort != NULL && CritSectionCount == 0 &&
-		!proc_exit_inprogress && IsTransactionState() && is_tracked())
+	if (edata->elevel == FATAL)
 	{
-		noted_failure.is_set = true;
-		noted_failure.queryid = (uint64) pgstat_get_my_query_id();
-		noted_failure.sqlerrcode = edata->sqlerrcode;
-		noted_failure.outcome = fatal ? IMON_TERMINATED :
-			imon_outcome_of_error(edata->sqlerrcode);
-		imon_begin_execution(&noted_failure.beginning, true);
-		imon_note_slow_text(debug_query_string,
-							noted_failure.beginning.statement,
-							noted_failure.beginning.pre_us);
+		fatal_sqlerrcode = edata->sqlerrcode;
+		if (nesting == 0 && debug_query_string != NULL)
+			note_failure(IMON_TERMINATED, edata->sqlerrcode);
+	}
+	else if (edata->elevel == ERROR && nesting == 0)
+	{
+		if (error_counted)
+			error_counted = false;
+		else
+			note_failure(imon_outcome_of_error(edata->sqlerrcode),
+						 edata->sqlerrcode);
 	}
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(edata);
 }
 
-/* Counts what was noted, now that the transaction is being cleaned up. */
-static void
-count_noted_failure(void)
-{
-	ImonStatementKey key;
-	ImonEnded	ended = {
-		.key = &key,
-		.beginning = &noted_failure.beginning,
-		.rows = -1
-	};
-
-	error_counted = false;
-	if (likely(!noted_failure.is_set))
-		return;
-	noted_failure.is_set = false;
-	set_key(&key, noted_failure.queryid);
-	ended.outcome = noted_failure.outcome;
-	ended.sqlerrcode = noted_failure.sqlerrcode;
-	imon_count_execution(&key, ended.outcome,
-						 1000 * (uint64) noted_failure.beginning.pre_us);
-	imon_log_if_slow(&ended);
-}
-
-/* Transaction callback: no execution outlives its transaction. */
+/*
+ * Transaction callback: no execution outlives its transaction.  The first one
+ * is that in which the process connects to its database, before it executes
+ * anything: the moment to ask for the exit callback.
+ */
 static void
 transaction_ends(XactEvent event, void *arg)
 {
+	static bool registered = false;
+
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 		event != XACT_EVENT_PREPARE)
 		return;
+	if (unlikely(!registered) && !IsParallelWorker())
+	{
+		registered = true;
+		before_shmem_exit(terminated, (Datum) 0);
+	}
 	n_executions = 0;
 	count_noted_failure();
 }
 
+/* Subtransaction callback: what began in it, or in one of its own, is gone. */
 static void
 subtransaction_ends(SubXactEvent event, SubTransactionId mySubid,
 					SubTransactionId parentSubid, void *arg)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		count_noted_failure();
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	for (int i = n_executions - 1; i >= 0; i--)
+		if (executions[i].subid >= mySubid)
+			forget(&executions[i]);
+	count_noted_failure();
 }
 
 void

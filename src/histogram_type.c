@@ -116,7 +116,7 @@ out_of_range(void)
 Datum
 imon_histogram_datum(const uint64 *counts)
 {
-	struct varlena *result = palloc(VARHDRSZ + MAX_BYTES);
+	bytea	   *result = palloc(VARHDRSZ + MAX_BYTES);
 	uint8	   *bytes = (uint8 *) VARDATA(result);
 	uint8	   *at = bytes + HEADER_BYTES;
 	uint64		room = PG_INT64_MAX;
@@ -198,7 +198,7 @@ unpack(const uint8 *bytes, Size length, uint64 *counts)
 
 /* The counts of a value that is not compressed and not stored elsewhere. */
 static void
-unpack_varlena(struct varlena *value, uint64 *counts)
+unpack_varlena(bytea *value, uint64 *counts)
 {
 	const char *problem = unpack((uint8 *) VARDATA_ANY(value),
 								 VARSIZE_ANY_EXHDR(value), counts);
@@ -214,10 +214,10 @@ unpack_varlena(struct varlena *value, uint64 *counts)
 void
 imon_histogram_counts(Datum histogram, uint64 *counts)
 {
-	struct varlena *value = PG_DETOAST_DATUM_PACKED(histogram);
+	bytea	   *value = PG_DETOAST_DATUM_PACKED(histogram);
 
 	unpack_varlena(value, counts);
-	if ((Pointer) value != DatumGetPointer(histogram))
+	if (PointerGetDatum(value) != histogram)
 		pfree(value);
 }
 
@@ -527,7 +527,7 @@ imon_histogram_recv_1_0(PG_FUNCTION_ARGS)
 Datum
 imon_histogram_send_1_0(PG_FUNCTION_ARGS)
 {
-	struct varlena *value;
+	bytea	   *value;
 	uint64		counts[IMON_HISTOGRAM_BUCKETS];
 	StringInfoData message;
 
@@ -597,16 +597,15 @@ number_text(const JsonbValue *value)
 static int
 jsonb_bound(const JsonbValue *value)
 {
-	char	   *text;
+	char	   *number;
 
 	if (value->type == jbvString)
 		return is_no_bound(value->val.string.val, value->val.string.len) ?
 			LAST_BUCKET : -1;
 	if (value->type != jbvNumeric)
 		return -1;
-	text = number_text(value);
-
-	return find_bound(text, strlen(text), 9);
+	number = number_text(value);
+	return find_bound(number, strlen(number), 9);
 }
 
 /* Reads one element of the array. */
@@ -615,7 +614,7 @@ read_element(ImonHistogramInput *input, const JsonbValue *element)
 {
 	JsonbValue *bound = NULL;
 	JsonbValue *count = NULL;
-	char	   *text;
+	char	   *number;
 
 	if (element->type == jbvBinary &&
 		JsonContainerIsObject(element->val.binary.data) &&
@@ -631,9 +630,8 @@ read_element(ImonHistogramInput *input, const JsonbValue *element)
 		invalid_input(input, "Each element has to be an object of \"le_seconds\", a number or \"+Inf\", and \"count\", a number.");
 		return;
 	}
-	text = number_text(count);
-
-	add_entry(input, jsonb_bound(bound), text, strlen(text));
+	number = number_text(count);
+	add_entry(input, jsonb_bound(bound), number, strlen(number));
 }
 
 /* SQL: cast from jsonb. */
@@ -743,8 +741,8 @@ imon_histogram_subtract_1_0(PG_FUNCTION_ARGS)
 static bool
 histograms_equal(Datum left, Datum right)
 {
-	struct varlena *a = PG_DETOAST_DATUM_PACKED(left);
-	struct varlena *b = PG_DETOAST_DATUM_PACKED(right);
+	bytea	   *a = PG_DETOAST_DATUM_PACKED(left);
+	bytea	   *b = PG_DETOAST_DATUM_PACKED(right);
 
 	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
@@ -772,7 +770,7 @@ imon_histogram_ne_1_0(PG_FUNCTION_ARGS)
 Datum
 imon_histogram_hash_1_0(PG_FUNCTION_ARGS)
 {
-	struct varlena *value;
+	bytea	   *value;
 
 	if (has_null(fcinfo, 1))
 		PG_RETURN_NULL();
@@ -785,7 +783,7 @@ imon_histogram_hash_1_0(PG_FUNCTION_ARGS)
 Datum
 imon_histogram_hash_extended_1_0(PG_FUNCTION_ARGS)
 {
-	struct varlena *value;
+	bytea	   *value;
 
 	if (has_null(fcinfo, 2))
 		PG_RETURN_NULL();

@@ -365,7 +365,11 @@ comment(ImonMasker *m)
 	if (m->with_literals)
 		put(m, start, m->at - start);
 	else
+	{
 		put_blank(m);
+		while (m->at < m->end && is_space(*m->at))
+			m->at++;
+	}
 }
 
 /* Puts out one token. */

@@ -47,6 +47,7 @@
 #include "samples.h"
 #include "shmem.h"
 #include "slow_log.h"
+#include "statements.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -163,6 +164,8 @@ static uint32 changes_seen = 0;
 static char connected_to[NAMEDATALEN];
 
 PG_FUNCTION_INFO_V1(imon_installation_warnings_1_0);
+PG_FUNCTION_INFO_V1(imon_sampler_costs_1_0);
+PG_FUNCTION_INFO_V1(imon_sampler_drops_1_0);
 PG_FUNCTION_INFO_V1(imon_sampler_state_1_0);
 
 static Size
@@ -707,6 +710,7 @@ pin_settings(void)
 	pin_setting("lock_timeout", LOCK_TIMEOUT);
 	pin_setting("synchronous_commit", "off");
 	pin_setting("compute_query_id", "off");
+	pin_setting("infra_monitor.track", "none");
 	pin_setting("jit", "off");
 	pin_setting("max_parallel_workers_per_gather", "0");
 	pin_setting("default_transaction_read_only", "off");
@@ -820,14 +824,13 @@ imon_sampler_main(Datum arg)
 
 /*
  * SQL: sampler_state(), one row: pid, state, last_tick, next_tick, ticks,
- * missed, last_error, last_error_at, rows_stored, dropped_rejections,
- * dropped_health_documents, dropped_blame_rows, and the seconds spent on each task.
+ * missed, last_error, last_error_at, rows_stored.
  */
 Datum
 imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 {
-	Datum		values[12 + N_TASKS];
-	bool		nulls[12 + N_TASKS] = {false};
+	Datum		values[9];
+	bool		nulls[9] = {false};
 	ImonSampler copy;
 	int			pid;
 	int			i = 0;
@@ -855,14 +858,66 @@ imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 	values[i] = imon_moment_datum(copy.last_error_at, &nulls[i]);
 	i++;
 	values[i++] = Int64GetDatum((int64) imon_samples_stored());
-	values[i++] = Int64GetDatum((int64) imon_rejections_dropped());
-	values[i++] = Int64GetDatum((int64) imon_health_overflows());
-	values[i++] = Int64GetDatum((int64) imon_blame_evictions());
-	for (int task = 0; task < N_TASKS; task++)
-		values[i++] = Float8GetDatum((double) pg_atomic_read_u64(&sampler->task_us[task]) / 1000000);
 	Assert(i == lengthof(values));
 
 	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));
+}
+
+/* SQL: sampler_costs(), a row for each task: task, seconds. */
+Datum
+imon_sampler_costs_1_0(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo;
+
+	imon_shmem_require();
+	rsinfo = imon_begin_rows(fcinfo, 2);
+	for (int i = 0; i < N_TASKS; i++)
+	{
+		Datum		values[2];
+		bool		nulls[2] = {false};
+
+		values[0] = CStringGetTextDatum(tasks[i].name);
+		values[1] = Float8GetDatum((double) pg_atomic_read_u64(&sampler->task_us[i]) / 1000000);
+		imon_put_row(rsinfo, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* What can be lost, and how often it was since shared memory was created. */
+static const struct
+{
+	const char *reason;
+	uint64		(*count) (void);
+}			drops[] =
+
+{
+	{"rejections", imon_rejections_dropped},
+	{"health_documents", imon_health_overflows},
+	{"executions", imon_executions_dropped},
+	{"statements", imon_statements_evicted},
+	{"lock_blame", imon_blame_evictions},
+	{"slow_queries", imon_slow_log_dropped},
+	{"slow_queries_overwritten", imon_slow_log_overwritten},
+};
+
+/* SQL: sampler_drops(), a row for each reason: reason, drops. */
+Datum
+imon_sampler_drops_1_0(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo;
+
+	imon_shmem_require();
+	rsinfo = imon_begin_rows(fcinfo, 2);
+	for (int i = 0; i < lengthof(drops); i++)
+	{
+		Datum		values[2];
+		bool		nulls[2] = {false};
+
+		values[0] = CStringGetTextDatum(drops[i].reason);
+		values[1] = Int64GetDatum((int64) drops[i].count());
+		imon_put_row(rsinfo, values, nulls);
+	}
+	return (Datum) 0;
 }
 
 /*

@@ -7,16 +7,26 @@ CREATE FUNCTION infra_monitor.sampler_state(
 	OUT pid int, OUT state text, OUT last_tick timestamptz,
 	OUT next_tick timestamptz, OUT ticks bigint, OUT missed bigint,
 	OUT last_error text, OUT last_error_at timestamptz,
-	OUT rows_stored bigint, OUT dropped_rejections bigint,
-	OUT dropped_health_documents bigint, OUT dropped_blame_rows bigint,
-	OUT activity_seconds float8,
-	OUT health_seconds float8, OUT sample_seconds float8,
-	OUT partitions_seconds float8)
+	OUT rows_stored bigint)
 RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_sampler_state_1_0';
 COMMENT ON FUNCTION infra_monitor.sampler_state() IS
 'source of the view sampler_status; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.sampler_costs(OUT task text, OUT seconds float8)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME', 'imon_sampler_costs_1_0';
+COMMENT ON FUNCTION infra_monitor.sampler_costs() IS
+'time that the sampler has spent on each of its tasks since the server started, seconds; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.sampler_drops(OUT reason text, OUT drops bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME', 'imon_sampler_drops_1_0';
+COMMENT ON FUNCTION infra_monitor.sampler_drops() IS
+'what was lost since the server started, by reason; error unless preloaded; for pg_monitor';
 
 CREATE VIEW infra_monitor.sampler_status AS
 SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
@@ -25,15 +35,8 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	 FROM pg_catalog.pg_inherits i
 	 WHERE i.inhparent OPERATOR(pg_catalog.=) 'infra_monitor.samples'::pg_catalog.regclass) AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
-	pg_catalog.jsonb_build_object(
-		'rejections', s.dropped_rejections,
-		'health_documents', s.dropped_health_documents,
-		'lock_blame', s.dropped_blame_rows) AS drops,
-	pg_catalog.jsonb_build_object(
-		'activity_seconds', s.activity_seconds,
-		'health_seconds', s.health_seconds,
-		'sample_seconds', s.sample_seconds,
-		'partitions_seconds', s.partitions_seconds) AS cost
+	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
+	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost
 FROM infra_monitor.sampler_state() s;
 COMMENT ON VIEW infra_monitor.sampler_status IS
 'one row: what the sampler does, and what it cost; error unless preloaded; for pg_monitor';
@@ -48,7 +51,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB, rows of lock_blame (their times are kept in its row other)';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: rejections (their details; they are counted all the same), health_documents (over 64 kB), executions (not counted), statements (evicted; what they counted is added up by database), lock_blame (rows; their times are kept in its row other), slow_queries (slow executions that were not kept), slow_queries_overwritten (that gave way to newer ones)';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.

@@ -16,7 +16,10 @@ SELECT c.userid, c.dbid, infra_monitor.shown(r.rolname) AS usename,
 	c.cancelled OPERATOR(pg_catalog.+) c.lock_not_available OPERATOR(pg_catalog.+)
 		c.terminated OPERATOR(pg_catalog.+) c.failed AS failures,
 	c.cancelled AS cancellations, c.failed_time, s.shared_blks_hit,
-	s.shared_blks_read, s.temp_blks_written, s.wal_bytes, c.latency, s.query,
+	s.shared_blks_read, s.temp_blks_written, s.wal_bytes, c.latency,
+	-- what has completed has an identifier
+	CASE WHEN c.queryid IS NULL AND infra_monitor.observations(c.latency) OPERATOR(pg_catalog.>) 0
+		THEN '<insufficient privilege>' ELSE s.query END AS query,
 	c.stats_since
 FROM infra_monitor.statement_counts() c
 	LEFT JOIN (
@@ -33,7 +36,7 @@ COMMENT ON VIEW infra_monitor.slow_queries IS
 'statements of all databases by their executions since they were entered; percentiles are off by 14.3 percent at most; order by the column that matters to you; what pg_stat_statements counts stands beside it, NULL where it has no such statement; error unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.slow_queries.usename IS 'NULL if the role has been dropped';
 COMMENT ON COLUMN infra_monitor.slow_queries.datname IS 'NULL if the database has been dropped';
-COMMENT ON COLUMN infra_monitor.slow_queries.queryid IS 'NULL: failed before it was identified, while it was parsed or waited for the lock of a table';
+COMMENT ON COLUMN infra_monitor.slow_queries.queryid IS 'NULL: failed before it was identified, while it was parsed or waited for the lock of a table; or the caller may not see it';
 COMMENT ON COLUMN infra_monitor.slow_queries.toplevel IS 'sent by a client, not from inside a function';
 COMMENT ON COLUMN infra_monitor.slow_queries.calls IS 'executions that completed';
 COMMENT ON COLUMN infra_monitor.slow_queries.total_exec_time IS 'time of the completed executions, ms';
@@ -58,9 +61,17 @@ SELECT s.pid, s.datname, s.usename, s.application_name,
 		OPERATOR(pg_catalog.*) 1000 AS transaction_time,
 	s.wait_event_type, s.wait_event,
 	coalesce(w.blocked_by, '{}') AS blocked_by,
-	s.queryid, s.query
+	s.queryid, u.usual_p95_time, s.query
 FROM infra_monitor.sessions() s
 	LEFT JOIN infra_monitor.lock_waits() w ON w.pid OPERATOR(pg_catalog.=) s.pid
+	LEFT JOIN (
+		SELECT infra_monitor.shown(d.datname) AS datname, c.queryid,
+			infra_monitor.quantile(infra_monitor.sum(c.latency), 0.95) AS usual_p95_time
+		FROM infra_monitor.statement_counts() c
+			JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) c.dbid
+		WHERE infra_monitor.preloaded() AND c.toplevel
+		GROUP BY d.datname, c.queryid
+	) u ON u.queryid OPERATOR(pg_catalog.=) s.queryid AND u.datname OPERATOR(pg_catalog.=) s.datname
 	-- known to the server only where the library is preloaded; -1 becomes -1 s
 	CROSS JOIN (SELECT coalesce(pg_catalog.current_setting('infra_monitor.slow_query_threshold', true), '1s')::pg_catalog.interval AS threshold) t
 WHERE s.state OPERATOR(pg_catalog.=) 'active'
@@ -72,4 +83,5 @@ COMMENT ON VIEW infra_monitor.running_queries IS
 COMMENT ON COLUMN infra_monitor.running_queries.elapsed_time IS 'time since the query began, ms';
 COMMENT ON COLUMN infra_monitor.running_queries.transaction_time IS 'time since its transaction began, ms';
 COMMENT ON COLUMN infra_monitor.running_queries.blocked_by IS 'processes that hold the lock it waits for, as in lock_waits; empty if it waits for no lock';
+COMMENT ON COLUMN infra_monitor.running_queries.usual_p95_time IS '95 percent of the executions of this statement that completed took no longer, ms; NULL if none is known';
 COMMENT ON COLUMN infra_monitor.running_queries.query IS 'text; a command that can carry a secret shows its tag only';

@@ -14,14 +14,15 @@
  * waits for another.  If it is not free, the execution is kept in a short list
  * of the process and counted with one of the next, or at its end.
  *
- * When free slots become few, some slots are evicted: a hand goes around, as
- * in the buffer manager, and takes slots that have not been used lately.  An
+ * When max_statements are in the table, some are evicted: a hand goes around,
+ * as in the buffer manager, and takes slots that have not been used lately.  An
  * evicted slot gets the next generation, so that nobody who looks will find
  * it, and its counts are moved, by exchange, to the remainder of its database.
- * It is reused only after all those that were free before it.  Should some
- * process have compared the generation just before, and added just after, the
- * addition is still there when the slot is reused, and moved then.  Thus
- * nothing is lost, and totals never go backwards.
+ * It is reused only after FREE_SLOTS others.  Should some process have compared
+ * the generation just before, and added just after, the addition is still in
+ * the slot: readers find it there, and it is moved when the slot is reused.
+ * Thus nothing is lost, and totals never go backwards.  (A process that sleeps
+ * between the two until the slot is reused adds to another statement.)
  *
  *-------------------------------------------------------------------------
  */
@@ -34,16 +35,16 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "port/pg_bitutils.h"
+#include "privileges.h"
 #include "rows.h"
 #include "shmem.h"
 #include "statements.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#define EVICTION_BATCH 64
-#define MAX_USAGE 3				/* rounds of the hand that a slot survives */
+#define FREE_SLOTS 64			/* beyond max_statements */
+#define MAX_USAGE 5				/* rounds of the hand that a slot survives */
 #define N_REMAINDERS 64			/* databases with a remainder of their own */
 #define NO_SLOT UINT32_MAX
 #define MAX_PENDING 64			/* executions kept for later, each process */
@@ -63,7 +64,8 @@ typedef struct ImonStatementCounts
 
 typedef struct ImonStatement
 {
-	pg_atomic_uint32 generation;	/* odd while no statement is in the slot */
+	pg_atomic_uint32 generation;	/* odd while no statement is in the slot;
+									 * never 0 */
 	ImonStatementKey key;		/* of the statement now, or before */
 	TimestampTz since;
 	ImonStatementCounts counts;
@@ -130,7 +132,7 @@ index_size(uint32 n_slots)
 static Size
 statements_size(void)
 {
-	Size		n_slots = (Size) imon_max_statements;
+	Size		n_slots = (Size) imon_max_statements + FREE_SLOTS;
 	Size		size = MAXALIGN(sizeof(ImonStatements));
 
 	size = add_size(size, mul_size(n_slots, sizeof(ImonStatement)));
@@ -184,7 +186,7 @@ statements_init(void *part, LWLock *lock)
 {
 	table = (ImonStatements *) part;
 	table->lock = lock;
-	table->n_slots = (uint32) imon_max_statements;
+	table->n_slots = (uint32) imon_max_statements + FREE_SLOTS;
 	table->index_mask = index_size(table->n_slots) - 1;
 	table->hand = 0;
 	table->free_head = 0;
@@ -317,6 +319,13 @@ fold(ImonStatement *slot)
 		move_count(&to->latency[i], &from->latency[i]);
 }
 
+/* Is a statement in the slot?  Needs the lock. */
+static inline bool
+is_used(uint32 number)
+{
+	return (pg_atomic_read_u32(&slot_at(number)->generation) & 1) == 0;
+}
+
 /* Empties a slot that is in use.  Needs the lock, exclusive. */
 static void
 evict(uint32 number)
@@ -325,24 +334,21 @@ evict(uint32 number)
 
 	remove_from_index(&slot->key);
 	pg_atomic_fetch_add_u32(&slot->generation, 1);
-	pg_memory_barrier();
 	fold(slot);
 	free_slots()[(table->free_head + table->n_free) % table->n_slots] = number;
 	table->n_free++;
+	pg_atomic_fetch_add_u64(&table->evicted, 1);
 }
 
-/* Is a statement in the slot?  Needs the lock. */
-static inline bool
-is_used(uint32 number)
-{
-	return (pg_atomic_read_u32(&slot_at(number)->generation) & 1) == 0;
-}
-
-/* Lets the hand go around until a batch is evicted.  Needs the lock, exclusive. */
+/*
+ * Lets the hand go around until a batch is evicted: a sixteenth of a small
+ * table, FREE_SLOTS of a large one.  The array of usages is all that it looks
+ * at on its way.  Needs the lock, exclusive, and a full table.
+ */
 static void
 evict_some(void)
 {
-	int			left = EVICTION_BATCH;
+	uint32		left = Min(table->n_slots / 16, FREE_SLOTS);
 
 	while (left > 0)
 	{
@@ -350,17 +356,14 @@ evict_some(void)
 		uint32		rounds = pg_atomic_read_u32(usage_of(number));
 
 		table->hand = (number + 1) % table->n_slots;
-		if (!is_used(number))
-			continue;
 		if (rounds > 0)
 			pg_atomic_write_u32(usage_of(number), rounds - 1);
-		else
+		else if (is_used(number))
 		{
 			evict(number);
 			left--;
 		}
 	}
-	pg_atomic_fetch_add_u64(&table->evicted, EVICTION_BATCH);
 }
 
 /*
@@ -373,7 +376,7 @@ insert(const ImonStatementKey *key)
 	uint32		number;
 	ImonStatement *slot;
 
-	if (table->n_free <= EVICTION_BATCH / 2)
+	if (table->n_free <= FREE_SLOTS)
 		evict_some();
 	number = free_slots()[table->free_head];
 	table->free_head = (table->free_head + 1) % table->n_slots;
@@ -384,7 +387,7 @@ insert(const ImonStatementKey *key)
 		fold(slot);				/* what was added while it was free */
 	slot->key = *key;
 	slot->since = GetCurrentTimestamp();
-	pg_atomic_write_u32(usage_of(number), 1);
+	pg_atomic_write_u32(usage_of(number), 0);
 	pg_write_barrier();
 	pg_atomic_fetch_add_u32(&slot->generation, 1);
 	*find_in_index(key) = number;
@@ -531,6 +534,7 @@ static inline void
 add_execution(uint32 number, ImonOutcome outcome, uint64 ns)
 {
 	ImonStatementCounts *counts = &slot_at(number)->counts;
+	uint32		usage;
 
 	if (likely(outcome == IMON_COMPLETED))
 	{
@@ -542,8 +546,9 @@ add_execution(uint32 number, ImonOutcome outcome, uint64 ns)
 		pg_atomic_fetch_add_u64(&counts->failures[outcome], 1);
 		pg_atomic_fetch_add_u64(&counts->failed_ns, ns);
 	}
-	if (unlikely(pg_atomic_read_u32(usage_of(number)) < MAX_USAGE))
-		pg_atomic_write_u32(usage_of(number), MAX_USAGE);
+	usage = pg_atomic_read_u32(usage_of(number));
+	if (unlikely(usage < MAX_USAGE))
+		pg_atomic_write_u32(usage_of(number), usage + 1);
 }
 
 /* Counts what could not be counted before. */
@@ -562,9 +567,8 @@ count_pending(bool wait)
 	}
 }
 
-/* Exit callback: nobody waits for this process any more. */
-static void
-count_at_exit(int code, Datum arg)
+void
+imon_flush_executions(void)
 {
 	count_pending(true);
 }
@@ -573,16 +577,11 @@ count_at_exit(int code, Datum arg)
 static void
 keep_pending(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
 {
-	static bool registered = false;
-
 	if (n_pending == MAX_PENDING)
 	{
 		imon_drop_execution();
 		return;
 	}
-	if (!registered)
-		before_shmem_exit(count_at_exit, (Datum) 0);
-	registered = true;
 	pending[n_pending].key = *key;
 	pending[n_pending].outcome = outcome;
 	pending[n_pending++].ns = ns;
@@ -628,6 +627,12 @@ imon_executions_dropped(void)
 	return pg_atomic_read_u64(&table->dropped);
 }
 
+uint64
+imon_statements_evicted(void)
+{
+	return pg_atomic_read_u64(&table->evicted);
+}
+
 /* Empties counts; what is added meanwhile may remain. */
 static void
 clear_counts(ImonStatementCounts *counts)
@@ -651,44 +656,105 @@ imon_statements_reset(void)
 		slot_at(i)->since = table->stats_reset;
 	}
 	for (int i = 0; i <= N_REMAINDERS; i++)
+	{
 		clear_counts(&table->remainders[i].counts);
+		table->remainders[i].used = false;
+	}
 	LWLockRelease(table->lock);
 }
 
-/*
- * Puts a statement into the result, or a remainder if it has no key, unless
- * nothing was counted.
- */
-static void
-put_counts(ReturnSetInfo *rsinfo, const ImonStatementKey *key, Oid dbid,
-		   ImonStatementCounts *counts, TimestampTz since)
+/* A row of statement_counts(). */
+typedef struct ImonStatementRow
+{
+	bool		has_key;		/* or is it a remainder? */
+	ImonStatementKey key;		/* of a remainder: dbid only */
+	Datum		latency;
+	uint64		total_ns;
+	uint64		failures[IMON_N_OUTCOMES];
+	uint64		failed_ns;
+	TimestampTz since;
+} ImonStatementRow;
+
+/* Copies counts, unless nothing was counted: returns the number of rows. */
+static int
+copy_counts(ImonStatementRow *row, ImonStatementCounts *counts,
+			const ImonStatementKey *key, TimestampTz since)
 {
 	uint64		latency[IMON_HISTOGRAM_BUCKETS];
-	Datum		values[STATEMENT_COLUMNS];
-	bool		nulls[STATEMENT_COLUMNS] = {false};
 	uint64		failures = 0;
-	int			i = 0;
 
 	imon_histogram_read(counts->latency, latency);
-	for (int outcome = 0; outcome < IMON_N_OUTCOMES; outcome++)
-		failures += pg_atomic_read_u64(&counts->failures[outcome]);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+	{
+		row->failures[i] = pg_atomic_read_u64(&counts->failures[i]);
+		failures += row->failures[i];
+	}
 	if (failures == 0 && imon_histogram_total(latency) == 0)
-		return;
+		return 0;
 
-	values[i] = ObjectIdGetDatum(key ? key->userid : InvalidOid);
-	nulls[i++] = (key == NULL);
-	values[i] = ObjectIdGetDatum(dbid);
-	nulls[i++] = !OidIsValid(dbid);
-	values[i] = UInt64GetDatum(key ? key->queryid : 0);
-	nulls[i++] = (key == NULL || key->queryid == 0);
-	values[i] = BoolGetDatum(key ? key->toplevel : false);
-	nulls[i++] = (key == NULL);
-	values[i++] = imon_histogram_datum(latency);
-	values[i++] = Float8GetDatum(pg_atomic_read_u64(&counts->total_ns) / 1e6);
+	row->has_key = (key != NULL);
+	if (key)
+		row->key = *key;
+	row->latency = imon_histogram_datum(latency);
+	row->total_ns = pg_atomic_read_u64(&counts->total_ns);
+	row->failed_ns = pg_atomic_read_u64(&counts->failed_ns);
+	row->since = since;
+	return 1;
+}
+
+/*
+ * Copies the table; returns the number of rows.  The lock is held throughout,
+ * so that an eviction moves nothing from what was read to what will be, or the
+ * reverse; meanwhile other processes keep what they find no slot for.
+ */
+static uint64
+copy_table(ImonStatementRow *rows)
+{
+	uint64		n = 0;
+
+	LWLockAcquire(table->lock, LW_SHARED);
+	for (uint32 i = 0; i < table->n_slots; i++)
+	{
+		ImonStatement *slot = slot_at(i);
+
+		rows[n].key.dbid = slot->key.dbid;	/* of a late addition */
+		n += copy_counts(&rows[n], &slot->counts,
+						 is_used(i) ? &slot->key : NULL, slot->since);
+	}
+	for (int i = 0; i <= N_REMAINDERS; i++)
+	{
+		rows[n].key.dbid = table->remainders[i].dbid;
+		n += copy_counts(&rows[n], &table->remainders[i].counts, NULL,
+						 table->stats_reset);
+	}
+	LWLockRelease(table->lock);
+	return n;
+}
+
+/* Puts a row into the result.  Not for everybody is the identifier. */
+static void
+put_row(ReturnSetInfo *rsinfo, const ImonStatementRow *row)
+{
+	const ImonStatementKey *key = &row->key;
+	Datum		values[STATEMENT_COLUMNS];
+	bool		nulls[STATEMENT_COLUMNS] = {false};
+	int			i = 0;
+
+	values[i] = ObjectIdGetDatum(key->userid);
+	nulls[i++] = !row->has_key;
+	values[i] = ObjectIdGetDatum(key->dbid);
+	nulls[i++] = !OidIsValid(key->dbid);
+	values[i] = Int64GetDatum((int64) key->queryid);
+	nulls[i++] = !row->has_key || key->queryid == 0 ||
+		!imon_may_see_role(key->userid);
+	values[i] = BoolGetDatum(key->toplevel);
+	nulls[i++] = !row->has_key;
+	values[i++] = row->latency;
+	values[i++] = Float8GetDatum(row->total_ns / 1e6);
 	for (int outcome = IMON_CANCELLED; outcome < IMON_N_OUTCOMES; outcome++)
-		values[i++] = Int64GetDatum((int64) pg_atomic_read_u64(&counts->failures[outcome]));
-	values[i++] = Float8GetDatum(pg_atomic_read_u64(&counts->failed_ns) / 1e6);
-	values[i++] = TimestampTzGetDatum(since);
+		values[i++] = Int64GetDatum((int64) row->failures[outcome]);
+	values[i++] = Float8GetDatum(row->failed_ns / 1e6);
+	values[i++] = TimestampTzGetDatum(row->since);
 	Assert(i == lengthof(values));
 	imon_put_row(rsinfo, values, nulls);
 }
@@ -697,32 +763,21 @@ put_counts(ReturnSetInfo *rsinfo, const ImonStatementKey *key, Oid dbid,
  * SQL: statement_counts(): userid, dbid, queryid, toplevel, latency,
  * total_time, cancelled, lock_not_available, terminated, failed, failed_time,
  * stats_since.  What evicted statements have left has no userid.
- *
- * The lock is held throughout, so that an eviction moves nothing from what was
- * read to what will be.  Meanwhile processes keep what they find no slot for.
  */
 Datum
 imon_statement_counts_1_0(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo;
+	ImonStatementRow *rows;
+	uint64		n_rows;
 
 	imon_shmem_require();
 	rsinfo = imon_begin_rows(fcinfo, STATEMENT_COLUMNS);
+	rows = MemoryContextAllocHuge(CurrentMemoryContext,
+								  sizeof(ImonStatementRow) * (table->n_slots + N_REMAINDERS + 2));
 	count_pending(true);
-
-	LWLockAcquire(table->lock, LW_SHARED);
-	for (uint32 i = 0; i < table->n_slots; i++)
-	{
-		ImonStatement *slot = slot_at(i);
-
-		if (is_used(i))
-			put_counts(rsinfo, &slot->key, slot->key.dbid, &slot->counts,
-					   slot->since);
-	}
-	for (int i = 0; i <= N_REMAINDERS; i++)
-		if (table->remainders[i].used)
-			put_counts(rsinfo, NULL, table->remainders[i].dbid,
-					   &table->remainders[i].counts, table->stats_reset);
-	LWLockRelease(table->lock);
+	n_rows = copy_table(rows);
+	for (uint64 i = 0; i < n_rows; i++)
+		put_row(rsinfo, &rows[i]);
 	return (Datum) 0;
 }

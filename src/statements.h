@@ -58,7 +58,19 @@ extern void imon_statements_reset(void);
 /* Counts an execution that could not be watched.  Shared memory must be ready. */
 extern void imon_drop_execution(void);
 
+/*
+ * Counts what this process has kept for later; waits for the table's lock if
+ * there is something.  For the end of the process.
+ */
+extern void imon_flush_executions(void);
+
 /* Executions that were not counted.  Shared memory must be ready. */
 extern uint64 imon_executions_dropped(void);
+
+/*
+ * Statements that were added to the remainder of their database to make room.
+ * Shared memory must be ready.
+ */
+extern uint64 imon_statements_evicted(void);
 
 #endif							/* IMON_STATEMENTS_H */

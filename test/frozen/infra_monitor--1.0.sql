@@ -354,7 +354,7 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_statement_counts_1_0';
 COMMENT ON FUNCTION infra_monitor.statement_counts() IS
-'executions by statement: their times (latency, total_time in ms) if completed, how the others ended, and the time that those took; queryid NULL: failed before it was known; userid NULL: what evicted statements of the database have left; error unless preloaded; for pg_monitor';
+'executions by statement: their times (latency, total_time in ms) if completed, how the others ended, and the time that those took; queryid NULL: failed before it was known, or of another role and the caller not in pg_read_all_stats; userid NULL: what evicted statements of the database have left; error unless preloaded; for pg_monitor';
 
 --
 -- locks.sql: who waits for whom
@@ -458,7 +458,10 @@ SELECT c.userid, c.dbid, infra_monitor.shown(r.rolname) AS usename,
 	c.cancelled OPERATOR(pg_catalog.+) c.lock_not_available OPERATOR(pg_catalog.+)
 		c.terminated OPERATOR(pg_catalog.+) c.failed AS failures,
 	c.cancelled AS cancellations, c.failed_time, s.shared_blks_hit,
-	s.shared_blks_read, s.temp_blks_written, s.wal_bytes, c.latency, s.query,
+	s.shared_blks_read, s.temp_blks_written, s.wal_bytes, c.latency,
+	-- what has completed has an identifier
+	CASE WHEN c.queryid IS NULL AND infra_monitor.observations(c.latency) OPERATOR(pg_catalog.>) 0
+		THEN '<insufficient privilege>' ELSE s.query END AS query,
 	c.stats_since
 FROM infra_monitor.statement_counts() c
 	LEFT JOIN (
@@ -475,7 +478,7 @@ COMMENT ON VIEW infra_monitor.slow_queries IS
 'statements of all databases by their executions since they were entered; percentiles are off by 14.3 percent at most; order by the column that matters to you; what pg_stat_statements counts stands beside it, NULL where it has no such statement; error unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.slow_queries.usename IS 'NULL if the role has been dropped';
 COMMENT ON COLUMN infra_monitor.slow_queries.datname IS 'NULL if the database has been dropped';
-COMMENT ON COLUMN infra_monitor.slow_queries.queryid IS 'NULL: failed before it was identified, while it was parsed or waited for the lock of a table';
+COMMENT ON COLUMN infra_monitor.slow_queries.queryid IS 'NULL: failed before it was identified, while it was parsed or waited for the lock of a table; or the caller may not see it';
 COMMENT ON COLUMN infra_monitor.slow_queries.toplevel IS 'sent by a client, not from inside a function';
 COMMENT ON COLUMN infra_monitor.slow_queries.calls IS 'executions that completed';
 COMMENT ON COLUMN infra_monitor.slow_queries.total_exec_time IS 'time of the completed executions, ms';
@@ -500,9 +503,17 @@ SELECT s.pid, s.datname, s.usename, s.application_name,
 		OPERATOR(pg_catalog.*) 1000 AS transaction_time,
 	s.wait_event_type, s.wait_event,
 	coalesce(w.blocked_by, '{}') AS blocked_by,
-	s.queryid, s.query
+	s.queryid, u.usual_p95_time, s.query
 FROM infra_monitor.sessions() s
 	LEFT JOIN infra_monitor.lock_waits() w ON w.pid OPERATOR(pg_catalog.=) s.pid
+	LEFT JOIN (
+		SELECT infra_monitor.shown(d.datname) AS datname, c.queryid,
+			infra_monitor.quantile(infra_monitor.sum(c.latency), 0.95) AS usual_p95_time
+		FROM infra_monitor.statement_counts() c
+			JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) c.dbid
+		WHERE infra_monitor.preloaded() AND c.toplevel
+		GROUP BY d.datname, c.queryid
+	) u ON u.queryid OPERATOR(pg_catalog.=) s.queryid AND u.datname OPERATOR(pg_catalog.=) s.datname
 	-- known to the server only where the library is preloaded; -1 becomes -1 s
 	CROSS JOIN (SELECT coalesce(pg_catalog.current_setting('infra_monitor.slow_query_threshold', true), '1s')::pg_catalog.interval AS threshold) t
 WHERE s.state OPERATOR(pg_catalog.=) 'active'
@@ -514,6 +525,7 @@ COMMENT ON VIEW infra_monitor.running_queries IS
 COMMENT ON COLUMN infra_monitor.running_queries.elapsed_time IS 'time since the query began, ms';
 COMMENT ON COLUMN infra_monitor.running_queries.transaction_time IS 'time since its transaction began, ms';
 COMMENT ON COLUMN infra_monitor.running_queries.blocked_by IS 'processes that hold the lock it waits for, as in lock_waits; empty if it waits for no lock';
+COMMENT ON COLUMN infra_monitor.running_queries.usual_p95_time IS '95 percent of the executions of this statement that completed took no longer, ms; NULL if none is known';
 COMMENT ON COLUMN infra_monitor.running_queries.query IS 'text; a command that can carry a secret shows its tag only';
 
 --
@@ -1193,16 +1205,26 @@ CREATE FUNCTION infra_monitor.sampler_state(
 	OUT pid int, OUT state text, OUT last_tick timestamptz,
 	OUT next_tick timestamptz, OUT ticks bigint, OUT missed bigint,
 	OUT last_error text, OUT last_error_at timestamptz,
-	OUT rows_stored bigint, OUT dropped_rejections bigint,
-	OUT dropped_health_documents bigint, OUT dropped_blame_rows bigint,
-	OUT activity_seconds float8,
-	OUT health_seconds float8, OUT sample_seconds float8,
-	OUT partitions_seconds float8)
+	OUT rows_stored bigint)
 RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_sampler_state_1_0';
 COMMENT ON FUNCTION infra_monitor.sampler_state() IS
 'source of the view sampler_status; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.sampler_costs(OUT task text, OUT seconds float8)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME', 'imon_sampler_costs_1_0';
+COMMENT ON FUNCTION infra_monitor.sampler_costs() IS
+'time that the sampler has spent on each of its tasks since the server started, seconds; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.sampler_drops(OUT reason text, OUT drops bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME', 'imon_sampler_drops_1_0';
+COMMENT ON FUNCTION infra_monitor.sampler_drops() IS
+'what was lost since the server started, by reason; error unless preloaded; for pg_monitor';
 
 CREATE VIEW infra_monitor.sampler_status AS
 SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
@@ -1211,15 +1233,8 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	 FROM pg_catalog.pg_inherits i
 	 WHERE i.inhparent OPERATOR(pg_catalog.=) 'infra_monitor.samples'::pg_catalog.regclass) AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
-	pg_catalog.jsonb_build_object(
-		'rejections', s.dropped_rejections,
-		'health_documents', s.dropped_health_documents,
-		'lock_blame', s.dropped_blame_rows) AS drops,
-	pg_catalog.jsonb_build_object(
-		'activity_seconds', s.activity_seconds,
-		'health_seconds', s.health_seconds,
-		'sample_seconds', s.sample_seconds,
-		'partitions_seconds', s.partitions_seconds) AS cost
+	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
+	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost
 FROM infra_monitor.sampler_state() s;
 COMMENT ON VIEW infra_monitor.sampler_status IS
 'one row: what the sampler does, and what it cost; error unless preloaded; for pg_monitor';
@@ -1234,7 +1249,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: details of refusals (their counts are kept), health documents over 64 kB, rows of lock_blame (their times are kept in its row other)';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: rejections (their details; they are counted all the same), health_documents (over 64 kB), executions (not counted), statements (evicted; what they counted is added up by database), lock_blame (rows; their times are kept in its row other), slow_queries (slow executions that were not kept), slow_queries_overwritten (that gave way to newer ones)';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.

@@ -342,6 +342,7 @@ FROM pg_proc p,
 		FROM unnest(p.proargtypes) WITH ORDINALITY AS u (t, n)) a
 WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prokind = 'f'
 	AND p.prorettype <> 'trigger'::regtype
+	AND 'internal'::regtype <> ALL (p.proargtypes)
 	AND p.proname NOT IN ('take_sample', 'reset')
 ORDER BY 1;
 SQL

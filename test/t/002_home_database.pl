@@ -146,7 +146,7 @@ works($nodes->{dropping}, 'DROP DATABASE home');
 works($nodes->{renaming}, 'ALTER DATABASE home RENAME TO away');
 works($nodes->{moving},   'ALTER DATABASE home SET TABLESPACE elsewhere');
 works($nodes->{copying},  'CREATE DATABASE copy TEMPLATE home');
-works($odd,               'DROP DATABASE "q""uote\'s' . "\nl\xc3\xafne\"");
+works($odd,               'DROP DATABASE "q""uote\'s' . "${feed}l\xc3\xafne\"");
 
 # The sampler waits for a lock in the database, which its holder does not give
 # up: the sampler is told to end.
@@ -267,7 +267,7 @@ foreach my $name (qw(dropping forcing))
 	$nodes->{$name}
 	  ->safe_psql('home', 'CREATE EXTENSION infra_monitor CASCADE');
 }
-$odd->safe_psql('postgres', "CREATE DATABASE \"q\"\"uote's\nl\xc3\xafne\"");
+$odd->safe_psql('postgres', "CREATE DATABASE \"q\"\"uote's${feed}l\xc3\xafne\"");
 $odd->safe_psql($odd_name, 'CREATE EXTENSION infra_monitor CASCADE');
 
 wait_for_sample($nodes->{$_}, "$_: it samples as soon as home is back", 'home')
