@@ -89,6 +89,13 @@ put(ImonMasker *m, const char *bytes, int length)
 	m->used += length;
 }
 
+/* Can the byte be part of an identifier or a parameter? */
+static inline bool
+is_word_char(char c)
+{
+	return is_letter(c) || is_digit(c) || c == '$';
+}
+
 /* Puts out a blank, unless one stands there. */
 static void
 put_blank(ImonMasker *m)
@@ -97,27 +104,16 @@ put_blank(ImonMasker *m)
 		put(m, " ", 1);
 }
 
-/* Puts out what stands for a literal, or the literal itself from "start" on. */
+/* Puts out a parameter with the next number, apart from words beside it. */
 static void
-put_literal(ImonMasker *m, const char *start)
+put_parameter(ImonMasker *m)
 {
 	char		digits[12];
 	int			first = lengthof(digits);
-	uint32		number;
+	uint32		number = (uint32) ++m->number;
 
-	if (m->target == NULL)
-		return;
-	if (m->with_literals)
-	{
-		put(m, start, m->at - start);
-		return;
-	}
-	if (m->is_plan)
-	{
-		put(m, "?", 1);
-		return;
-	}
-	number = (uint32) ++m->number;
+	if (m->used > 0 && is_word_char(m->target[m->used - 1]))
+		put_blank(m);
 	do
 	{
 		digits[--first] = '0' + number % 10;
@@ -128,6 +124,20 @@ put_literal(ImonMasker *m, const char *start)
 		m->full = true;			/* not a part of it */
 	else
 		put(m, digits + first, lengthof(digits) - first);
+	if (is_word_char(peek(m, 0)))
+		put_blank(m);
+}
+
+/* Puts out what stands for a literal, or the literal itself from "start" on. */
+static void
+put_literal(ImonMasker *m, const char *start)
+{
+	if (m->with_literals)
+		put(m, start, m->at - start);
+	else if (m->is_plan)
+		put(m, "?", 1);
+	else if (m->target)
+		put_parameter(m);
 }
 
 /* Goes to the end of the line. */
@@ -187,9 +197,12 @@ quote_continues(ImonMasker *m)
 	return false;
 }
 
-/* Goes behind a quote, from behind its first mark. */
+/*
+ * Goes behind a quote, from behind its first mark.  Two marks stand for one in
+ * it, unless it is one of bits.
+ */
 static void
-skip_quote(ImonMasker *m, char mark, bool backslashes)
+skip_quote(ImonMasker *m, char mark, bool bits, bool backslashes)
 {
 	while (m->at < m->end)
 	{
@@ -202,7 +215,7 @@ skip_quote(ImonMasker *m, char mark, bool backslashes)
 		}
 		else if (c == mark)
 		{
-			if (peek(m, 0) == mark)
+			if (!bits && peek(m, 0) == mark)
 				m->at++;
 			else if (mark != '\'' || !quote_continues(m))
 				return;
@@ -212,12 +225,12 @@ skip_quote(ImonMasker *m, char mark, bool backslashes)
 
 /* A literal in quotes, with so many bytes before its contents. */
 static void
-string(ImonMasker *m, int prefix, bool backslashes)
+string(ImonMasker *m, int prefix, bool bits, bool backslashes)
 {
 	const char *start = m->at;
 
 	m->at += prefix;
-	skip_quote(m, '\'', backslashes);
+	skip_quote(m, '\'', bits, backslashes);
 	put_literal(m, start);
 }
 
@@ -228,8 +241,15 @@ quoted_identifier(ImonMasker *m, int prefix)
 	const char *start = m->at;
 
 	m->at += prefix;
-	skip_quote(m, '"', false);
+	skip_quote(m, '"', false, false);
 	put(m, start, m->at - start);
+}
+
+/* Does a plain quote have backslashes that mean something? */
+static inline bool
+has_backslashes(const ImonMasker *m)
+{
+	return !standard_conforming_strings && !m->is_plan;
 }
 
 /* A word: an identifier, or the letter before a quote. */
@@ -240,32 +260,43 @@ word(ImonMasker *m)
 	char		c = pg_ascii_tolower((unsigned char) *start);
 
 	if ((c == 'b' || c == 'x' || c == 'e') && peek(m, 1) == '\'')
-		string(m, 2, c == 'e');
+		string(m, 2, c != 'e', c == 'e');
+	else if (c == 'n' && peek(m, 1) == '\'')
+		string(m, 2, false, has_backslashes(m));
 	else if (c == 'u' && peek(m, 1) == '&' && peek(m, 2) == '\'')
-		string(m, 3, false);
+		string(m, 3, false, false);
 	else if (c == 'u' && peek(m, 1) == '&' && peek(m, 2) == '"')
 		quoted_identifier(m, 3);
 	else
 	{
-		while (m->at < m->end &&
-			   (is_letter(*m->at) || is_digit(*m->at) || *m->at == '$'))
+		while (m->at < m->end && is_word_char(*m->at))
 			m->at++;
 		put(m, start, m->at - start);
 	}
 }
 
-/* Goes behind digits, and letters that may belong to them. */
-static void
-skip_digits(ImonMasker *m, bool exponent)
+/*
+ * Goes behind digits, and letters that may belong to them.  Can they have an
+ * exponent ("decimal"), and had they one?
+ */
+static bool
+skip_digits(ImonMasker *m, bool decimal)
 {
+	bool		exponent = false;
+
 	while (m->at < m->end && (is_letter(*m->at) || is_digit(*m->at)))
 	{
 		char		c = *m->at++;
+		bool		sign = peek(m, 0) == '+' || peek(m, 0) == '-';
 
-		if (exponent && (c == 'e' || c == 'E') &&
-			(peek(m, 0) == '+' || peek(m, 0) == '-') && is_digit(peek(m, 1)))
+		if (decimal && !exponent && (c == 'e' || c == 'E') &&
+			is_digit(peek(m, sign ? 1 : 0)))
+		{
+			exponent = true;
 			m->at++;
+		}
 	}
+	return exponent;
 }
 
 /* A number, with or without digits before its point. */
@@ -276,8 +307,8 @@ number(ImonMasker *m)
 	bool		decimal = !(*start == '0' && is_letter(peek(m, 1)) &&
 							peek(m, 1) != 'e' && peek(m, 1) != 'E');
 
-	skip_digits(m, decimal);
-	if (decimal && peek(m, 0) == '.' && peek(m, 1) != '.')
+	if (!skip_digits(m, decimal) && decimal &&
+		peek(m, 0) == '.' && peek(m, 1) != '.')
 	{
 		m->at++;
 		skip_digits(m, true);
@@ -383,7 +414,7 @@ token(ImonMasker *m)
 	else if (is_digit(c) || (c == '.' && is_digit(peek(m, 1))))
 		number(m);
 	else if (c == '\'')
-		string(m, 1, !standard_conforming_strings && !m->is_plan);
+		string(m, 1, false, has_backslashes(m));
 	else if (c == '"')
 		quoted_identifier(m, 1);
 	else if (c == '$')
@@ -420,26 +451,26 @@ mask(ImonMasker *m)
 
 /* Does the word occur in the text, in whatever case? */
 static bool
-mentions(const char *text, int length, const char *word)
+mentions(const char *query, int length, const char *word)
 {
 	int			word_length = strlen(word);
 
-	for (; length >= word_length; text++, length--)
-		if (pg_ascii_toupper((unsigned char) *text) == *word &&
-			pg_strncasecmp(text, word, word_length) == 0)
+	for (; length >= word_length; query++, length--)
+		if (pg_ascii_toupper((unsigned char) *query) == *word &&
+			pg_strncasecmp(query, word, word_length) == 0)
 			return true;
 	return false;
 }
 
 bool
-imon_mentions_secret(const char *text, int length)
+imon_mentions_secret(const char *query, int length)
 {
 	static const char *const words[] = {
 		"PASSWORD", "OPTIONS", "MAPPING", "SUBSCRIPTION", "CONNINFO"
 	};
 
 	for (int i = 0; i < lengthof(words); i++)
-		if (mentions(text, length, words[i]))
+		if (mentions(query, length, words[i]))
 			return true;
 	return false;
 }

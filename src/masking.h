@@ -30,6 +30,6 @@ extern void imon_mask_plan(char *target, int size, const char *plan,
 						   bool with_literals);
 
 /* Does the text have a word that can stand before a secret? */
-extern bool imon_mentions_secret(const char *text, int length);
+extern bool imon_mentions_secret(const char *query, int length);
 
 #endif							/* IMON_MASKING_H */

@@ -488,11 +488,11 @@ imon_log_if_slow(const ImonEnded *ended)
 }
 
 void
-imon_note_slow_text(const char *text, TimestampTz statement, int64 elapsed_us)
+imon_note_slow_text(const char *query, TimestampTz statement, int64 elapsed_us)
 {
 	noted_text[0] = '\0';
-	if (text && is_slow(elapsed_us - used_up(statement, elapsed_us)))
-		imon_mask_query(noted_text, imon_slow_query_text_size, text, -1, 0,
+	if (query && is_slow(elapsed_us - used_up(statement, elapsed_us)))
+		imon_mask_query(noted_text, imon_slow_query_text_size, query, -1, 0,
 						imon_log_parameters);
 }
 
@@ -715,19 +715,19 @@ put_usage(const ImonSlowEntry *entry, Datum *values, bool *nulls)
 	return i;
 }
 
-/* A text of an entry: NULL if there is none, masked unless "visible". */
+/* A text of an entry: NULL if there is none, hidden unless "visible". */
 static Datum
-text_datum(const ImonSlowEntry *entry, const char *text, bool is_query,
+text_datum(const ImonSlowEntry *entry, const char *bytes, bool is_query,
 		   bool visible, bool *isnull)
 {
 	char	   *converted;
 
-	*isnull = (text[0] == '\0');
+	*isnull = (bytes[0] == '\0');
 	if (*isnull)
 		return (Datum) 0;
 	if (!visible)
 		return CStringGetTextDatum(IMON_HIDDEN_TEXT);
-	converted = imon_convert(text, entry->encoding);
+	converted = imon_convert(bytes, entry->encoding);
 	return is_query ? imon_query_datum(converted) : imon_text_datum(converted);
 }
 

@@ -81,7 +81,7 @@ extern void imon_log_if_slow(const ImonEnded *ended);
  * Notes the text of a statement that fails before it gets to the executor, if
  * it is slow already.  For the log hook.
  */
-extern void imon_note_slow_text(const char *text, TimestampTz statement,
+extern void imon_note_slow_text(const char *query, TimestampTz statement,
 								int64 elapsed_us);
 
 /*
