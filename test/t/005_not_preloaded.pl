@@ -30,8 +30,8 @@ my @independent =
   evaluate_checks() preloaded() sessions() system_usage());
 my @dependent =
   qw(pool_pressure pool_rejections recent_rejections sampler_status slow_queries
-  lock_blame
-  shared_memory() sampler_state() pool_counts() pool_status() dashboard());
+  lock_blame slow_query_log
+  shared_memory() slow_query_log() statement_counts() sampler_state() pool_counts() pool_status() dashboard());
 
 my ($results, $everything) = read_everything($node, 'postgres');
 is($results->{$_}[0], '00000', "not preloaded: $_ works") or diag $results->{$_}[1]
