@@ -94,6 +94,9 @@ static struct
 	ImonBeginning beginning;
 }			noted_failure;
 
+/* Has the exit callback been asked for? */
+static bool watching_exit = false;
+
 /* The error that is on its way to the client has been counted. */
 static bool error_counted = false;
 
@@ -171,7 +174,8 @@ forget(ImonExecution *execution)
 {
 	int			behind = n_executions - 1 - (execution - executions);
 
-	memmove(execution, execution + 1, behind * sizeof(ImonExecution));
+	if (unlikely(behind > 0))
+		memmove(execution, execution + 1, behind * sizeof(ImonExecution));
 	n_executions--;
 }
 
@@ -256,7 +260,6 @@ terminated(int code, Datum arg)
 {
 	ImonExecution *execution = running ? find_execution(running) : NULL;
 
-	nesting = 0;
 	if (execution)
 		query_ended(execution, IMON_TERMINATED, fatal_sqlerrcode,
 					time_so_far(execution));
@@ -269,7 +272,7 @@ terminated(int code, Datum arg)
 }
 
 /* Makes room for more to be watched, if there is memory. */
-static bool
+static pg_noinline bool
 make_room(void)
 {
 	Size		size = max_executions * sizeof(ImonExecution);
@@ -407,18 +410,26 @@ imon_ExecutorRun(IMON_EXECUTOR_RUN_PARAMETERS)
 	end_run(&run);
 }
 
-static void
-imon_ExecutorFinish(QueryDesc *queryDesc)
+/* Calls the next ExecutorFinish hook. */
+static inline void
+run_finish(QueryDesc *desc)
+{
+	if (prev_ExecutorFinish)
+		prev_ExecutorFinish(desc);
+	else
+		standard_ExecutorFinish(desc);
+}
+
+/* Watches ExecutorFinish, where triggers run. */
+static pg_noinline void
+watch_finish(QueryDesc *queryDesc)
 {
 	ImonRun		run;
 
 	begin_run(&run, queryDesc);
 	PG_TRY();
 	{
-		if (prev_ExecutorFinish)
-			prev_ExecutorFinish(queryDesc);
-		else
-			standard_ExecutorFinish(queryDesc);
+		run_finish(queryDesc);
 	}
 	PG_CATCH();
 	{
@@ -428,6 +439,17 @@ imon_ExecutorFinish(QueryDesc *queryDesc)
 	}
 	PG_END_TRY();
 	end_run(&run);
+}
+
+/* ExecutorFinish hook.  What only reads has nothing to do there. */
+static void
+imon_ExecutorFinish(QueryDesc *queryDesc)
+{
+	if (queryDesc->operation == CMD_SELECT &&
+		!queryDesc->plannedstmt->hasModifyingCTE)
+		run_finish(queryDesc);
+	else
+		watch_finish(queryDesc);
 }
 
 /*
@@ -609,21 +631,25 @@ imon_note_error(ErrorData *edata)
  * is that in which the process connects to its database, before it executes
  * anything: the moment to ask for the exit callback.
  */
-static void
-transaction_ends(XactEvent event, void *arg)
+static pg_noinline void
+end_transaction(XactEvent event)
 {
-	static bool registered = false;
-
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 		event != XACT_EVENT_PREPARE)
 		return;
-	if (unlikely(!registered) && !IsParallelWorker())
-	{
-		registered = true;
+	if (!watching_exit)
 		before_shmem_exit(terminated, (Datum) 0);
-	}
+	watching_exit = true;
 	n_executions = 0;
 	count_noted_failure();
+}
+
+static void
+transaction_ends(XactEvent event, void *arg)
+{
+	if (unlikely(!watching_exit || n_executions > 0 ||
+				 noted_failure.is_set || error_counted))
+		end_transaction(event);
 }
 
 /* Subtransaction callback: what began in it, or in one of its own, is gone. */
