@@ -11,7 +11,11 @@ MODULE_big = infra_monitor
 OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
+	src/advice.o \
 	src/blame.o \
+	src/concurrency.o \
+	src/connection_churn.o \
+	src/connection_times.o \
 	src/connections.o \
 	src/executions.o \
 	src/extension.o \
@@ -19,21 +23,27 @@ OBJS = \
 	src/health.o \
 	src/histogram.o \
 	src/histogram_type.o \
+	src/history.o \
 	src/home_database.o \
 	src/infra_monitor.o \
+	src/limits.o \
 	src/locks.o \
 	src/masking.o \
+	src/partitions.o \
 	src/pg_stat_statements.o \
 	src/pool.o \
 	src/privileges.o \
 	src/rows.o \
 	src/sampler.o \
 	src/samples.o \
+	src/series.o \
 	src/shmem.o \
 	src/slow_log.o \
 	src/statements.o \
 	src/system.o \
-	src/texts.o
+	src/texts.o \
+	src/trend.o \
+	src/waits.o
 PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"
 PG_CPPFLAGS = -I$(srcdir)/src
 
@@ -48,6 +58,9 @@ SQL_PARTS = \
 	src/histogram.sql \
 	src/activity.sql \
 	src/connections.sql \
+	src/connection_churn.sql \
+	src/connection_times.sql \
+	src/limits.sql \
 	src/system.sql \
 	src/pg_stat_statements.sql \
 	src/statements.sql \
@@ -57,7 +70,15 @@ SQL_PARTS = \
 	src/slow_log.sql \
 	src/health.sql \
 	src/pool.sql \
+	src/trend.sql \
+	src/series.sql \
 	src/samples.sql \
+	src/waits.sql \
+	src/concurrency.sql \
+	src/advice.sql \
+	src/history.sql \
+	src/pool_history.sql \
+	src/pool_chart.sql \
 	src/sampler.sql \
 	src/report.sql \
 	src/privileges.sql

@@ -41,7 +41,8 @@ SELECT check_name, category, warning, critical, enabled, hold, essential, source
 FROM infra_monitor.health_thresholds ORDER BY check_name COLLATE "C";
 SELECT count(*) AS overrides FROM infra_monitor.health_threshold_overrides;
 
--- every check knows its value here, and every column is filled
+-- every check knows its value here, but for one that needs more time; and every
+-- column is filled
 SELECT name, category, unit, message <> '' AS message, hint <> '' AS hint,
 	status IN ('ok', 'warning', 'critical') AS known, value >= 0 AS value,
 	since <= clock_timestamp() AS since
@@ -172,12 +173,12 @@ DROP FUNCTION infra_monitor.check_long_transactions();
 SELECT name, value, unit, message FROM infra_monitor.evaluate_checks()
 WHERE status = 'unknown' ORDER BY name;
 SELECT bool_and(status = 'ok') AS others_ok,
-	count(*) = (SELECT count(*) FROM infra_monitor.check_defaults()) - 4 AS all_others
+	count(*) = (SELECT count(*) FROM infra_monitor.check_defaults()) - 5 AS all_others
 FROM infra_monitor.evaluate_checks() WHERE status <> 'unknown';
 SELECT infra_monitor.pool_status(), pg_temp.status_now();
 SELECT category, score, unknown FROM infra_monitor.score_checks(infra_monitor.evaluate_health()->'checks') ORDER BY category;
 ROLLBACK;
-SELECT count(*) FROM infra_monitor.evaluate_checks() WHERE status = 'unknown';
+SELECT name FROM infra_monitor.evaluate_checks() WHERE status = 'unknown';
 
 -- only a cancel goes on to the caller
 BEGIN;

@@ -142,10 +142,12 @@ ORDER BY p.proname;
 SELECT p.oid::regprocedure AS security_definer
 FROM pg_proc p
 WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prosecdef;
-SELECT p.proconfig, count(*) > 0 AS any
+
+-- nor one that trusts the search path of its caller; what is inlined has none of its own
+SELECT p.oid::regprocedure AS function, p.proconfig
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.pronamespace = 'infra_monitor'::regnamespace AND l.lanname NOT IN ('c', 'internal')
-GROUP BY 1;
+	AND p.proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}';
 
 -- the extension
 SELECT extrelocatable, extnamespace::regnamespace AS schema,

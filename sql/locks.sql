@@ -30,10 +30,12 @@ ROLLBACK;
 
 -- one who has given up does not wait any more
 SET lock_timeout = '10ms';
+\set VERBOSITY terse
 BEGIN;
 LOCK TABLE regress_locked;
 ROLLBACK;
 RESET lock_timeout;
+\set VERBOSITY default
 SELECT * FROM infra_monitor.lock_waits;
 ROLLBACK PREPARED 'regress_prepared';
 DROP TABLE regress_locked;

@@ -179,6 +179,30 @@ SELECT reason, sqlstate, CASE usename WHEN :'admin' THEN 'admin' ELSE usename EN
 FROM infra_monitor.recent_rejections LIMIT 5;
 SELECT count(*) BETWEEN 5 AND 256 AS ok FROM infra_monitor.recent_rejections;
 
+--
+-- the status of the pool and the checks, which it does not call, agree
+--
+CREATE VIEW pg_temp.agreement AS
+SELECT CASE WHEN bool_or(status = 'critical') THEN 'critical' WHEN bool_or(status = 'warning') THEN 'warning' ELSE 'ok' END AS of_checks,
+	(SELECT infra_monitor.pool_status()) AS of_pool
+FROM infra_monitor.evaluate_checks('pool');
+TABLE pg_temp.agreement;
+INSERT INTO infra_monitor.health_threshold_overrides (check_name, warning, critical) VALUES
+	('connections_used', 'Infinity', 'Infinity'), ('connections_rejected', 'Infinity', 'Infinity'),
+	('idle_in_transaction', 0.001, 'Infinity'), ('lock_waits', 'Infinity', 0.001);
+TABLE pg_temp.agreement;
+CREATE TABLE regress_locked ();
+GRANT ALL ON regress_locked TO regress_pool;
+SELECT dblink_exec('one', 'BEGIN; LOCK regress_locked');
+SELECT pg_sleep(0.002);
+TABLE pg_temp.agreement;
+SELECT dblink_send_query('two', 'BEGIN; LOCK regress_locked');
+SELECT pg_temp.wait_until('oldest_lock_wait > ''2 ms'' FROM infra_monitor.pool_counts()') AS waits;
+TABLE pg_temp.agreement;
+SELECT dblink_exec('one', 'ROLLBACK');
+DELETE FROM infra_monitor.health_threshold_overrides;
+
 SELECT dblink_disconnect('one'), dblink_disconnect('two');
+DROP TABLE regress_locked;
 DROP ROLE regress_pool;
 DROP EXTENSION dblink;

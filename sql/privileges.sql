@@ -82,7 +82,8 @@ REVOKE USAGE ON SCHEMA infra_monitor FROM regress_nobody;
 SET SESSION AUTHORIZATION regress_monitor;
 SELECT * FROM regress_try();
 SELECT count(*) > 0 AS any FROM infra_monitor.samples;
-SELECT name AS unknown, message FROM infra_monitor.evaluate_checks() WHERE status = 'unknown';
+SELECT name AS unknown, message FROM infra_monitor.evaluate_checks()
+WHERE status = 'unknown' AND name <> 'connection_storm';
 SELECT count(*) > 5 AS ok FROM infra_monitor.dashboard();
 SELECT infra_monitor.take_sample();
 SELECT infra_monitor.reset();
@@ -156,11 +157,15 @@ RESET SESSION AUTHORIZATION;
 --
 -- texts: one's own, and those of others
 --
-GRANT SELECT ON infra_monitor.slow_queries, infra_monitor.running_queries, infra_monitor.pool_usage TO regress_granted;
+GRANT SELECT ON infra_monitor.slow_queries, infra_monitor.running_queries, infra_monitor.pool_usage,
+	infra_monitor.connection_churn TO regress_granted;
 GRANT EXECUTE ON FUNCTION infra_monitor.statement_stats(boolean), infra_monitor.pg_stat_statements_loaded(),
 	infra_monitor.statement_counts(), infra_monitor.observations(infra_monitor.histogram),
-	infra_monitor.quantile(infra_monitor.histogram, float8), infra_monitor.sessions(), infra_monitor.shown(name),
-	infra_monitor.recent_rejections() TO regress_granted;
+	infra_monitor.quantile(infra_monitor.histogram, float8), infra_monitor.sum(infra_monitor.histogram),
+	infra_monitor.preloaded(), infra_monitor.sessions(), infra_monitor.shown(name),
+	infra_monitor.recent_rejections(), infra_monitor.idle_threshold(),
+	infra_monitor.terminate_statement(int[], timestamptz), infra_monitor.prevention_advice(name, int, int, int),
+	infra_monitor.connection_churn() TO regress_granted;
 SELECT pg_stat_statements_reset() IS NOT NULL AS reset;
 SELECT 'of the' AS administrator;
 \c - regress_granted
@@ -181,10 +186,17 @@ SET application_name = 'regress_admin';
 SET ROLE regress_granted;
 SELECT application_name, client_addr, query, queryid, pid = pg_backend_pid() AS pid, state, usename = :'admin' AS usename
 FROM infra_monitor.sessions() WHERE pid = pg_backend_pid();
-SELECT application_name, client_addr FROM infra_monitor.pool_usage WHERE active > 0 AND usename = :'admin';
+SELECT application_name, client_addr, terminate, prevention
+FROM infra_monitor.pool_usage WHERE active > 0 AND usename = :'admin';
+SELECT DISTINCT usename = :'admin' AS admin, application_name FROM infra_monitor.connection_churn
+WHERE datname = current_database() AND usename IS NOT NULL ORDER BY 1;
+SELECT application_name FROM infra_monitor.connection_churn WHERE datname IS NULL AND application_name = 'other';
 RESET ROLE;
 GRANT pg_read_all_stats TO regress_granted;
 SET ROLE regress_granted;
+SELECT count(*) FILTER (WHERE application_name = '<insufficient privilege>') AS hidden,
+	count(*) FILTER (WHERE usename = :'admin') > 0 AS any
+FROM infra_monitor.connection_churn;
 SELECT application_name, query LIKE 'SELECT application_name%' AS query
 FROM infra_monitor.sessions() WHERE pid = pg_backend_pid();
 SELECT count(*) FROM infra_monitor.slow_queries WHERE query = '<insufficient privilege>';

@@ -35,6 +35,11 @@ FROM infra_monitor.pool_pressure;
 SELECT stats_reset AS after FROM infra_monitor.pool_pressure \gset
 SELECT sum(total) AS total, count(last_at) AS last_at FROM infra_monitor.pool_rejections;
 SELECT infra_monitor.rejected_recently();
+SELECT sum(connects) AS connects, sum(disconnects) <= 1 AS disconnects,
+	count(*) FILTER (WHERE connects_per_minute IS NOT NULL) AS per_minute
+FROM infra_monitor.connection_churn;
+SELECT phase, connections <= 1 AS connections FROM infra_monitor.connection_times;
+SELECT coalesce(slots, 0) AS slots FROM infra_monitor.connection_rate();
 
 -- samples before and after are of different epochs
 SELECT infra_monitor.take_sample() IS NOT NULL AS ok;

@@ -8,7 +8,8 @@ CREATE FUNCTION infra_monitor.sessions(
 	OUT client_addr inet, OUT backend_start timestamptz,
 	OUT xact_start timestamptz, OUT query_start timestamptz,
 	OUT state_change timestamptz, OUT state text, OUT wait_event_type text,
-	OUT wait_event text, OUT queryid bigint, OUT query text)
+	OUT wait_event text, OUT queryid bigint, OUT query text, OUT datid oid,
+	OUT usesysid oid)
 RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_sessions_1_0';

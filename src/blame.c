@@ -37,7 +37,7 @@
 #include "utils/timestamp.h"
 
 #define MAX_BLAMED 256
-#define LOCK_BLAME_COLUMNS 10
+#define LOCK_BLAME_COLUMNS 9
 
 /* Values of "state" beside those of BackendState. */
 #define STATE_OF_PREPARED (-1)
@@ -152,24 +152,26 @@ book(const ImonCharge *charge)
 
 /* Says who a root is. */
 static void
-describe_root(const ImonLockParty *root, const ImonBackends *backends,
+describe_root(const ImonLockParty *root, const ImonSessions *sessions,
 			  ImonBlamed *who)
 {
-	const PgBackendStatus *status = NULL;
+	const ImonSession *session;
 
 	memset(who, 0, sizeof(ImonBlamed));
 	who->role = root->role;
 	who->database = root->database;
 	who->state = STATE_UNDEFINED;
 	if (root->pid == 0)
-		who->state = STATE_OF_PREPARED;
-	else
-		status = imon_find_backend(backends, root->pid);
-	if (status)
 	{
-		who->state = status->st_state;
-		who->queryid = status->st_query_id;
-		strlcpy(who->application, status->st_appname, NAMEDATALEN);
+		who->state = STATE_OF_PREPARED;
+		return;
+	}
+	session = imon_find_session(sessions, root->pid);
+	if (session)
+	{
+		who->state = session->status->st_state;
+		who->queryid = session->status->st_query_id;
+		strlcpy(who->application, session->status->st_appname, NAMEDATALEN);
 	}
 }
 
@@ -179,12 +181,11 @@ describe_root(const ImonLockParty *root, const ImonBackends *backends,
  * known yet.  Charges that are not used have no moment.
  */
 static ImonCharge *
-charge_roots(const ImonLockSnapshot *snapshot, TimestampTz before,
-			 TimestampTz now)
+charge_roots(const ImonLockSnapshot *snapshot, const ImonSessions *sessions,
+			 TimestampTz before, TimestampTz now)
 {
 	ImonCharge *charges =
 		palloc0(sizeof(ImonCharge) * imon_lock_parties(snapshot));
-	ImonBackends *backends = imon_index_backends();
 	ImonWaiter	waiter;
 	int			position = 0;
 
@@ -196,7 +197,7 @@ charge_roots(const ImonLockSnapshot *snapshot, TimestampTz before,
 			continue;
 		charge = &charges[waiter.root_number];
 		if (charge->last_at == 0)
-			describe_root(&waiter.root, backends, &charge->who);
+			describe_root(&waiter.root, sessions, &charge->who);
 		charge->last_at = now;
 		charge->blocked_us += Max(now - Max(waiter.since, before), 0);
 		if (waiter.since > before)
@@ -206,19 +207,22 @@ charge_roots(const ImonLockSnapshot *snapshot, TimestampTz before,
 }
 
 void
-imon_note_blame(const ImonLockSnapshot *snapshot, TimestampTz now)
+imon_note_blame(const ImonSessions *sessions,
+				const ImonLockSnapshot *snapshot)
 {
 	ImonCharge *charges;
 
 	if (snapshot == NULL)
 		return;
-	charges = charge_roots(snapshot, blame->last_look, now);
+
+	/* nobody but the sampler changes last_look */
+	charges = charge_roots(snapshot, sessions, blame->last_look, sessions->at);
 
 	LWLockAcquire(blame->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < imon_lock_parties(snapshot); i++)
 		if (charges[i].last_at != 0)
 			book(&charges[i]);
-	blame->last_look = now;
+	blame->last_look = sessions->at;
 	LWLockRelease(blame->lock);
 }
 
@@ -286,8 +290,6 @@ put_charge(ReturnSetInfo *rsinfo, const ImonCharge *charge)
 	values[i++] = Int64GetDatum((int64) charge->incidents);
 	values[i] = imon_moment_datum(charge->last_at, &nulls[i]);
 	i++;
-	values[i] = ObjectIdGetDatum(who->role);
-	nulls[i++] = !OidIsValid(who->role);
 	values[i] = ObjectIdGetDatum(who->database);
 	nulls[i++] = !OidIsValid(who->database);
 	Assert(i == lengthof(values));
@@ -297,7 +299,7 @@ put_charge(ReturnSetInfo *rsinfo, const ImonCharge *charge)
 
 /*
  * SQL: lock_blame, one row for each that is blamed: usename, application_name,
- * datname, state, queryid, blocked_time, incidents, last_at, userid, dbid.
+ * datname, state, queryid, blocked_time, incidents, last_at, dbid.
  */
 Datum
 imon_lock_blame_1_0(PG_FUNCTION_ARGS)

@@ -8,6 +8,7 @@
 #ifndef IMON_BLAME_H
 #define IMON_BLAME_H
 
+#include "activity.h"
 #include "locks.h"
 
 /* Registers the shared memory.  Call in _PG_init only. */
@@ -15,11 +16,12 @@ extern void imon_blame_init(void);
 
 /*
  * One look: charges waiting time since the look before to those who cause it.
- * For the sampler.  "snapshot" may be NULL, and was taken after "now": what has
- * begun by then is in it, unless it is over.  Uses the caller's snapshot of
- * backend states, and the current memory context; needs no transaction.
+ * For the sampler.  "snapshot" may be NULL, and was taken after the look at the
+ * sessions: what has begun by then is in it, unless it is over.  Needs no
+ * transaction; allocates in the current memory context.
  */
-extern void imon_note_blame(const ImonLockSnapshot *snapshot, TimestampTz now);
+extern void imon_note_blame(const ImonSessions *sessions,
+							const ImonLockSnapshot *snapshot);
 
 /* Forgets all charges. */
 extern void imon_blame_reset(void);

@@ -6,7 +6,7 @@
 CREATE FUNCTION infra_monitor.lock_blame(
 	OUT usename name, OUT application_name text, OUT datname name,
 	OUT state text, OUT queryid bigint, OUT blocked_time float8,
-	OUT incidents bigint, OUT last_at timestamptz, OUT userid oid, OUT dbid oid)
+	OUT incidents bigint, OUT last_at timestamptz, OUT dbid oid)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 100
 AS 'MODULE_PATHNAME', 'imon_lock_blame_1_0';
@@ -15,20 +15,20 @@ COMMENT ON FUNCTION infra_monitor.lock_blame() IS
 
 CREATE VIEW infra_monitor.lock_blame AS
 WITH texts AS MATERIALIZED (
-	SELECT s.userid, s.dbid, s.queryid, pg_catalog.min(s.query) AS query
+	SELECT s.dbid, s.queryid, pg_catalog.min(s.query) AS query
 	FROM infra_monitor.statement_stats(true) s
-	-- not an error if its schema is closed to the caller
+	-- not an error if its schema is closed to the caller; of what he may not see
+	-- there is no queryid
 	WHERE infra_monitor.pg_stat_statements_loaded()
 		AND EXISTS (SELECT FROM pg_catalog.pg_extension e
 			WHERE e.extname OPERATOR(pg_catalog.=) 'pg_stat_statements'
 				AND pg_catalog.has_schema_privilege(e.extnamespace, 'USAGE'))
-	GROUP BY s.userid, s.dbid, s.queryid
+	GROUP BY s.dbid, s.queryid
 )
 SELECT b.usename, b.application_name, b.datname, b.state, b.queryid,
 	b.blocked_time, b.incidents, b.last_at,
 	(SELECT t.query FROM texts t
-	 WHERE t.userid OPERATOR(pg_catalog.=) b.userid
-		AND t.dbid OPERATOR(pg_catalog.=) b.dbid
+	 WHERE t.dbid OPERATOR(pg_catalog.=) b.dbid
 		AND t.queryid OPERATOR(pg_catalog.=) b.queryid) AS query
 FROM infra_monitor.lock_blame() b;
 COMMENT ON VIEW infra_monitor.lock_blame IS

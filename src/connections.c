@@ -13,6 +13,10 @@
  * atomics and copies a bounded number of bytes into a slot of its own, nothing
  * else; no lock, no allocation, no catalog, no ereport.
  *
+ * Connections are counted by application, and timed, where the names of the
+ * files connection_churn.c and connection_times.c say; their totals are the
+ * sums of that.
+ *
  * Totals only grow.  A reset remembers what they were ("base"), so that no
  * event is lost between reading a counter and clearing it.
  *
@@ -24,6 +28,8 @@
 
 #include "access/xact.h"
 #include "compat.h"
+#include "connection_churn.h"
+#include "connection_times.h"
 #include "connections.h"
 #include "fmgr.h"
 #include "guc.h"
@@ -36,8 +42,10 @@
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "texts.h"
+#include "totals.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "window.h"
 
 #define LOG_SIZE 256			/* refusals kept with their details */
 
@@ -47,10 +55,6 @@
 /* A peak is its count and its moment in one atomic: 20 and 44 bits. */
 #define PEAK_TIME_BITS 44
 #define PEAK_TIME_MASK ((UINT64CONST(1) << PEAK_TIME_BITS) - 1)
-
-/* A second's refusals are second and count in one atomic: 40 and 24 bits. */
-#define WINDOW_COUNT_BITS 24
-#define WINDOW_COUNT_MASK ((UINT64CONST(1) << WINDOW_COUNT_BITS) - 1)
 
 /*
  * A refusal.  "sequence" is odd while a process writes, else twice the number
@@ -70,8 +74,6 @@ typedef struct ImonRefusal
 
 typedef struct ImonTotals
 {
-	pg_atomic_uint64 connects;
-	pg_atomic_uint64 disconnects;
 	pg_atomic_uint64 rejected[IMON_N_REJECTIONS];
 } ImonTotals;
 
@@ -132,8 +134,6 @@ connections_size(void)
 static void
 init_totals(ImonTotals *totals)
 {
-	pg_atomic_init_u64(&totals->connects, 0);
-	pg_atomic_init_u64(&totals->disconnects, 0);
 	for (int i = 0; i < IMON_N_REJECTIONS; i++)
 		pg_atomic_init_u64(&totals->rejected[i], 0);
 }
@@ -158,8 +158,7 @@ connections_init(void *part, LWLock *lock)
 		pg_atomic_init_u64(&shared->last_rejected_at[i], 0);
 	pg_atomic_init_u32(&shared->established, 0);
 	pg_atomic_init_u64(&shared->peak, pack_peak(0));
-	for (int i = 0; i < IMON_REJECTION_WINDOW; i++)
-		pg_atomic_init_u64(&shared->window[i], 0);
+	imon_window_init(shared->window, IMON_REJECTION_WINDOW);
 	pg_atomic_init_u64(&shared->n_refusals, 0);
 	pg_atomic_init_u64(&shared->n_dropped, 0);
 	for (int i = 0; i < LOG_SIZE; i++)
@@ -183,7 +182,7 @@ connection_ends(int code, Datum arg)
 						(uint32) -MyProcPid);
 	pg_atomic_fetch_sub_u32(&connections->established, 1);
 	if (counted)
-		pg_atomic_fetch_add_u64(&connections->totals.disconnects, 1);
+		imon_churn_end(GetCurrentTimestamp(), imon_connection_times_end());
 }
 
 /* Raises the peak to the number now established, if that is higher. */
@@ -199,14 +198,15 @@ raise_peak(uint32 now)
 }
 
 /*
- * Enters this process as established.  The mark, the current number and the
- * peak are kept also while infra_monitor is disabled, so that they are true
- * when it is enabled again; only the totals stand still.
+ * Enters this process as established.  The mark, the current number, the peak
+ * and the rate are kept also while infra_monitor is disabled, so that they are
+ * true when it is enabled again; only the totals stand still.
  */
 static void
 connection_begins(void)
 {
 	int			procno = imon_my_proc_number();
+	TimestampTz now = GetCurrentTimestamp();
 
 	if (procno < 0 || procno >= MaxConnections)
 		return;
@@ -215,11 +215,10 @@ connection_begins(void)
 	raise_peak(pg_atomic_add_fetch_u32(&connections->established, 1));
 	on_shmem_exit(connection_ends, Int32GetDatum(procno));
 
-	if (imon_enabled)
-	{
-		counted = true;
-		pg_atomic_fetch_add_u64(&connections->totals.connects, 1);
-	}
+	counted = imon_enabled;
+	imon_churn_begin(now, counted);
+	if (counted)
+		imon_connection_times_begin(now);
 }
 
 /*
@@ -282,26 +281,11 @@ classify(const ErrorData *edata)
 	return IMON_REJECTED_OTHER;
 }
 
-/* Adds one to the refusals of the second "at". */
-static void
-count_in_window(TimestampTz at)
+/* The second of a moment, a slot of the window. */
+static uint64
+second_of(TimestampTz at)
 {
-	uint64		second = (uint64) (at / USECS_PER_SEC);
-	pg_atomic_uint64 *cell = &connections->window[second % IMON_REJECTION_WINDOW];
-	uint64		old = pg_atomic_read_u64(cell);
-	uint64		new;
-
-	do
-	{
-		if ((old >> WINDOW_COUNT_BITS) > second)
-			return;				/* the clock went back; the past is closed */
-		if ((old >> WINDOW_COUNT_BITS) < second)
-			new = (second << WINDOW_COUNT_BITS) | 1;
-		else if ((old & WINDOW_COUNT_MASK) < WINDOW_COUNT_MASK)
-			new = old + 1;
-		else
-			return;
-	} while (!pg_atomic_compare_exchange_u64(cell, &old, new));
+	return (uint64) (at / USECS_PER_SEC);
 }
 
 /* Copies at most NAMEDATALEN - 1 bytes; NULL gives an empty string. */
@@ -359,7 +343,8 @@ imon_emit_log(ErrorData *edata)
 		pg_atomic_fetch_add_u64(&connections->totals.rejected[reason], 1);
 		pg_atomic_write_u64(&connections->last_rejected_at[reason], (uint64) at);
 		if (reason != IMON_REJECTED_AUTHENTICATION)
-			count_in_window(at);
+			imon_window_count(connections->window, IMON_REJECTION_WINDOW,
+							  second_of(at));
 		keep_details(edata, reason, at);
 	}
 
@@ -371,29 +356,18 @@ void
 imon_connections_init(void)
 {
 	imon_shmem_register(&connections_part);
+	imon_churn_init();
+	imon_connection_times_init();
 	RegisterXactCallback(imon_connection_xact_callback, NULL);
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = imon_emit_log;
 }
 
-/*
- * What a total has grown by since the last reset.  The base is read first:
- * read later, it could be ahead of the total.
- */
-static uint64
-since_reset(pg_atomic_uint64 *total, pg_atomic_uint64 *base)
-{
-	uint64		from = pg_atomic_read_u64(base);
-
-	pg_read_barrier();
-	return pg_atomic_read_u64(total) - from;
-}
-
 static uint64
 rejected_since_reset(ImonRejection reason)
 {
-	return since_reset(&connections->totals.rejected[reason],
-					   &connections->base.rejected[reason]);
+	return imon_since_reset(&connections->totals.rejected[reason],
+							&connections->base.rejected[reason]);
 }
 
 /*
@@ -429,12 +403,7 @@ imon_connection_counts(ImonConnectionCounts *counts)
 	counts->peak = (int) (peak >> PEAK_TIME_BITS);
 	counts->peak_at = (TimestampTz) (peak & PEAK_TIME_MASK) * 1000;
 
-	/* ended before established: the balance is then never negative */
-	counts->disconnects = since_reset(&connections->totals.disconnects,
-									  &connections->base.disconnects);
-	pg_read_barrier();
-	counts->connects = since_reset(&connections->totals.connects,
-								   &connections->base.connects);
+	imon_churn_totals(&counts->connects, &counts->disconnects);
 
 	counts->rejected = 0;
 	for (int i = 0; i < IMON_N_REJECTIONS; i++)
@@ -448,16 +417,12 @@ imon_connection_counts(ImonConnectionCounts *counts)
 uint64
 imon_rejected_recently(void)
 {
-	uint64		now = (uint64) (GetCurrentTimestamp() / USECS_PER_SEC);
+	uint64		now = second_of(GetCurrentTimestamp());
 	uint64		sum = 0;
 
-	for (int i = 0; i < IMON_REJECTION_WINDOW; i++)
-	{
-		uint64		cell = pg_atomic_read_u64(&connections->window[i]);
-
-		if ((cell >> WINDOW_COUNT_BITS) + IMON_REJECTION_WINDOW > now)
-			sum += cell & WINDOW_COUNT_MASK;
-	}
+	for (int back = 0; back < IMON_REJECTION_WINDOW; back++)
+		sum += imon_window_read(connections->window, IMON_REJECTION_WINDOW,
+								now - back);
 	return sum;
 }
 
@@ -467,26 +432,18 @@ imon_rejections_dropped(void)
 	return pg_atomic_read_u64(&connections->n_dropped);
 }
 
-static void
-copy_total(pg_atomic_uint64 *base, pg_atomic_uint64 *total)
-{
-	pg_atomic_write_u64(base, pg_atomic_read_u64(total));
-}
-
 void
 imon_connections_reset(void)
 {
-	copy_total(&connections->base.connects, &connections->totals.connects);
-	copy_total(&connections->base.disconnects,
-			   &connections->totals.disconnects);
+	imon_churn_reset();
+	imon_connection_times_reset();
 	for (int i = 0; i < IMON_N_REJECTIONS; i++)
 	{
-		copy_total(&connections->base.rejected[i],
-				   &connections->totals.rejected[i]);
+		imon_reset_total(&connections->totals.rejected[i],
+						 &connections->base.rejected[i]);
 		pg_atomic_write_u64(&connections->last_rejected_at[i], 0);
 	}
-	for (int i = 0; i < IMON_REJECTION_WINDOW; i++)
-		pg_atomic_write_u64(&connections->window[i], 0);
+	imon_window_clear(connections->window, IMON_REJECTION_WINDOW);
 	pg_atomic_write_u64(&connections->peak,
 						pack_peak(pg_atomic_read_u32(&connections->established)));
 	pg_atomic_write_u64(&connections->stats_reset,

@@ -147,7 +147,7 @@ imon_guc_init(void)
 					&imon_health_interval, MS_PER_S, MS_PER_HOUR);
 	define_interval("infra_monitor.activity_interval",
 					"Time between two looks at the states of all backends.",
-					"Zero turns them off; average active sessions are then not known.",
+					"Zero turns them off; average active sessions are then not known, and nobody is charged in lock_blame.",
 					&imon_activity_interval, 0, 60 * MS_PER_S);
 
 	define_interval("infra_monitor.statement_interval",

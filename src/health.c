@@ -178,7 +178,18 @@ configured_checks(const char *category)
 	const char *nulls = category ? " " : "n";
 	List	   *checks = NIL;
 
-	if (SPI_execute_with_args(query, 1, types, values, nulls, true, 0) != SPI_OK_SELECT)
+	/* planned once: that takes longer than all else in a look at the pool */
+	static SPIPlanPtr plan = NULL;
+
+	if (plan == NULL)
+	{
+		SPIPlanPtr	prepared = SPI_prepare(query, lengthof(types), types);
+
+		if (prepared == NULL || SPI_keepplan(prepared) != 0)
+			elog(ERROR, "could not prepare to read the thresholds");
+		plan = prepared;
+	}
+	if (SPI_execute_plan(plan, values, nulls, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the thresholds");
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
@@ -206,6 +217,19 @@ beyond(const ImonCheck *check, double value, double threshold)
 	return check->below ? value <= threshold : value >= threshold;
 }
 
+/* The status of a value; NaN is not known. */
+static ImonStatus
+status_of(const ImonCheck *check, double value)
+{
+	if (isnan(value))
+		return STATUS_IS_UNKNOWN;
+	if (beyond(check, value, check->critical))
+		return STATUS_IS_CRITICAL;
+	if (beyond(check, value, check->warning))
+		return STATUS_IS_WARNING;
+	return STATUS_IS_OK;
+}
+
 /* Calls the function of a check and reads what it returned. */
 static void
 call_check(const ImonCheck *check, ImonResult *result)
@@ -220,15 +244,7 @@ call_check(const ImonCheck *check, ImonResult *result)
 	result->value = spi_number(0, 1);
 	result->unit = spi_string(0, 2);
 	result->message = spi_string(0, 3);
-
-	if (isnan(result->value))
-		result->status = STATUS_IS_UNKNOWN;
-	else if (beyond(check, result->value, check->critical))
-		result->status = STATUS_IS_CRITICAL;
-	else if (beyond(check, result->value, check->warning))
-		result->status = STATUS_IS_WARNING;
-	else
-		result->status = STATUS_IS_OK;
+	result->status = status_of(check, result->value);
 }
 
 /*
@@ -410,7 +426,7 @@ imon_evaluate_checks_1_0(PG_FUNCTION_ARGS)
 }
 
 const char *
-imon_worst_status(const char *category)
+imon_worst_status(const char *category, ImonKnownValue known, const void *arg)
 {
 	ImonStatus	worst = STATUS_IS_OK;
 	ListCell   *cell;
@@ -418,9 +434,13 @@ imon_worst_status(const char *category)
 	SPI_connect();
 	foreach(cell, configured_checks(category))
 	{
+		const ImonCheck *check = (const ImonCheck *) lfirst(cell);
 		ImonResult	result;
 
-		evaluate_check((ImonCheck *) lfirst(cell), &result);
+		if (known(check->name, arg, &result.value))
+			result.status = status_of(check, result.value);
+		else
+			evaluate_check(check, &result);
 		if (result.status != STATUS_IS_UNKNOWN)
 			worst = Max(worst, result.status);
 	}

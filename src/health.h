@@ -19,11 +19,21 @@ extern void imon_health_init(void);
 extern void imon_evaluate_health(void);
 
 /*
+ * Gives the value of a check, NaN if it is not known; false if the function of
+ * the check has to be called for it.
+ */
+typedef bool (*ImonKnownValue) (const char *check, const void *arg,
+								double *value);
+
+/*
  * Evaluates the checks of a category now, without their hold, and returns the
  * worst status, "ok", "warning" or "critical"; one that is not known counts as
- * ok.  Needs a transaction and a snapshot, and must not run in parallel mode.
+ * ok.  Functions of checks are called only where "known" has no value, for that
+ * is slow.  Needs a transaction and a snapshot, and must not run in parallel
+ * mode.
  */
-extern const char *imon_worst_status(const char *category);
+extern const char *imon_worst_status(const char *category,
+									 ImonKnownValue known, const void *arg);
 
 /* Documents that were too large for the cache.  Shared memory must be ready. */
 extern uint64 imon_health_overflows(void);

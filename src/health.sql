@@ -4,6 +4,8 @@
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
 -- that returns its value (NULL: not known), the unit, and a message for humans.
+-- Each read of pool_pressure calls those of category pool, unless known_value()
+-- in pool.c knows their values without.
 --
 
 CREATE FUNCTION infra_monitor.check_defaults(
@@ -12,13 +14,20 @@ CREATE FUNCTION infra_monitor.check_defaults(
 	OUT essential boolean, OUT hint text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
-SET search_path = pg_catalog, pg_temp
+-- without a search_path of its own, so that the planner can inline it: what
+-- stands here is qualified
 AS $$
 VALUES
-	('connections_used', 'pool', 'above', 0.75::float8, 0.90::float8, 2, true,
+	('connections_used', 'pool', 'above', 0.75::pg_catalog.float8, 0.90::pg_catalog.float8, 2, true,
 	 'See infra_monitor.pool_usage for who holds the connections. Make application pools smaller, put a transaction pooler in between, or raise max_connections.'),
 	('connections_rejected', 'pool', 'above', 1, 300, 1, true,
 	 'See infra_monitor.pool_rejections for the reasons and infra_monitor.recent_rejections for who was refused.'),
+	('connection_storm', 'pool', 'above', 10, 50, 1, false,
+	 'See infra_monitor.connection_churn for who connects so often. Keep connections open: a pool in the application with a minimum of idle connections, or a pooler in front of the server. Reconnect with a growing and random pause after an error.'),
+	('role_limit', 'pool', 'above', 0.80, 0.95, 2, false,
+	 'See infra_monitor.pool_usage for the connections of the role. Make its pools smaller, end those that are left idle, or raise the limit with ALTER ROLE ... CONNECTION LIMIT.'),
+	('database_limit', 'pool', 'above', 0.80, 0.95, 2, false,
+	 'See infra_monitor.pool_usage for the connections to the database. Make pools smaller, end connections that are left idle, or raise the limit with ALTER DATABASE ... CONNECTION LIMIT.'),
 	('idle_in_transaction', 'pool', 'above', 300, 900, 1, false,
 	 'Find the session in pg_stat_activity; the application forgot to commit or waits for something else. Set idle_in_transaction_session_timeout.'),
 	('lock_waits', 'pool', 'above', 30, 120, 1, false,
@@ -120,6 +129,58 @@ FROM infra_monitor.rejected_recently() n
 $$;
 COMMENT ON FUNCTION infra_monitor.check_connections_rejected() IS
 'health check: connections refused in the last five minutes, without authentication failures; the critical default is one a second';
+
+CREATE FUNCTION infra_monitor.check_connection_storm(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN r.slots >= 60 THEN r.connects_per_second / greatest(r.usual_per_second, 1) END,
+	'ratio',
+	CASE WHEN r.slots >= 60
+		THEN format('%s connections a second in the last 10 seconds, %s usually', r.connects_per_second, r.usual_per_second)
+			|| CASE WHEN t.usename IS NOT NULL
+				THEN format('; most are of application "%s" of role "%s": %s', t.application_name, t.usename, t.connects)
+				ELSE '' END
+		ELSE 'what is usual is not known within ten minutes after the start of the server or a reset'
+	END
+FROM infra_monitor.connection_rate() r
+	LEFT JOIN LATERAL (
+		SELECT c.application_name, c.usename, sum(c.connects_last_slot) AS connects
+		FROM infra_monitor.connection_churn() c
+		WHERE c.connects_last_slot > 0
+		GROUP BY c.datname, c.usename, c.application_name
+		ORDER BY connects DESC, c.usename, c.application_name LIMIT 1
+	) t ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connection_storm() IS
+'health check: connections established a second, in the last complete slot of ten seconds, as a multiple of the median of the last hour, which counts as one a second at least; NULL until ten minutes after the server was started or the counters were reset';
+
+CREATE FUNCTION infra_monitor.check_role_limit(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT ratio, 'ratio',
+	CASE WHEN connections IS NULL THEN 'there are no connections of a role that has a connection limit'
+		ELSE format('role "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
+FROM infra_monitor.nearest_limit('role')
+$$;
+COMMENT ON FUNCTION infra_monitor.check_role_limit() IS
+'health check: connections of a role as a share of its connection limit, of the role that is nearest to it; 1 for a limit of 0; superusers heed no limit and are left out';
+
+CREATE FUNCTION infra_monitor.check_database_limit(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT ratio, 'ratio',
+	CASE WHEN connections IS NULL THEN 'there are no connections of a database that has a connection limit'
+		ELSE format('database "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
+FROM infra_monitor.nearest_limit('database')
+$$;
+COMMENT ON FUNCTION infra_monitor.check_database_limit() IS
+'health check: connections to a database as a share of its connection limit, of the database that is nearest to it; 1 for a limit of 0; connections of superusers count, though no limit refuses them';
 
 CREATE FUNCTION infra_monitor.check_idle_in_transaction(OUT value float8, OUT unit text, OUT message text)
 RETURNS record

@@ -9,6 +9,7 @@
 
 #include "blame.h"
 #include "compat.h"
+#include "concurrency.h"
 #include "connections.h"
 #include "executions.h"
 #include "fmgr.h"
@@ -18,10 +19,12 @@
 #include "miscadmin.h"
 #include "sampler.h"
 #include "samples.h"
+#include "series.h"
 #include "shmem.h"
 #include "slow_log.h"
 #include "statements.h"
 #include "system.h"
+#include "waits.h"
 
 IMON_MODULE_MAGIC;
 
@@ -48,6 +51,9 @@ _PG_init(void)
 	imon_health_init();
 	imon_samples_init();
 	imon_blame_init();
+	imon_series_init();
+	imon_waits_init();
+	imon_concurrency_init();
 	imon_home_database_init();
 	imon_sampler_init();
 	imon_shmem_init();

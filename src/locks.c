@@ -124,12 +124,6 @@ typedef struct ImonCandidates
 	int			soft[2];		/* requests */
 } ImonCandidates;
 
-struct ImonBackends
-{
-	int			count;
-	const PgBackendStatus **sorted; /* by pid */
-};
-
 PG_FUNCTION_INFO_V1(imon_lock_waits_1_0);
 
 bool
@@ -603,48 +597,6 @@ imon_lock_blockers(ImonLockSnapshot *snapshot, int number, int *pids)
 	return count;
 }
 
-static int
-compare_backends(const void *a, const void *b)
-{
-	int			pid_a = (*(const PgBackendStatus *const *) a)->st_procpid;
-	int			pid_b = (*(const PgBackendStatus *const *) b)->st_procpid;
-
-	return (pid_a > pid_b) - (pid_a < pid_b);
-}
-
-ImonBackends *
-imon_index_backends(void)
-{
-	ImonBackends *backends = palloc(sizeof(ImonBackends));
-	int			n = pgstat_fetch_stat_numbackends();
-
-	backends->count = 0;
-	backends->sorted = palloc(sizeof(PgBackendStatus *) * Max(n, 1));
-	for (int i = 1; i <= n; i++)
-	{
-		const LocalPgBackendStatus *entry = imon_backend_status(i);
-
-		if (entry && entry->backendStatus.st_procpid != 0)
-			backends->sorted[backends->count++] = &entry->backendStatus;
-	}
-	qsort(backends->sorted, backends->count, sizeof(PgBackendStatus *),
-		  compare_backends);
-	return backends;
-}
-
-const PgBackendStatus *
-imon_find_backend(const ImonBackends *backends, int pid)
-{
-	PgBackendStatus wanted;
-	const PgBackendStatus *key = &wanted;
-	const PgBackendStatus **found;
-
-	wanted.st_procpid = pid;
-	found = bsearch(&key, backends->sorted, backends->count,
-					sizeof(PgBackendStatus *), compare_backends);
-	return found ? *found : NULL;
-}
-
 /* The name of a relation of this database or of all, or NULL. */
 static char *
 relation_name(Oid database, Oid relation)
@@ -749,11 +701,12 @@ blockers_datum(ImonLockSnapshot *snapshot, int number)
 
 /* Fills in the columns about the root: pid to query, then its other ones. */
 static void
-put_root(const ImonWaiter *waiter, const ImonBackends *backends,
+put_root(const ImonWaiter *waiter, const ImonSessions *sessions,
 		 Datum *values, bool *nulls, Datum *more, bool *more_nulls)
 {
 	const ImonLockParty *root = &waiter->root;
-	const PgBackendStatus *status = NULL;
+	const ImonSession *session = NULL;
+	const PgBackendStatus *status;
 	const char *state;
 
 	if (waiter->root_number == NOBODY)
@@ -764,7 +717,8 @@ put_root(const ImonWaiter *waiter, const ImonBackends *backends,
 	}
 
 	if (root->pid != 0)
-		status = imon_find_backend(backends, root->pid);
+		session = imon_find_session(sessions, root->pid);
+	status = session ? session->status : NULL;
 	state = root->pid == 0 ? IMON_PREPARED_STATE :
 		status ? imon_state_name(status->st_state) : NULL;
 
@@ -781,11 +735,12 @@ put_root(const ImonWaiter *waiter, const ImonBackends *backends,
 /* Puts one waiter into the result. */
 static void
 put_waiter(ReturnSetInfo *rsinfo, ImonLockSnapshot *snapshot,
-		   const ImonWaiter *waiter, const ImonBackends *backends,
+		   const ImonWaiter *waiter, const ImonSessions *sessions,
 		   TimestampTz now)
 {
-	const PgBackendStatus *status =
-		imon_find_backend(backends, waiter->party.pid);
+	const ImonSession *session =
+		imon_find_session(sessions, waiter->party.pid);
+	const PgBackendStatus *status = session ? session->status : NULL;
 	Datum		values[LOCK_WAIT_COLUMNS];
 	bool		nulls[LOCK_WAIT_COLUMNS] = {false};
 	bool		visible;
@@ -798,7 +753,7 @@ put_waiter(ReturnSetInfo *rsinfo, ImonLockSnapshot *snapshot,
 	values[6] = Float8GetDatum(Max(now - waiter->since, 0) / 1000.0);
 	nulls[6] = (waiter->since == 0);
 	values[7] = blockers_datum(snapshot, waiter->number);
-	put_root(waiter, backends, &values[8], &nulls[8], &values[18], &nulls[18]);
+	put_root(waiter, sessions, &values[8], &nulls[8], &values[18], &nulls[18]);
 	values[13] = Int32GetDatum(waiter->depth);
 	values[14] = CStringGetTextDatum(GetLockNameFromTagType(waiter->tag.locktag_type));
 	values[15] = imon_text_datum(lock_description(&waiter->tag));
@@ -823,14 +778,14 @@ imon_lock_waits_1_0(PG_FUNCTION_ARGS)
 	TimestampTz now = GetCurrentTimestamp();
 	MemoryContext per_row;
 	MemoryContext caller;
-	ImonBackends *backends;
+	ImonSessions sessions;
 	ImonWaiter	waiter;
 	int			position = 0;
 
 	if (snapshot == NULL)
 		return (Datum) 0;
 
-	backends = imon_index_backends();
+	imon_look_at_sessions(&sessions);
 	per_row = AllocSetContextCreate(CurrentMemoryContext,
 									"infra_monitor lock wait",
 									ALLOCSET_DEFAULT_SIZES);
@@ -838,7 +793,7 @@ imon_lock_waits_1_0(PG_FUNCTION_ARGS)
 	while (imon_next_lock_wait(snapshot, &position, &waiter))
 	{
 		CHECK_FOR_INTERRUPTS();
-		put_waiter(rsinfo, snapshot, &waiter, backends, now);
+		put_waiter(rsinfo, snapshot, &waiter, &sessions, now);
 		MemoryContextReset(per_row);
 	}
 	MemoryContextSwitchTo(caller);

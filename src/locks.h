@@ -74,13 +74,4 @@ extern bool imon_next_lock_wait(const ImonLockSnapshot *snapshot,
 extern int	imon_lock_blockers(ImonLockSnapshot *snapshot, int number,
 							   int *pids);
 
-/* The caller's snapshot of backend states, to be searched by pid. */
-typedef struct ImonBackends ImonBackends;
-
-extern ImonBackends *imon_index_backends(void);
-
-/* The state of this process, or NULL if the snapshot does not have it. */
-extern const PgBackendStatus *imon_find_backend(const ImonBackends *backends,
-												int pid);
-
 #endif							/* IMON_LOCKS_H */

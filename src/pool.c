@@ -9,6 +9,7 @@
 
 #include "blame.h"
 #include "compat.h"
+#include "concurrency.h"
 #include "fmgr.h"
 #include "health.h"
 #include "pool.h"
@@ -18,8 +19,13 @@
 #include "statements.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "waits.h"
+
+#define PRESSURE_COLUMNS 20
+#define COUNTS_COLUMNS 20
 
 PG_FUNCTION_INFO_V1(imon_pool_counts_1_0);
+PG_FUNCTION_INFO_V1(imon_pool_pressure_1_0);
 PG_FUNCTION_INFO_V1(imon_pool_status_1_0);
 PG_FUNCTION_INFO_V1(imon_rejected_recently_1_0);
 PG_FUNCTION_INFO_V1(imon_reset_1_0);
@@ -56,6 +62,41 @@ age_datum(TimestampTz now, TimestampTz since, bool *isnull)
 }
 
 /*
+ * Fills in the columns of pool_pressure from max_connections on.  Returns
+ * their number.
+ */
+static int
+fill_pool(const ImonPool *pool, TimestampTz now, Datum *values, bool *nulls)
+{
+	const ImonConnectionCounts *counts = &pool->counts;
+	const ImonActivity *activity = &pool->activity;
+	int			i = 0;
+
+	values[i++] = Int32GetDatum(pool->max_connections);
+	values[i++] = Int32GetDatum(pool->reserved);
+	values[i++] = Int32GetDatum(counts->established);
+	values[i++] = Int32GetDatum(pool->available);
+	values[i++] = Float8GetDatum(pool->used_ratio);
+	values[i++] = Int32GetDatum(activity->active);
+	values[i++] = Int32GetDatum(activity->idle);
+	values[i++] = Int32GetDatum(activity->idle_in_transaction);
+	values[i++] = Int32GetDatum(activity->waiting);
+	values[i++] = Int32GetDatum(counts->peak);
+	values[i++] = TimestampTzGetDatum(counts->peak_at);
+	values[i++] = Int64GetDatum((int64) counts->connects);
+	values[i++] = Int64GetDatum((int64) counts->disconnects);
+	values[i++] = Int64GetDatum((int64) counts->rejected);
+	values[i++] = Int64GetDatum((int64) counts->auth_failures);
+	values[i] = age_datum(now, activity->oldest_transaction, &nulls[i]);
+	i++;
+	values[i] = age_datum(now, activity->oldest_idle_in_transaction, &nulls[i]);
+	i++;
+	values[i++] = TimestampTzGetDatum(counts->stats_reset);
+	values[i++] = Int32GetDatum(counts->authenticating);
+	return i;
+}
+
+/*
  * SQL: pool_counts, one row: the columns of pool_pressure without its status,
  * then the longest lock wait.
  */
@@ -65,38 +106,83 @@ imon_pool_counts_1_0(PG_FUNCTION_ARGS)
 	TimestampTz now = GetCurrentTimestamp();
 	ImonSessions sessions;
 	ImonPool	pool;
-	Datum		values[20];
-	bool		nulls[20] = {false};
-	int			i = 0;
+	Datum		values[COUNTS_COLUMNS];
+	bool		nulls[COUNTS_COLUMNS] = {false};
+	int			i;
 
 	imon_shmem_require();
 	imon_look_at_sessions(&sessions);
 	imon_read_pool(&sessions, &pool);
 
-	values[i++] = Int32GetDatum(pool.max_connections);
-	values[i++] = Int32GetDatum(pool.reserved);
-	values[i++] = Int32GetDatum(pool.counts.established);
-	values[i++] = Int32GetDatum(pool.available);
-	values[i++] = Float8GetDatum(pool.used_ratio);
-	values[i++] = Int32GetDatum(pool.activity.active);
-	values[i++] = Int32GetDatum(pool.activity.idle);
-	values[i++] = Int32GetDatum(pool.activity.idle_in_transaction);
-	values[i++] = Int32GetDatum(pool.activity.waiting);
-	values[i++] = Int32GetDatum(pool.counts.peak);
-	values[i++] = TimestampTzGetDatum(pool.counts.peak_at);
-	values[i++] = Int64GetDatum((int64) pool.counts.connects);
-	values[i++] = Int64GetDatum((int64) pool.counts.disconnects);
-	values[i++] = Int64GetDatum((int64) pool.counts.rejected);
-	values[i++] = Int64GetDatum((int64) pool.counts.auth_failures);
-	values[i] = age_datum(now, pool.activity.oldest_transaction, &nulls[i]);
-	i++;
-	values[i] = age_datum(now, pool.activity.oldest_idle_in_transaction,
-						  &nulls[i]);
-	i++;
-	values[i++] = TimestampTzGetDatum(pool.counts.stats_reset);
-	values[i++] = Int32GetDatum(pool.counts.authenticating);
+	i = fill_pool(&pool, now, values, nulls);
 	values[i] = age_datum(now, pool.activity.oldest_lock_wait, &nulls[i]);
 	i++;
+	Assert(i == lengthof(values));
+
+	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));
+}
+
+/* A look at the pool, and when it was. */
+typedef struct ImonPoolLook
+{
+	TimestampTz at;
+	ImonPool	pool;
+} ImonPoolLook;
+
+/* Seconds since a moment, 0 for a moment of zero. */
+static double
+seconds_since(TimestampTz now, TimestampTz since)
+{
+	return since == 0 ? 0 : (double) Max(now - since, 0) / USECS_PER_SEC;
+}
+
+/*
+ * Values of pool checks that follow from a look at the pool.  These are the
+ * values that their functions return, see health.sql, without the messages.
+ */
+static bool
+known_value(const char *check, const void *arg, double *value)
+{
+	const ImonPoolLook *look = arg;
+	const ImonActivity *activity = &look->pool.activity;
+
+	if (strcmp(check, "connections_used") == 0)
+		*value = look->pool.used_ratio;
+	else if (strcmp(check, "connections_rejected") == 0)
+		*value = (double) imon_rejected_recently();
+	else if (strcmp(check, "idle_in_transaction") == 0)
+		*value = seconds_since(look->at, activity->oldest_idle_in_transaction);
+	else if (strcmp(check, "lock_waits") == 0)
+		*value = seconds_since(look->at, activity->oldest_lock_wait);
+	else
+		return false;
+	return true;
+}
+
+/* Looks at the pool now, and returns the worst status of the pool checks. */
+static const char *
+look_at_pool(ImonPoolLook *look)
+{
+	ImonSessions sessions;
+
+	imon_shmem_require();
+	look->at = GetCurrentTimestamp();
+	imon_look_at_sessions(&sessions);
+	imon_read_pool(&sessions, &look->pool);
+	return imon_worst_status("pool", known_value, look);
+}
+
+/* SQL: pool_pressure, one row: the columns of the view. */
+Datum
+imon_pool_pressure_1_0(PG_FUNCTION_ARGS)
+{
+	ImonPoolLook look;
+	Datum		values[PRESSURE_COLUMNS];
+	bool		nulls[PRESSURE_COLUMNS] = {false};
+	int			i = 0;
+
+	values[i++] = CStringGetTextDatum(look_at_pool(&look));
+	i += fill_pool(&look.pool, look.at, values + i, nulls + i);
 	Assert(i == lengthof(values));
 
 	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));
@@ -114,8 +200,9 @@ imon_rejected_recently_1_0(PG_FUNCTION_ARGS)
 Datum
 imon_pool_status_1_0(PG_FUNCTION_ARGS)
 {
-	imon_shmem_require();
-	PG_RETURN_TEXT_P(cstring_to_text(imon_worst_status("pool")));
+	ImonPoolLook look;
+
+	PG_RETURN_TEXT_P(cstring_to_text(look_at_pool(&look)));
 }
 
 /* SQL: reset(what). */
@@ -142,14 +229,18 @@ imon_reset_1_0(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot reset \"%s\"", what),
 				 errhint("Valid values are \"statements\", \"pool\", \"slow_queries\" and \"all\".")));
-	if (pool)
-	{
-		imon_connections_reset();
-		imon_blame_reset();
-	}
+
 	if (statements)
 		imon_statements_reset();
 	if (slow_queries)
 		imon_slow_log_reset();
+	if (pool)
+	{
+		/* the epoch changes last: nothing from before it is stored in it */
+		imon_waits_reset();
+		imon_concurrency_reset();
+		imon_connections_reset();
+		imon_blame_reset();
+	}
 	PG_RETURN_VOID();
 }

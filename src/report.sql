@@ -49,6 +49,16 @@ WITH health AS MATERIALIZED (
 ), checks AS MATERIALIZED (
 	SELECT row_number() OVER (ORDER BY status, name) AS n, *
 	FROM infra_monitor.health_checks WHERE status <> 'ok'
+), longest AS (
+	-- an hour or, where samples are rare, 60 of them; seconds
+	SELECT apart, greatest(3600, 60 * apart) AS seconds
+	FROM (SELECT extract(epoch FROM current_setting('infra_monitor.sample_interval')::interval)::float8 AS apart) s
+), known AS MATERIALIZED (
+	-- as much of that as there is, in no more columns than samples
+	SELECT make_interval(secs => k.seconds) AS span, least(greatest(k.seconds / l.apart, 24), 60)::int AS columns
+	FROM longest l,
+		LATERAL (SELECT least(extract(epoch FROM clock_timestamp() - min(bucket))::float8, l.seconds) AS seconds
+			FROM infra_monitor.pool_history(now() - make_interval(secs => l.seconds))) k
 ), lines (section, n, line) AS (
 	SELECT 10, 0, format('%s  %s  score %s/10  %s  up %s  evaluated %s ago',
 		upper(h->>'status'), h->>'role', coalesce(h->>'score', '?'), to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS TZ'),
@@ -71,6 +81,9 @@ WITH health AS MATERIALIZED (
 		peak_connections, to_char(peak_at, 'HH24:MI:SS'), rejected_total, auth_failures_total,
 		to_char(stats_reset, 'YYYY-MM-DD HH24:MI'))
 	FROM pool
+	UNION ALL
+	SELECT 24, c.n, '     ' || c.line
+	FROM known, LATERAL infra_monitor.pool_chart(span, columns, 3) WITH ORDINALITY AS c (line, n)
 	UNION ALL
 	SELECT 30, 0, ''
 	UNION ALL

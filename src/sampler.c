@@ -29,6 +29,7 @@
 #include "blame.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
+#include "concurrency.h"
 #include "connections.h"
 #include "extension.h"
 #include "fmgr.h"
@@ -37,6 +38,7 @@
 #include "home_database.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "partitions.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "portability/instr_time.h"
@@ -45,6 +47,7 @@
 #include "rows.h"
 #include "sampler.h"
 #include "samples.h"
+#include "series.h"
 #include "shmem.h"
 #include "slow_log.h"
 #include "statements.h"
@@ -65,6 +68,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "version.h"
+#include "waits.h"
 
 #define RESTART_SECONDS 5		/* of a sampler that has ended */
 #define CONNECT_BACKOFF_MIN_MS (5 * 1000)
@@ -98,7 +102,9 @@ typedef enum ImonTaskId
 {
 	TASK_ACTIVITY,
 	TASK_HEALTH,
+	TASK_SERIES,
 	TASK_SAMPLE,
+	TASK_WAITS,
 	TASK_PARTITIONS
 } ImonTaskId;
 
@@ -279,8 +285,18 @@ look_at_activity(void)
 	locks = imon_take_lock_snapshot();
 	imon_count_activity(&sessions, &activity);
 	imon_add_activity(activity.active);
-	imon_note_blame(locks, sessions.at);
+	imon_note_blame(&sessions, locks);
 	imon_note_waits(&sessions, locks);
+	imon_count_waits(&sessions);
+	imon_count_concurrency(&sessions);
+	return true;
+}
+
+/* Task: a sample of the pool in shared memory. */
+static bool
+sample_series(void)
+{
+	imon_sample_series();
 	return true;
 }
 
@@ -289,6 +305,14 @@ static bool
 store_sample(void)
 {
 	(void) imon_take_sample();
+	return true;
+}
+
+/* Task: what sessions were seen waiting for. */
+static bool
+store_waits(void)
+{
+	imon_store_waits();
 	return true;
 }
 
@@ -311,7 +335,9 @@ look_after_partitions(void)
 static ImonTask tasks[N_TASKS] = {
 	[TASK_ACTIVITY] = {"activity", look_at_activity, false, true},
 	[TASK_HEALTH] = {"health", check_health, true, true},
+	[TASK_SERIES] = {"series", sample_series, false, true},
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
+	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 };
 
@@ -325,7 +351,9 @@ set_intervals(void)
 
 	tasks[TASK_ACTIVITY].interval = imon_activity_interval;
 	tasks[TASK_HEALTH].interval = imon_health_interval;
+	tasks[TASK_SERIES].interval = imon_sample_interval;
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
+	tasks[TASK_WAITS].interval = imon_statement_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);
@@ -546,6 +574,22 @@ run_in_transaction(ImonTask *task)
 	return done;
 }
 
+/* Runs a task that needs no database; nothing it allocates is left. */
+static bool
+run_alone(ImonTask *task)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "infra_monitor task",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	bool		done = task->run();
+
+	pgstat_clear_backend_activity_snapshot();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return done;
+}
+
 /*
  * Accounts for a tick of the sample task: one that stored a sample, or on a
  * standby could not, but would have.  Without the extension there is nothing
@@ -584,10 +628,7 @@ run_if_due(ImonTask *task)
 	INSTR_TIME_SET_CURRENT(start);
 	task_done = false;
 	if (!task->in_database)
-	{
-		done = task->run();
-		pgstat_clear_backend_activity_snapshot();
-	}
+		done = run_alone(task);
 	else if (OidIsValid(MyDatabaseId) && monotonic_ms() >= look_for_extension_at)
 		done = run_in_transaction(task);
 	INSTR_TIME_SET_CURRENT(duration);
@@ -891,13 +932,18 @@ static const struct
 }			drops[] =
 
 {
+	{"lock_blame", imon_blame_evictions},
 	{"rejections", imon_rejections_dropped},
+	{"series", imon_series_dropped},
 	{"health_documents", imon_health_overflows},
 	{"executions", imon_executions_dropped},
 	{"statements", imon_statements_evicted},
-	{"lock_blame", imon_blame_evictions},
 	{"slow_queries", imon_slow_log_dropped},
 	{"slow_queries_overwritten", imon_slow_log_overwritten},
+	{"wait_queries", imon_wait_queries_lost},
+	{"wait_observations", imon_wait_observations_lost},
+	{"concurrency_pairs", imon_concurrency_evictions},
+	{"concurrency_looks", imon_concurrency_drops},
 };
 
 /* SQL: sampler_drops(), a row for each reason: reason, drops. */

@@ -1,33 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * samples.c
- *	  Writes samples and looks after the partitions they are stored in.
- *
- * Writers are serialised by a lock on the extension itself, which nobody can
- * take without being its owner and which DROP EXTENSION takes too.
+ *	  Takes samples.
  *
  * What a row says about the interval before it is a difference between two
  * readings of counters.  The reading before is kept in shared memory and
  * advances when the row is committed, so that an aborted sample loses nothing.
  * Differences never cross an epoch.
  *
- * Tables are written with the rights of their owner.  A table that somebody
- * has given triggers, rules, row security or another owner is left alone: no
- * foreign code may run with our rights.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
-#include "commands/extension.h"
 #include "common/hashfn.h"
 #include "compat.h"
 #include "connections.h"
@@ -36,17 +24,13 @@
 #include "guc.h"
 #include "home_database.h"
 #include "miscadmin.h"
+#include "partitions.h"
 #include "port/atomics.h"
 #include "samples.h"
 #include "shmem.h"
-#include "storage/lmgr.h"
 #include "system.h"
-#include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 /* Counters of which a sample stores the growth, in the order of its columns. */
@@ -283,6 +267,15 @@ read_counters(ImonReading *reading)
 	reading->valid = true;
 }
 
+int64
+imon_current_epoch(void)
+{
+	ImonReading reading;
+
+	read_counters(&reading);
+	return reading.epoch;
+}
+
 /*
  * Growth of a counter since the reading before.  False if it is not known: no
  * reading in this epoch, or a database was dropped and took its share along.
@@ -300,141 +293,6 @@ growth(const ImonReading *last, const ImonReading *now, ImonCounter counter,
 		return false;
 	*result = now->counters[counter] - last->counters[counter];
 	return *result >= 0;
-}
-
-/* Runs a command that returns nothing.  Needs SPI to be connected. */
-static void
-run_command(const char *command)
-{
-	int			result = SPI_execute(command, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
-}
-
-/*
- * Refuses a table whose writing could run code that is not ours, and locks it
- * so that this stays so until the transaction ends.
- */
-static void
-check_table(Oid table)
-{
-	Relation	rel = table_open(table, RowExclusiveLock);
-	bool		altered = rel->trigdesc != NULL || rel->rd_rules != NULL ||
-		rel->rd_rel->relrowsecurity ||
-		!superuser_arg(rel->rd_rel->relowner);
-
-	if (altered)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" has been altered and is not written",
-						RelationGetRelationName(rel)),
-				 errdetail("It has a trigger, a rule, row security, or an owner who is no superuser."),
-				 errhint("Undo that, or drop and create the extension again.")));
-	table_close(rel, NoLock);
-}
-
-/* A day as it stands in the name of its partition: 20260131. */
-static char *
-day_name(TimestampTz day)
-{
-	pg_time_t	seconds = timestamptz_to_time_t(day);
-	struct pg_tm *tm = pg_gmtime(&seconds);
-
-	return psprintf("%04d%02d%02d",
-					tm->tm_year + 1900, tm->tm_mon + 1, tm->tm_mday);
-}
-
-/* The beginning of the UTC day of a moment. */
-static TimestampTz
-day_of(TimestampTz moment)
-{
-	TimestampTz remainder = moment % USECS_PER_DAY;
-
-	return moment - (remainder < 0 ? remainder + USECS_PER_DAY : remainder);
-}
-
-/*
- * Creates the partition of a UTC day unless it exists, and makes it a member
- * of the extension, so that pg_dump leaves it out and DROP EXTENSION drops it.
- * Created alone and then attached, the parent is never locked against writing.
- * Returns true if it was created.  Needs SPI to be connected and the writers'
- * lock.
- */
-static bool
-ensure_partition(Oid schema, TimestampTz day)
-{
-	const char *name = psprintf("samples_%s", day_name(day));
-	Oid			partition = get_relname_relid(name, schema);
-
-	if (OidIsValid(partition))
-	{
-		check_table(partition);
-		return false;
-	}
-	run_command(psprintf("CREATE TABLE infra_monitor.%s"
-						 " (LIKE infra_monitor.samples INCLUDING DEFAULTS)", name));
-	run_command(psprintf("ALTER TABLE infra_monitor.samples"
-						 " ATTACH PARTITION infra_monitor.%s"
-						 " FOR VALUES FROM ('%s 00:00:00+00') TO ('%s 00:00:00+00')",
-						 name, day_name(day), day_name(day + USECS_PER_DAY)));
-	run_command(psprintf("ALTER EXTENSION infra_monitor"
-						 " ADD TABLE infra_monitor.%s", name));
-	return true;
-}
-
-/* State to restore when we stop acting as the owner of the tables. */
-typedef struct ImonIdentity
-{
-	Oid			schema;			/* infra_monitor */
-	Oid			user;
-	int			security_context;
-	int			guc_level;
-} ImonIdentity;
-
-/*
- * Begins writing: takes the writers' lock, checks the table, and acts as its
- * owner with a fixed search path.  An error undoes it by itself.
- */
-static void
-begin_writing(ImonIdentity *identity)
-{
-	Oid			parent;
-	HeapTuple	tuple;
-	Oid			owner;
-
-	LockDatabaseObject(ExtensionRelationId,
-					   get_extension_oid("infra_monitor", false), 0,
-					   ShareUpdateExclusiveLock);
-	identity->schema = get_namespace_oid("infra_monitor", false);
-	parent = get_relname_relid("samples", identity->schema);
-	if (!OidIsValid(parent))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"infra_monitor.samples\" does not exist")));
-	check_table(parent);
-
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(parent));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", parent);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-
-	GetUserIdAndSecContext(&identity->user, &identity->security_context);
-	SetUserIdAndSecContext(owner, identity->security_context |
-						   SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	identity->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-}
-
-static void
-end_writing(const ImonIdentity *identity)
-{
-	AtEOXact_GUC(false, identity->guc_level);
-	SetUserIdAndSecContext(identity->user, identity->security_context);
 }
 
 /* Inserts the row of this sample.  Needs SPI to be connected. */
@@ -505,16 +363,16 @@ imon_take_sample(void)
 						imon_database),
 				 errhint("Connect to it, or change infra_monitor.database.")));
 
-	begin_writing(&identity);
+	imon_begin_writing(&identity, "samples");
 	at = GetCurrentTimestamp(); /* not earlier: another may have written */
 	imon_look_at_processors();
 	SPI_connect();
-	ensure_partition(identity.schema, day_of(at));
+	imon_ensure_partition("samples", at);
 	last = previous_reading();
 	read_counters(&now);
 	insert_sample(at, &last, &now);
 	SPI_finish();
-	end_writing(&identity);
+	imon_end_writing(&identity);
 
 	keep_reading(&now);
 	return at;
@@ -525,72 +383,4 @@ Datum
 imon_take_sample_1_0(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TIMESTAMPTZ(imon_take_sample());
-}
-
-/*
- * One step towards removing the partitions whose days are past retention.
- * First their rows, oldest first: TRUNCATE locks that partition only.  Then,
- * each in a later transaction, the empty tables: that locks the parent.
- * Returns true if there was something to do.  Needs SPI to be connected and the
- * writers' lock.
- */
-static bool
-remove_expired(Oid schema, TimestampTz now)
-{
-	static const char *const query =
-		"SELECT c.relname::pg_catalog.text, pg_catalog.pg_relation_size(c.oid)"
-		" FROM pg_catalog.pg_inherits i"
-		"  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid"
-		" WHERE i.inhparent OPERATOR(pg_catalog.=) 'infra_monitor.samples'::pg_catalog.regclass"
-		"  AND c.relname OPERATOR(pg_catalog.~) '^samples_[0-9]{8}$'"
-		"  AND c.relname OPERATOR(pg_catalog.<) $1"
-		" ORDER BY pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog.=) 0, c.relname"
-		" LIMIT 1";
-	TimestampTz expired = now - (TimestampTz) imon_retention * USECS_PER_MINUTE;
-	Oid			types[1] = {NAMEOID};
-	Datum		values[1];
-	const char *name;
-	bool		isnull;
-
-	/* a day has expired when its end has */
-	values[0] = DirectFunctionCall1(namein,
-									CStringGetDatum(psprintf("samples_%s",
-															 day_name(day_of(expired)))));
-	if (SPI_execute_with_args(query, 1, types, values, NULL, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not list the partitions");
-	if (SPI_processed == 0)
-		return false;
-
-	name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	check_table(get_relname_relid(name, schema));
-	if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-									SPI_tuptable->tupdesc, 2, &isnull)) > 0)
-		run_command(psprintf("TRUNCATE infra_monitor.%s", name));
-	else
-	{
-		run_command(psprintf("ALTER EXTENSION infra_monitor"
-							 " DROP TABLE infra_monitor.%s", name));
-		run_command(psprintf("DROP TABLE infra_monitor.%s", name));
-	}
-	return true;
-}
-
-bool
-imon_maintain_partitions(void)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	ImonIdentity identity;
-	bool		more;
-
-	begin_writing(&identity);
-	SPI_connect();
-	more = ensure_partition(identity.schema, day_of(now));
-	more |= ensure_partition(identity.schema, day_of(now) + USECS_PER_DAY);
-
-	/* not in one transaction: removing may fail, what was made must stay */
-	if (!more)
-		more = remove_expired(identity.schema, now);
-	SPI_finish();
-	end_writing(&identity);
-	return more;
 }

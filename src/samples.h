@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * samples.h
- *	  Writes samples and looks after the partitions they are stored in.
+ *	  Takes samples.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,11 +22,10 @@ extern void imon_samples_init(void);
 extern TimestampTz imon_take_sample(void);
 
 /*
- * Makes the partitions of today and tomorrow, or else does at most one step
- * towards removing the expired ones.  Returns true if another step
- * remains.  Needs a transaction of its own, a snapshot, and a lock_timeout.
+ * The epoch that a sample would have now.  Needs SPI to be connected, and shared
+ * memory to be ready.
  */
-extern bool imon_maintain_partitions(void);
+extern int64 imon_current_epoch(void);
 
 /* Adds one look at the backends to the average of active sessions. */
 extern void imon_add_activity(int active);

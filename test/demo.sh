@@ -318,6 +318,8 @@ what_remains()
 	show 'who has cost others time, ms: lock_blame' "
 		SELECT usename, state, round(blocked_time) AS blocked_time, incidents, infra_monitor.one_line(query, 44) AS query
 		FROM infra_monitor.lock_blame ORDER BY blocked_time DESC LIMIT 3"
+	show 'the last minute: pool_chart()' "
+		SELECT infra_monitor.pool_chart('1 minute', height => 5)" -A -t
 	show 'history, one sample per second here: samples' "
 		SELECT to_char(sampled_at, 'HH24:MI:SS') AS at, status, used_connections AS used,
 			round(avg_active::numeric, 1) AS active, waiting, idle_in_transaction AS in_xact,

@@ -19,6 +19,8 @@ export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-20}
 mutants()
 {
 	cat <<'LIST'
+blame.c         imon_blame_reset            -                                                t/041
+blame.c         imon_note_blame             -                                                t/041
 connections.c   imon_connection_xact_callback -                                                t/010
 connections.c   connection_ends             -                                                t/011
 connections.c   imon_emit_log               if(prev_emit_log_hook)prev_emit_log_hook(edata); t/010

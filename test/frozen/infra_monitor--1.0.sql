@@ -253,7 +253,8 @@ CREATE FUNCTION infra_monitor.sessions(
 	OUT client_addr inet, OUT backend_start timestamptz,
 	OUT xact_start timestamptz, OUT query_start timestamptz,
 	OUT state_change timestamptz, OUT state text, OUT wait_event_type text,
-	OUT wait_event text, OUT queryid bigint, OUT query text)
+	OUT wait_event text, OUT queryid bigint, OUT query text, OUT datid oid,
+	OUT usesysid oid)
 RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_sessions_1_0';
@@ -302,6 +303,105 @@ COMMENT ON COLUMN infra_monitor.recent_rejections.usename IS 'role that the clie
 COMMENT ON COLUMN infra_monitor.recent_rejections.datname IS 'database that the client asked for';
 COMMENT ON COLUMN infra_monitor.recent_rejections.application_name IS 'application name that the client gave, or empty';
 COMMENT ON COLUMN infra_monitor.recent_rejections.client_addr IS 'address of the client; NULL for a Unix-domain socket';
+
+--
+-- connection_churn.sql: who connects how often
+--
+
+CREATE FUNCTION infra_monitor.connection_churn(
+	OUT datname name, OUT usename name, OUT application_name text,
+	OUT connects bigint, OUT disconnects bigint, OUT current bigint,
+	OUT total_session_time float8, OUT connects_last_slot bigint,
+	OUT connects_last_minute bigint, OUT last_at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 50
+AS 'MODULE_PATHNAME', 'imon_connection_churn_1_0';
+COMMENT ON FUNCTION infra_monitor.connection_churn() IS
+'source of the view connection_churn and of the check connection_storm; the last slot is the last complete one of ten seconds; who first connects at the same moment as others of the same kind may have a row of its own; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.connection_churn AS
+SELECT c.datname, c.usename, c.application_name,
+	pg_catalog.sum(c.connects)::pg_catalog.int8 AS connects,
+	pg_catalog.sum(c.disconnects)::pg_catalog.int8 AS disconnects,
+	pg_catalog.sum(c.current)::pg_catalog.int8 AS current,
+	pg_catalog.sum(c.total_session_time) OPERATOR(pg_catalog./)
+		nullif(pg_catalog.sum(c.disconnects), 0)::pg_catalog.float8 AS session_time,
+	pg_catalog.sum(c.connects_last_minute)::pg_catalog.int8 AS connects_per_minute,
+	pg_catalog.max(c.last_at) AS last_at
+FROM infra_monitor.connection_churn() c
+GROUP BY c.datname, c.usename, c.application_name;
+COMMENT ON VIEW infra_monitor.connection_churn IS
+'who connected how often since the counters were reset: client backends by database, role and the application name with which they began; the sums are connects_total and disconnects_total of pool_pressure; 512 kinds find room until the server is restarted, what does not is in the row other, which is always there; error unless preloaded; for pg_monitor, application names of other roles need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.connection_churn.datname IS 'database; NULL if dropped, and in the row other';
+COMMENT ON COLUMN infra_monitor.connection_churn.usename IS 'role; NULL if dropped, and in the row other';
+COMMENT ON COLUMN infra_monitor.connection_churn.application_name IS 'as it was when the connection was established; later changes do not count';
+COMMENT ON COLUMN infra_monitor.connection_churn.connects IS 'connections established since the counters were reset';
+COMMENT ON COLUMN infra_monitor.connection_churn.disconnects IS 'connections ended since the counters were reset';
+COMMENT ON COLUMN infra_monitor.connection_churn.current IS 'connections that were counted, also before the reset, and have not ended; those that came while infra_monitor.enabled was off were not';
+COMMENT ON COLUMN infra_monitor.connection_churn.session_time IS 'mean duration of those that ended since the counters were reset, ms; NULL if none has';
+COMMENT ON COLUMN infra_monitor.connection_churn.connects_per_minute IS 'connections established in the last minute, which ended up to ten seconds ago; NULL if some were not counted then: the counters were reset, or infra_monitor.enabled was off';
+COMMENT ON COLUMN infra_monitor.connection_churn.last_at IS 'when one was established or ended last; NULL: not since the counters were reset';
+
+CREATE FUNCTION infra_monitor.connection_rate(
+	OUT connects_per_second float8, OUT usual_per_second float8,
+	OUT slots int)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_connection_rate_1_0';
+COMMENT ON FUNCTION infra_monitor.connection_rate() IS
+'connections established a second in the last complete slot of ten seconds, the median of the slots before it, of one hour at most and since the counters were reset, and how many these are; NULL where there are none; counts also while infra_monitor.enabled is off; error unless preloaded; for pg_monitor';
+
+--
+-- connection_times.sql: how long it takes to connect, and how long sessions last
+--
+
+CREATE FUNCTION infra_monitor.connection_times(
+	OUT phase text, OUT connections bigint, OUT total_time float8,
+	OUT latency infra_monitor.histogram)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 2
+AS 'MODULE_PATHNAME', 'imon_connection_times_1_0';
+COMMENT ON FUNCTION infra_monitor.connection_times() IS
+'source of the view connection_times; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.connection_times AS
+SELECT t.phase, t.connections, t.total_time,
+	infra_monitor.quantile(t.latency, 0.5) AS p50_time,
+	infra_monitor.quantile(t.latency, 0.95) AS p95_time,
+	infra_monitor.quantile(t.latency, 0.99) AS p99_time,
+	t.latency
+FROM infra_monitor.connection_times() t;
+COMMENT ON VIEW infra_monitor.connection_times IS
+'what connections cost: two rows, how long it took to connect and how long sessions lasted, since the counters were reset; connections that came while infra_monitor.enabled was off are in neither; error unless preloaded; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.connection_times.phase IS 'establish: from the start of the server process until it takes commands, with authentication and what the client took for its answers; session: from there to its end';
+COMMENT ON COLUMN infra_monitor.connection_times.connections IS 'establish: as connects_total of pool_pressure; session: as disconnects_total';
+COMMENT ON COLUMN infra_monitor.connection_times.total_time IS 'of all of them together, ms';
+COMMENT ON COLUMN infra_monitor.connection_times.p50_time IS 'median, ms, off by 14.3 percent at most; no more than 10 000 s can be told; NULL: there are none';
+COMMENT ON COLUMN infra_monitor.connection_times.p95_time IS '95th percentile, likewise';
+COMMENT ON COLUMN infra_monitor.connection_times.p99_time IS '99th percentile, likewise';
+COMMENT ON COLUMN infra_monitor.connection_times.latency IS 'all durations';
+
+--
+-- limits.sql: limits of roles and databases
+--
+
+CREATE FUNCTION infra_monitor.limit_usage(
+	OUT scope text, OUT name name, OUT connections int,
+	OUT connection_limit int)
+RETURNS SETOF record
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'imon_limit_usage_1_0';
+COMMENT ON FUNCTION infra_monitor.limit_usage() IS
+'client backends of each role and each database that has both a connection limit and connections; scope is role or database; no superusers, who heed no limit, but in a database their connections count; frozen within a transaction; works without preloading; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.nearest_limit(
+	scope text, OUT name name, OUT connections int,
+	OUT connection_limit int, OUT ratio float8)
+RETURNS record
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_nearest_limit_1_0';
+COMMENT ON FUNCTION infra_monitor.nearest_limit(text) IS
+'source of the checks role_limit and database_limit: of limit_usage() for a scope, role or database, the row with the highest connections / limit, of equal ones that with less left; a limit of 0 counts as reached; 0 and no name if there is none; for pg_monitor';
 
 --
 -- system.sql: the machine
@@ -406,7 +506,7 @@ COMMENT ON COLUMN infra_monitor.lock_waits.root_xid IS 'transaction of the root,
 CREATE FUNCTION infra_monitor.lock_blame(
 	OUT usename name, OUT application_name text, OUT datname name,
 	OUT state text, OUT queryid bigint, OUT blocked_time float8,
-	OUT incidents bigint, OUT last_at timestamptz, OUT userid oid, OUT dbid oid)
+	OUT incidents bigint, OUT last_at timestamptz, OUT dbid oid)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 100
 AS 'MODULE_PATHNAME', 'imon_lock_blame_1_0';
@@ -415,20 +515,20 @@ COMMENT ON FUNCTION infra_monitor.lock_blame() IS
 
 CREATE VIEW infra_monitor.lock_blame AS
 WITH texts AS MATERIALIZED (
-	SELECT s.userid, s.dbid, s.queryid, pg_catalog.min(s.query) AS query
+	SELECT s.dbid, s.queryid, pg_catalog.min(s.query) AS query
 	FROM infra_monitor.statement_stats(true) s
-	-- not an error if its schema is closed to the caller
+	-- not an error if its schema is closed to the caller; of what he may not see
+	-- there is no queryid
 	WHERE infra_monitor.pg_stat_statements_loaded()
 		AND EXISTS (SELECT FROM pg_catalog.pg_extension e
 			WHERE e.extname OPERATOR(pg_catalog.=) 'pg_stat_statements'
 				AND pg_catalog.has_schema_privilege(e.extnamespace, 'USAGE'))
-	GROUP BY s.userid, s.dbid, s.queryid
+	GROUP BY s.dbid, s.queryid
 )
 SELECT b.usename, b.application_name, b.datname, b.state, b.queryid,
 	b.blocked_time, b.incidents, b.last_at,
 	(SELECT t.query FROM texts t
-	 WHERE t.userid OPERATOR(pg_catalog.=) b.userid
-		AND t.dbid OPERATOR(pg_catalog.=) b.dbid
+	 WHERE t.dbid OPERATOR(pg_catalog.=) b.dbid
 		AND t.queryid OPERATOR(pg_catalog.=) b.queryid) AS query
 FROM infra_monitor.lock_blame() b;
 COMMENT ON VIEW infra_monitor.lock_blame IS
@@ -579,6 +679,8 @@ COMMENT ON COLUMN infra_monitor.slow_query_log.pre_exec_time IS 'part of exec_ti
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
 -- that returns its value (NULL: not known), the unit, and a message for humans.
+-- Each read of pool_pressure calls those of category pool, unless known_value()
+-- in pool.c knows their values without.
 --
 
 CREATE FUNCTION infra_monitor.check_defaults(
@@ -587,13 +689,20 @@ CREATE FUNCTION infra_monitor.check_defaults(
 	OUT essential boolean, OUT hint text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
-SET search_path = pg_catalog, pg_temp
+-- without a search_path of its own, so that the planner can inline it: what
+-- stands here is qualified
 AS $$
 VALUES
-	('connections_used', 'pool', 'above', 0.75::float8, 0.90::float8, 2, true,
+	('connections_used', 'pool', 'above', 0.75::pg_catalog.float8, 0.90::pg_catalog.float8, 2, true,
 	 'See infra_monitor.pool_usage for who holds the connections. Make application pools smaller, put a transaction pooler in between, or raise max_connections.'),
 	('connections_rejected', 'pool', 'above', 1, 300, 1, true,
 	 'See infra_monitor.pool_rejections for the reasons and infra_monitor.recent_rejections for who was refused.'),
+	('connection_storm', 'pool', 'above', 10, 50, 1, false,
+	 'See infra_monitor.connection_churn for who connects so often. Keep connections open: a pool in the application with a minimum of idle connections, or a pooler in front of the server. Reconnect with a growing and random pause after an error.'),
+	('role_limit', 'pool', 'above', 0.80, 0.95, 2, false,
+	 'See infra_monitor.pool_usage for the connections of the role. Make its pools smaller, end those that are left idle, or raise the limit with ALTER ROLE ... CONNECTION LIMIT.'),
+	('database_limit', 'pool', 'above', 0.80, 0.95, 2, false,
+	 'See infra_monitor.pool_usage for the connections to the database. Make pools smaller, end connections that are left idle, or raise the limit with ALTER DATABASE ... CONNECTION LIMIT.'),
 	('idle_in_transaction', 'pool', 'above', 300, 900, 1, false,
 	 'Find the session in pg_stat_activity; the application forgot to commit or waits for something else. Set idle_in_transaction_session_timeout.'),
 	('lock_waits', 'pool', 'above', 30, 120, 1, false,
@@ -695,6 +804,58 @@ FROM infra_monitor.rejected_recently() n
 $$;
 COMMENT ON FUNCTION infra_monitor.check_connections_rejected() IS
 'health check: connections refused in the last five minutes, without authentication failures; the critical default is one a second';
+
+CREATE FUNCTION infra_monitor.check_connection_storm(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN r.slots >= 60 THEN r.connects_per_second / greatest(r.usual_per_second, 1) END,
+	'ratio',
+	CASE WHEN r.slots >= 60
+		THEN format('%s connections a second in the last 10 seconds, %s usually', r.connects_per_second, r.usual_per_second)
+			|| CASE WHEN t.usename IS NOT NULL
+				THEN format('; most are of application "%s" of role "%s": %s', t.application_name, t.usename, t.connects)
+				ELSE '' END
+		ELSE 'what is usual is not known within ten minutes after the start of the server or a reset'
+	END
+FROM infra_monitor.connection_rate() r
+	LEFT JOIN LATERAL (
+		SELECT c.application_name, c.usename, sum(c.connects_last_slot) AS connects
+		FROM infra_monitor.connection_churn() c
+		WHERE c.connects_last_slot > 0
+		GROUP BY c.datname, c.usename, c.application_name
+		ORDER BY connects DESC, c.usename, c.application_name LIMIT 1
+	) t ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connection_storm() IS
+'health check: connections established a second, in the last complete slot of ten seconds, as a multiple of the median of the last hour, which counts as one a second at least; NULL until ten minutes after the server was started or the counters were reset';
+
+CREATE FUNCTION infra_monitor.check_role_limit(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT ratio, 'ratio',
+	CASE WHEN connections IS NULL THEN 'there are no connections of a role that has a connection limit'
+		ELSE format('role "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
+FROM infra_monitor.nearest_limit('role')
+$$;
+COMMENT ON FUNCTION infra_monitor.check_role_limit() IS
+'health check: connections of a role as a share of its connection limit, of the role that is nearest to it; 1 for a limit of 0; superusers heed no limit and are left out';
+
+CREATE FUNCTION infra_monitor.check_database_limit(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT ratio, 'ratio',
+	CASE WHEN connections IS NULL THEN 'there are no connections of a database that has a connection limit'
+		ELSE format('database "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
+FROM infra_monitor.nearest_limit('database')
+$$;
+COMMENT ON FUNCTION infra_monitor.check_database_limit() IS
+'health check: connections to a database as a share of its connection limit, of the database that is nearest to it; 1 for a limit of 0; connections of superusers count, though no limit refuses them';
 
 CREATE FUNCTION infra_monitor.check_idle_in_transaction(OUT value float8, OUT unit text, OUT message text)
 RETURNS record
@@ -1030,7 +1191,7 @@ RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_pool_counts_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_counts() IS
-'source of the view pool_pressure and of the pool checks; states are frozen within a transaction; error unless preloaded; for pg_monitor';
+'source of the pool checks; states are frozen within a transaction; error unless preloaded; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.rejected_recently()
 RETURNS bigint
@@ -1046,15 +1207,30 @@ AS 'MODULE_PATHNAME', 'imon_pool_status_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_status() IS
 'ok, warning or critical: the worst status of the pool checks now, without their hold; for pg_monitor';
 
+-- status and counts of one and the same look
+CREATE FUNCTION infra_monitor.pool_pressure(
+	OUT status text, OUT max_connections int, OUT reserved_connections int,
+	OUT used_connections int, OUT available_connections int,
+	OUT used_ratio float8, OUT active int, OUT idle int,
+	OUT idle_in_transaction int, OUT waiting int, OUT peak_connections int,
+	OUT peak_at timestamptz, OUT connects_total bigint,
+	OUT disconnects_total bigint, OUT rejected_total bigint,
+	OUT auth_failures_total bigint, OUT oldest_transaction interval,
+	OUT oldest_idle_in_transaction interval, OUT stats_reset timestamptz,
+	OUT authenticating int)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'imon_pool_pressure_1_0';
+COMMENT ON FUNCTION infra_monitor.pool_pressure() IS
+'source of the view pool_pressure; error unless preloaded; for pg_monitor';
+
 CREATE VIEW infra_monitor.pool_pressure AS
-SELECT infra_monitor.pool_status() AS status,
-	c.max_connections, c.reserved_connections, c.used_connections,
-	c.available_connections, c.used_ratio, c.active, c.idle,
-	c.idle_in_transaction, c.waiting, c.peak_connections, c.peak_at,
-	c.connects_total, c.disconnects_total, c.rejected_total,
-	c.auth_failures_total, c.oldest_transaction, c.oldest_idle_in_transaction,
-	c.stats_reset, c.authenticating
-FROM infra_monitor.pool_counts() c;
+SELECT status, max_connections, reserved_connections, used_connections,
+	available_connections, used_ratio, active, idle, idle_in_transaction,
+	waiting, peak_connections, peak_at, connects_total, disconnects_total,
+	rejected_total, auth_failures_total, oldest_transaction,
+	oldest_idle_in_transaction, stats_reset, authenticating
+FROM infra_monitor.pool_pressure();
 COMMENT ON VIEW infra_monitor.pool_pressure IS
 'one row: connections now and since the counters were reset; error unless preloaded; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.pool_pressure.status IS 'ok, warning or critical: the worst of the pool checks now, without their hold';
@@ -1073,33 +1249,95 @@ COMMENT ON COLUMN infra_monitor.pool_pressure.oldest_transaction IS 'age of the 
 COMMENT ON COLUMN infra_monitor.pool_pressure.oldest_idle_in_transaction IS 'longest time that a session has been idle in transaction; NULL if none is';
 COMMENT ON COLUMN infra_monitor.pool_pressure.authenticating IS 'connections that hold a slot and have not finished authentication';
 
+CREATE FUNCTION infra_monitor.idle_threshold()
+RETURNS interval
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(nullif(current_setting('infra_monitor.idle_threshold', true), ''), '5min')::interval $$;
+COMMENT ON FUNCTION infra_monitor.idle_threshold() IS
+'the parameter infra_monitor.idle_threshold, or its default where the library is not preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.terminate_statement(pids int[], idle_before timestamptz)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT format('SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid IN (%s) AND state = ''idle'' AND state_change < ''%s+00''::timestamptz',
+	string_agg(pid::text, ', ' ORDER BY n),
+	to_char($2 AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'))
+FROM unnest($1[:20]) WITH ORDINALITY AS p (pid, n)
+WHERE isfinite($2)
+HAVING count(pid) > 0
+$$;
+COMMENT ON FUNCTION infra_monitor.terminate_statement(int[], timestamptz) IS
+'the statement that ends the first 20 of these sessions, as far as they are idle, and have been since before a moment, when it is run: neither one that works again nor another one with the same pid is ended; text only, nothing is ended here; NULL for no sessions; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.prevention_advice(
+	usename name, idle int, idle_in_transaction int,
+	connections int DEFAULT NULL)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT nullif(concat_ws(E'\n',
+	CASE WHEN w.idle AND w.role THEN format('ALTER ROLE %I SET idle_session_timeout = %L;', $1, w.threshold) END,
+	CASE WHEN w.idle AND w.role AND w.enough < $4 THEN format('ALTER ROLE %I CONNECTION LIMIT %s;', $1, w.enough) END,
+	CASE WHEN w.in_transaction AND w.role THEN format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L;', $1, w.threshold) END,
+	CASE WHEN w.idle THEN format('-- in the application: give each connection back to the pool after use, and let the pool close those that are idle for longer than %s', w.threshold) END,
+	CASE WHEN w.in_transaction THEN '-- in the application: commit or roll back before waiting for anything else, also after an error' END), '')
+FROM (SELECT $2 > 0 AS idle, $3 > 0 AS in_transaction, $1 IS NOT NULL AS role,
+	2 * greatest($4 - $2, 1) AS enough,
+	coalesce(nullif(current_setting('infra_monitor.idle_threshold', true), ''), '5min') AS threshold) w
+$$;
+COMMENT ON FUNCTION infra_monitor.prevention_advice(name, int, int, int) IS
+'settings that prevent what is wrong with the sessions of a role, as a script: so many of them idle, and so many idle in a transaction, for longer than infra_monitor.idle_threshold; connections: how many the role has, for a limit of twice those that are not left idle if that is less, NULL to propose none; text only, nothing is set here; NULL when nothing is wrong; for pg_monitor';
+
 CREATE VIEW infra_monitor.pool_usage AS
-WITH groups AS (
-	SELECT s.datname, s.usename, s.application_name, s.client_addr,
+WITH moment AS MATERIALIZED (
+	SELECT c.now, c.now OPERATOR(pg_catalog.-) infra_monitor.idle_threshold() AS idle_before,
+		pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all
+	FROM pg_catalog.clock_timestamp() AS c (now)
+), groups AS (
+	SELECT s.datid, s.usesysid, s.datname, s.usename, s.application_name, s.client_addr,
 		pg_catalog.count(*)::pg_catalog.int4 AS connections,
 		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'active'))::pg_catalog.int4 AS active,
 		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'idle'))::pg_catalog.int4 AS idle,
 		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) ANY ('{idle in transaction,idle in transaction (aborted)}')))::pg_catalog.int4 AS idle_in_transaction,
-		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'active' AND s.wait_event_type OPERATOR(pg_catalog.=) 'Lock'))::pg_catalog.int4 AS waiting
-	FROM infra_monitor.sessions() s
-	GROUP BY s.datname, s.usename, s.application_name, s.client_addr
+		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'active' AND s.wait_event_type OPERATOR(pg_catalog.=) 'Lock'))::pg_catalog.int4 AS waiting,
+		pg_catalog.min(s.state_change) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'idle') AS idle_since,
+		pg_catalog.array_agg(s.pid ORDER BY s.state_change, s.pid)
+			FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'idle' AND s.state_change OPERATOR(pg_catalog.<) m.idle_before) AS forgotten,
+		(pg_catalog.count(*) FILTER (WHERE s.state OPERATOR(pg_catalog.=) ANY ('{idle in transaction,idle in transaction (aborted)}')
+			AND s.state_change OPERATOR(pg_catalog.<) m.idle_before))::pg_catalog.int4 AS forgotten_in_transaction
+	FROM infra_monitor.sessions() s CROSS JOIN moment m
+	GROUP BY s.datid, s.usesysid, s.datname, s.usename, s.application_name, s.client_addr
 ), limits AS (
-	SELECT g.*,
-		nullif(r.rolconnlimit, -1) AS role_limit,
+	SELECT g.*, coalesce(r.rolsuper, false) AS is_superuser,
+		CASE WHEN r.rolconnlimit OPERATOR(pg_catalog.>=) 0 THEN r.rolconnlimit END AS role_limit,
 		CASE WHEN d.datconnlimit OPERATOR(pg_catalog.>=) 0 THEN d.datconnlimit END AS database_limit,
-		pg_catalog.sum(g.connections) OVER (PARTITION BY g.usename) AS of_role,
-		pg_catalog.sum(g.connections) OVER (PARTITION BY g.datname) AS of_database
+		pg_catalog.sum(g.connections) OVER (PARTITION BY g.usesysid) AS of_role,
+		pg_catalog.sum(g.connections) OVER (PARTITION BY g.datid) AS of_database,
+		pg_catalog.sum(pg_catalog.cardinality(g.forgotten)) OVER (PARTITION BY g.usesysid) AS forgotten_of_role
 	FROM groups g
-		LEFT JOIN pg_catalog.pg_roles r ON infra_monitor.shown(r.rolname) OPERATOR(pg_catalog.=) g.usename
-		LEFT JOIN pg_catalog.pg_database d ON infra_monitor.shown(d.datname) OPERATOR(pg_catalog.=) g.datname
+		LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) g.usesysid
+		LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) g.datid
 )
-SELECT datname, usename, application_name, client_addr, connections, active,
-	idle, idle_in_transaction, waiting, role_limit, database_limit,
+SELECT l.datname, l.usename, l.application_name, l.client_addr, l.connections,
+	l.active, l.idle, l.idle_in_transaction, l.waiting, l.role_limit, l.database_limit,
 	greatest(
-		CASE role_limit WHEN 0 THEN 1 ELSE of_role::pg_catalog.float8 OPERATOR(pg_catalog./) role_limit END,
-		CASE database_limit WHEN 0 THEN 1 ELSE of_database::pg_catalog.float8 OPERATOR(pg_catalog./) database_limit END
-	) AS limit_ratio
-FROM limits;
+		CASE l.role_limit WHEN 0 THEN 1 ELSE l.of_role::pg_catalog.float8 OPERATOR(pg_catalog./) l.role_limit END,
+		CASE l.database_limit WHEN 0 THEN 1 ELSE l.of_database::pg_catalog.float8 OPERATOR(pg_catalog./) l.database_limit END
+	) AS limit_ratio,
+	CASE WHEN l.idle_since IS NOT NULL THEN greatest(m.now OPERATOR(pg_catalog.-) l.idle_since, '0') END AS oldest_idle,
+	CASE WHEN v.visible THEN infra_monitor.terminate_statement(l.forgotten, m.idle_before)
+		ELSE '<insufficient privilege>' END AS terminate,
+	CASE WHEN v.visible THEN infra_monitor.prevention_advice(l.usename,
+			CASE WHEN l.forgotten IS NOT NULL THEN l.forgotten_of_role::pg_catalog.int4 END,
+			l.forgotten_in_transaction,
+			CASE WHEN l.role_limit IS NULL AND NOT l.is_superuser THEN l.of_role::pg_catalog.int4 END)
+		ELSE '<insufficient privilege>' END AS prevention
+FROM limits l CROSS JOIN moment m
+	CROSS JOIN LATERAL (SELECT m.sees_all OR pg_catalog.pg_has_role(l.usesysid, 'USAGE') AS visible) v;
 COMMENT ON VIEW infra_monitor.pool_usage IS
 'who holds the connections: client backends by database, role, application and address; works without preloading; for pg_monitor, application and address of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.pool_usage.client_addr IS 'NULL for a Unix-domain socket';
@@ -1108,13 +1346,120 @@ COMMENT ON COLUMN infra_monitor.pool_usage.waiting IS 'active and waiting for a 
 COMMENT ON COLUMN infra_monitor.pool_usage.role_limit IS 'connection limit of the role; NULL if it has none; superusers ignore it';
 COMMENT ON COLUMN infra_monitor.pool_usage.database_limit IS 'connection limit of the database; NULL if it has none; superusers ignore it';
 COMMENT ON COLUMN infra_monitor.pool_usage.limit_ratio IS 'all connections of the role or database / its limit, whichever is nearer; NULL where neither has one; 1 for a limit of 0';
+COMMENT ON COLUMN infra_monitor.pool_usage.oldest_idle IS 'time for which the longest idle of these sessions has been idle, outside a transaction; NULL if none is';
+COMMENT ON COLUMN infra_monitor.pool_usage.terminate IS 'statement, for you to run, that ends those of these sessions that have been idle for longer than infra_monitor.idle_threshold, the 20 that have been so for longest; infra_monitor itself ends nobody''s session; NULL if there is none; for other roles needs pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.pool_usage.prevention IS 'settings that prevent sessions from being left idle, or idle in a transaction, for longer than infra_monitor.idle_threshold; a script of the form of psql, for you to judge; NULL if none is; for other roles needs pg_read_all_stats';
 
 CREATE FUNCTION infra_monitor.reset(what text DEFAULT 'all')
 RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_reset_1_0';
 COMMENT ON FUNCTION infra_monitor.reset(text) IS
-'lets counters begin anew: ''statements'', ''pool'' (connections, refusals and lock_blame), ''slow_queries'' (slow_query_log) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
+'lets counters begin anew: ''statements'', ''pool'' (connections, refusals, lock_blame, waits and concurrency), ''slow_queries'' (slow_query_log) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
+
+--
+-- trend.sql: does a series rise?
+--
+
+CREATE FUNCTION infra_monitor.trend(at timestamptz[], value float8[],
+	OUT slope_per_minute float8, OUT level float8, OUT r2 float8,
+	OUT observations int)
+RETURNS record
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_trend_1_0';
+COMMENT ON FUNCTION infra_monitor.trend(timestamptz[], float8[]) IS
+'is there a steady rise among the newest 30, 60, 120 or 240 of these values, oldest first, to where they were not before? slope and level (now) of the longest such window, its straightness and its size; all NULL if not: flat, falling, breathing, a step up, fewer than 45 values; error for arrays of different lengths, NULLs, NaN, and moments out of order; works without preloading; for pg_monitor';
+
+--
+-- series.sql: how the number of connections moves, and where that leads
+--
+
+CREATE FUNCTION infra_monitor.sample_ring(
+	OUT at timestamptz, OUT used int, OUT authenticating int, OUT active int,
+	OUT idle int, OUT idle_in_transaction int, OUT waiting int,
+	OUT connects_total bigint, OUT rejected_total bigint,
+	OUT connects bigint, OUT rejected bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_sample_ring_1_0';
+COMMENT ON FUNCTION infra_monitor.sample_ring() IS
+'the last 360 samples of the pool, oldest first, one each infra_monitor.sample_interval, kept in memory, also on standbys and while the home database is away; totals are since the last reset; connects and rejected are those since the sample before, NULL where that is not known (the first, a reset, a gap); empty after a start; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.forecasts(
+	OUT scope text, OUT name text, OUT used int, OUT limit_value int,
+	OUT slope_per_minute float8, OUT level float8, OUT r2 float8,
+	OUT observations int, OUT top_contributor text,
+	OUT window_length interval, OUT at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_forecasts_1_0';
+COMMENT ON FUNCTION infra_monitor.forecasts() IS
+'source of the view pool_forecast: level is that of the fitted line at the moment "at", which is now; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.pool_forecast AS
+SELECT f.scope, f.name, f.used, f.limit_value, f.slope_per_minute,
+	e.exhausted_in, f.r2, f.observations, f.top_contributor, f.window_length,
+	f.at OPERATOR(pg_catalog.+) e.exhausted_in AS exhausted_at
+FROM infra_monitor.forecasts() f,
+	LATERAL (SELECT 60.0::pg_catalog.float8 OPERATOR(pg_catalog.*)
+		greatest(f.limit_value::pg_catalog.float8 OPERATOR(pg_catalog.-) f.level, 0)
+		OPERATOR(pg_catalog./) f.slope_per_minute AS seconds) s,
+	LATERAL (SELECT CASE WHEN s.seconds OPERATOR(pg_catalog.<=)
+			(20 OPERATOR(pg_catalog.*) extract(epoch FROM f.window_length))::pg_catalog.float8
+		THEN pg_catalog.make_interval(secs => s.seconds) END AS exhausted_in) e;
+COMMENT ON VIEW infra_monitor.pool_forecast IS
+'when connections run out if they go on rising as they do: the server, and each role and database with a connection limit and connections in the last 360 samples; error unless preloaded; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.pool_forecast.scope IS 'server, role or database';
+COMMENT ON COLUMN infra_monitor.pool_forecast.name IS 'of the role or database; NULL for the server';
+COMMENT ON COLUMN infra_monitor.pool_forecast.used IS 'connections now; for the server with those that authenticate';
+COMMENT ON COLUMN infra_monitor.pool_forecast.limit_value IS 'server: max_connections without reserved slots; else the connection limit, which superusers ignore';
+COMMENT ON COLUMN infra_monitor.pool_forecast.slope_per_minute IS 'connections more each minute; NULL if they do not rise steadily, and then all that follows is NULL';
+COMMENT ON COLUMN infra_monitor.pool_forecast.exhausted_in IS 'NULL if not rising, or too slowly to be known: more than 20 times the window ahead';
+COMMENT ON COLUMN infra_monitor.pool_forecast.r2 IS 'r^2 of the straight line, 0.8 to 1';
+COMMENT ON COLUMN infra_monitor.pool_forecast.observations IS 'size of the window that was found to rise: 30, 60, 120 or 240 samples, or as many times 24 samples';
+COMMENT ON COLUMN infra_monitor.pool_forecast.top_contributor IS 'application that contributes most to the rise; that of another role needs pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.pool_forecast.window_length IS 'time that the window covers';
+COMMENT ON COLUMN infra_monitor.pool_forecast.exhausted_at IS 'moment of exhaustion';
+
+CREATE FUNCTION infra_monitor.leaks(
+	OUT datname name, OUT usename name, OUT application_name text,
+	OUT client_addr inet, OUT idle_connections int, OUT idle_floor int,
+	OUT growth_per_hour float8, OUT oldest_idle interval,
+	OUT last_queryid bigint, OUT pids int[], OUT idle_before timestamptz,
+	OUT r2 float8, OUT observations int, OUT window_length interval,
+	OUT at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_leaks_1_0';
+COMMENT ON FUNCTION infra_monitor.leaks() IS
+'source of the view connection_leaks: pids are of at most 20 sessions that have been idle since before idle_before, longest first, and NULL if there are none or the caller may not see them; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.connection_leaks AS
+SELECT l.datname, l.usename, l.application_name, l.client_addr,
+	l.idle_connections, l.idle_floor, l.growth_per_hour, l.oldest_idle,
+	l.last_queryid,
+	infra_monitor.terminate_statement(l.pids, l.idle_before) AS terminate,
+	pg_catalog.format(
+		E'ALTER ROLE %1$I SET idle_session_timeout = %2$L; -- for new sessions, ends those that are idle for longer\n'
+		'ALTER ROLE %1$I CONNECTION LIMIT %3$s; -- half of what there is, so that the other half is left\n'
+		'-- In the application: give every connection back, also after an error; in its pool, set an idle timeout and a maximum lifetime, and turn on leak detection.',
+		l.usename, pg_catalog.current_setting('infra_monitor.idle_threshold'),
+		greatest((c.max_connections OPERATOR(pg_catalog.-) c.reserved_connections) OPERATOR(pg_catalog./) 2, 1)) AS prevention,
+	l.r2, l.observations, l.window_length
+FROM infra_monitor.leaks() l, infra_monitor.pool_counts() c;
+COMMENT ON VIEW infra_monitor.connection_leaks IS
+'who opens connections and leaves them idle: groups of sessions of which more and more stay untouched from sample to sample; a pool that is used, has grown once, or keeps what it has is not here; ends nobody''s session; error unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.connection_leaks.client_addr IS 'NULL for a Unix-domain socket';
+COMMENT ON COLUMN infra_monitor.connection_leaks.idle_connections IS 'idle now, those that are used now and then included';
+COMMENT ON COLUMN infra_monitor.connection_leaks.idle_floor IS 'lowest number of connections that stayed idle from one sample to the next, in the newest sixth of the window';
+COMMENT ON COLUMN infra_monitor.connection_leaks.growth_per_hour IS 'how many more stay idle each hour';
+COMMENT ON COLUMN infra_monitor.connection_leaks.oldest_idle IS 'longest time that a connection has been idle';
+COMMENT ON COLUMN infra_monitor.connection_leaks.last_queryid IS 'last query of that connection; NULL if not known, or not for the caller';
+COMMENT ON COLUMN infra_monitor.connection_leaks.terminate IS 'statement for an administrator that ends those idle for longer than infra_monitor.idle_threshold, at most 20 at once, longest first; NULL if there are none, or they are not for the caller to see';
+COMMENT ON COLUMN infra_monitor.connection_leaks.prevention IS 'what keeps it from happening again, to be adapted';
+COMMENT ON COLUMN infra_monitor.connection_leaks.r2 IS 'r^2 of the straight line, 0.8 to 1';
+COMMENT ON COLUMN infra_monitor.connection_leaks.observations IS 'size of the window that was found to rise: 30, 60, 120 or 240 samples, or as many times 24 samples';
+COMMENT ON COLUMN infra_monitor.connection_leaks.window_length IS 'time that the window covers';
 
 --
 -- samples.sql: history
@@ -1198,6 +1543,457 @@ COMMENT ON FUNCTION infra_monitor.take_sample() IS
 'takes a sample now, in this transaction, and returns its time; waits for another writer up to lock_timeout; error on a standby, outside the home database, and unless preloaded; for superusers, grantable';
 
 --
+-- waits.sql: what active sessions were seen waiting for
+--
+
+CREATE FUNCTION infra_monitor.wait_counts(
+	OUT dbid oid, OUT wait_event_type text, OUT wait_event text,
+	OUT queryid bigint, OUT observations bigint, OUT stored bigint,
+	OUT looks bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_wait_counts_1_0';
+COMMENT ON FUNCTION infra_monitor.wait_counts() IS
+'source of the view wait_profile and of wait_samples; stored: observations that are in wait_samples; looks: how often the sessions were looked at; error unless preloaded; for pg_monitor, queryid needs pg_read_all_stats';
+
+CREATE FUNCTION infra_monitor.wait_state(
+	OUT stats_reset timestamptz, OUT looks bigint, OUT looks_stored bigint,
+	OUT entries int, OUT without_query bigint, OUT dropped bigint)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_wait_state_1_0';
+COMMENT ON FUNCTION infra_monitor.wait_state() IS
+'state of the wait sampling: since when it counts, looks at the sessions, entries in use, and, for lack of room, observations counted without their query or not at all; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.wait_profile AS
+SELECT infra_monitor.shown(d.datname) AS datname, w.wait_event_type,
+	w.wait_event, w.queryid,
+	pg_catalog.sum(w.observations)::pg_catalog.int8 AS observations,
+	(pg_catalog.sum(w.observations) OPERATOR(pg_catalog./) pg_catalog.sum(pg_catalog.sum(w.observations)) OVER ())::pg_catalog.float8 AS share,
+	(pg_catalog.sum(w.observations) OPERATOR(pg_catalog./) pg_catalog.max(w.looks))::pg_catalog.float8 AS avg_active
+FROM infra_monitor.wait_counts() w
+	LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) w.dbid
+GROUP BY d.datname, w.wait_event_type, w.wait_event, w.queryid;
+COMMENT ON VIEW infra_monitor.wait_profile IS
+'what active sessions of clients were seen waiting for each infra_monitor.activity_interval, since the counters were reset; error unless preloaded; for pg_monitor, queryid needs pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.wait_profile.datname IS 'NULL if the database has been dropped';
+COMMENT ON COLUMN infra_monitor.wait_profile.wait_event_type IS 'as in pg_stat_activity; CPU where that is NULL';
+COMMENT ON COLUMN infra_monitor.wait_profile.wait_event IS 'as in pg_stat_activity; CPU: it was running, or waiting for something that PostgreSQL does not report';
+COMMENT ON COLUMN infra_monitor.wait_profile.queryid IS 'NULL: not known, not to be seen, or one of those counted together for lack of room';
+COMMENT ON COLUMN infra_monitor.wait_profile.observations IS 'how often an active session was seen so';
+COMMENT ON COLUMN infra_monitor.wait_profile.share IS 'of all observations';
+COMMENT ON COLUMN infra_monitor.wait_profile.avg_active IS 'sessions that were so, on average over all looks';
+
+CREATE TABLE infra_monitor.wait_samples (
+	sampled_at timestamptz NOT NULL,
+	epoch bigint NOT NULL,
+	datname text,
+	wait_event_type text,
+	wait_event text,
+	queryid bigint,
+	observations bigint NOT NULL,
+	looks bigint NOT NULL
+) PARTITION BY RANGE (sampled_at);
+COMMENT ON TABLE infra_monitor.wait_samples IS
+'what wait_profile has grown by, each infra_monitor.statement_interval, in partitions by UTC day, kept for infra_monitor.retention; one row without an event if nobody was active; not dumped; written by the sampler only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.wait_samples.epoch IS
+'as in samples; observations are counted from 0 after each reset and start';
+COMMENT ON COLUMN infra_monitor.wait_samples.datname IS 'NULL if the database has been dropped';
+COMMENT ON COLUMN infra_monitor.wait_samples.wait_event_type IS 'as in wait_profile; NULL: nobody was active';
+COMMENT ON COLUMN infra_monitor.wait_samples.queryid IS 'NULL: not known, or none of the 100 most often seen of this writing, those are counted together';
+COMMENT ON COLUMN infra_monitor.wait_samples.observations IS 'since the writing before; also from before a writing that failed, so that none is lost';
+COMMENT ON COLUMN infra_monitor.wait_samples.looks IS 'looks at the sessions since the writing before; observations / looks is the average number of sessions';
+
+CREATE INDEX wait_samples_sampled_at_idx ON infra_monitor.wait_samples
+	USING brin (sampled_at) WITH (pages_per_range = 16, autosummarize = on);
+COMMENT ON INDEX infra_monitor.wait_samples_sampled_at_idx IS
+'finds a part of a day; whole days are found by their partitions';
+
+--
+-- concurrency.sql: how many sessions were at work at once
+--
+
+CREATE FUNCTION infra_monitor.concurrency(
+	lookback interval, OUT dbid oid, OUT userid oid, OUT looks bigint,
+	OUT observed interval, OUT avg_active float8, OUT p95_active int,
+	OUT p99_active int, OUT max_active int, OUT avg_held float8,
+	OUT p95_held int, OUT p99_held int, OUT max_held int,
+	OUT busiest_p99_held int)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_concurrency_1_0';
+COMMENT ON FUNCTION infra_monitor.concurrency(interval) IS
+'source of pool_size_advice(): how many sessions of clients were active, and how many held a connection (active or in a transaction), at once, seen each infra_monitor.activity_interval in the hours that began within lookback, at most 24: the server (dbid and userid NULL), then each database and role; busiest: of the hour in which it was highest; observed: the time that was looked at; numbers from 64 on are rounded up by at most an eighth, maxima are exact; error if lookback is less than an hour, and unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.concurrency_state(
+	OUT pairs int, OUT evicted bigint, OUT dropped bigint)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_concurrency_state_1_0';
+COMMENT ON FUNCTION infra_monitor.concurrency_state() IS
+'pairs of database and role whose concurrency is known, and, since the counters were reset, how many gave way to others, and how often one was seen that found no room; error unless preloaded; for pg_monitor';
+
+--
+-- advice.sql: how large the pools should be
+--
+
+CREATE FUNCTION infra_monitor.pool_formula(
+	instances int, concurrent_requests int, workers int, worker_concurrency int)
+RETURNS int
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_pool_formula_1_0';
+COMMENT ON FUNCTION infra_monitor.pool_formula(int, int, int, int) IS
+'connections that an application can use at once: instances * concurrent_requests + workers * worker_concurrency; NULL if nothing is given; errors: one of two factors is missing or negative, the result is no int; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.processors()
+RETURNS int
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_processors_1_0';
+COMMENT ON FUNCTION infra_monitor.processors() IS
+'processors of the machine that are online; NULL is not known; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.connection_memory(
+	OUT memory_total bigint, OUT shared_buffers bigint,
+	OUT per_connection bigint, OUT connections int)
+RETURNS record
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+-- 10 MB: catalog caches, plans and memory of a session that has worked for a while.
+-- Measured: a new one has 1 MB of its own, one that ran short transactions 4, one
+-- that went through many tables and plans 60.  A fifth is left to the system.
+SELECT m.memory_total, m.shared_buffers, m.per_connection,
+	greatest((m.memory_total * 0.8 - m.shared_buffers - m.maintenance) / m.per_connection, 0)::int
+FROM (
+	SELECT s.memory_total,
+		pg_size_bytes(current_setting('shared_buffers')) AS shared_buffers,
+		pg_size_bytes('10 MB') + (pg_size_bytes(current_setting('work_mem')) * current_setting('hash_mem_multiplier')::float8)::bigint AS per_connection,
+		pg_size_bytes(coalesce(nullif(current_setting('autovacuum_work_mem'), '-1'), current_setting('maintenance_work_mem'))) * current_setting('autovacuum_max_workers')::int AS maintenance
+	FROM infra_monitor.system_usage() s
+) m
+$$;
+COMMENT ON FUNCTION infra_monitor.connection_memory() IS
+'how many connections the memory of the machine is enough for when all are at work: four fifths of it, less shared_buffers and what autovacuum may use, divided by 10 MB for the process and one work_mem * hash_mem_multiplier for its query; bytes; connections are NULL if the memory is not known; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.with_margin(sessions int)
+RETURNS int
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT greatest(ceil(sessions * 1.25)::int, sessions + 1) $$;
+COMMENT ON FUNCTION infra_monitor.with_margin(int) IS
+'a quarter more, and at least one: the margin of pool_size_advice(); for pg_monitor';
+
+-- the same number in the words of all rows
+CREATE FUNCTION infra_monitor.in_words(number float8)
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE WHEN number >= 10 THEN round(number::numeric, 0)
+	WHEN number >= 0.1 THEN round(number::numeric, 1)
+	ELSE round(number::numeric, 3) END::text $$;
+COMMENT ON FUNCTION infra_monitor.in_words(float8) IS
+'a number with as many digits as a sentence needs; for pg_monitor';
+
+-- Little's law: average number in the system = arrival rate * time in it
+CREATE FUNCTION infra_monitor.statement_concurrency(
+	OUT dbid oid, OUT userid oid, OUT calls_per_second float8,
+	OUT mean_exec_time float8, OUT avg_active float8, OUT since timestamptz)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH statements AS (
+	SELECT s.dbid, s.userid, s.toplevel, s.calls, s.total_exec_time,
+		min(s.stats_since) OVER () AS since
+	-- not called at all where it would raise an error
+	FROM (SELECT false AS texts WHERE infra_monitor.pg_stat_statements_loaded()) l
+		CROSS JOIN LATERAL infra_monitor.statement_stats(l.texts) s
+), sums AS (
+	SELECT s.dbid, s.userid, sum(s.calls)::float8 AS calls, sum(s.total_exec_time) AS time, s.since,
+		nullif(greatest(date_part('epoch', clock_timestamp() - s.since), 0), 0) AS seconds
+	FROM statements s
+	WHERE s.toplevel
+	GROUP BY s.dbid, s.userid, s.since
+)
+SELECT s.dbid, s.userid, s.calls / s.seconds, s.time / nullif(s.calls, 0), s.time / 1000 / s.seconds, s.since
+FROM sums s
+$$;
+COMMENT ON FUNCTION infra_monitor.statement_concurrency() IS
+'average number of sessions that were executing statements, by database and role, as it follows from pg_stat_statements: calls a second * mean time (ms), since the oldest of its counts; no rows where pg_stat_statements is not preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.pool_size_advice(
+	instances int DEFAULT NULL, concurrent_requests int DEFAULT NULL,
+	workers int DEFAULT NULL, worker_concurrency int DEFAULT NULL,
+	lookback interval DEFAULT '1 day',
+	OUT scope text, OUT name text, OUT current_connections int,
+	OUT p95_active int, OUT p99_active int, OUT max_active int,
+	OUT recommended_pool_size int, OUT formula_pool_size int,
+	OUT recommended_max_connections int, OUT rationale text,
+	OUT datname name, OUT usename name, OUT avg_active float8,
+	OUT observed interval, OUT p99_held int,
+	OUT recommended_default_pool_size int)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH arguments AS MATERIALIZED (
+	SELECT infra_monitor.pool_formula(instances, concurrent_requests, workers, worker_concurrency) AS formula,
+		coalesce(lookback, '1 day') AS lookback,
+		-- twice the processors, and one for a disk
+		2 * infra_monitor.processors() + 1 AS ceiling
+), seen AS MATERIALIZED (
+	SELECT c.* FROM arguments a CROSS JOIN LATERAL infra_monitor.concurrency(a.lookback) c
+), looked AS (
+	SELECT s.observed, s.looks, t.evicted + t.dropped = 0 AS complete
+	FROM seen s CROSS JOIN infra_monitor.concurrency_state() t
+	WHERE s.dbid IS NULL
+), pairs AS (
+	SELECT infra_monitor.shown(d.datname) AS datname, infra_monitor.shown(r.rolname) AS usename, s.*,
+		l.calls_per_second, l.mean_exec_time, l.avg_active AS expected, l.since
+	FROM seen s
+		-- who has been dropped needs none
+		JOIN pg_database d ON d.oid = s.dbid
+		JOIN pg_roles r ON r.oid = s.userid
+		LEFT JOIN infra_monitor.statement_concurrency() l ON l.dbid = s.dbid AND l.userid = s.userid
+), connected AS (
+	SELECT c.datname, c.usename, count(*)::int AS connections
+	FROM infra_monitor.sessions() c
+	WHERE c.datname IS NOT NULL AND c.usename IS NOT NULL
+	GROUP BY c.datname, c.usename
+), measured AS (
+	-- who is connected and was never seen at work had none at work, if all were kept
+	SELECT coalesce(p.datname, c.datname) AS datname, coalesce(p.usename, c.usename) AS usename,
+		coalesce(c.connections, 0) AS connections, l.observed, l.looks,
+		coalesce(p.p95_active, m.none) AS p95_active, coalesce(p.p99_active, m.none) AS p99_active,
+		coalesce(p.max_active, m.none) AS max_active, coalesce(p.avg_active, m.none) AS avg_active,
+		coalesce(p.p99_held, m.none) AS p99_held, coalesce(p.busiest_p99_held, m.none) AS need,
+		coalesce(p.avg_held, m.none) AS avg_held,
+		p.calls_per_second, p.mean_exec_time, p.expected, p.since
+	FROM pairs p FULL JOIN connected c ON c.datname = p.datname AND c.usename = p.usename
+		CROSS JOIN looked l
+		CROSS JOIN LATERAL (SELECT CASE WHEN l.looks > 0 AND l.complete THEN 0 END AS none) m
+), pools AS (
+	SELECT m.*, infra_monitor.with_margin(m.need) AS size, a.formula, a.ceiling,
+		greatest(infra_monitor.with_margin(m.need), a.formula) AS recommended,
+		row_number() OVER (ORDER BY m.need DESC NULLS LAST, m.avg_held DESC NULLS LAST, m.connections DESC) AS n
+	FROM measured m CROSS JOIN arguments a
+), sums AS (
+	-- an application that was described is one of them: the busiest
+	SELECT sum(CASE p.n WHEN 1 THEN p.recommended ELSE p.size END)::int AS pools,
+		count(*) FILTER (WHERE p.need IS NULL) AS unknown
+	FROM pools p
+), server AS (
+	SELECT s.pools, s.unknown, h.headroom, c.reserved_connections AS reserved,
+		CASE WHEN s.pools IS NOT NULL THEN greatest(s.pools + h.headroom + c.reserved_connections, 20) END AS need,
+		c.max_connections, c.used_connections, c.peak_connections,
+		m.connections AS by_memory, m.memory_total, m.shared_buffers, m.per_connection
+	FROM sums s CROSS JOIN LATERAL (SELECT greatest(ceil(s.pools * 0.1)::int, 3) AS headroom) h
+		CROSS JOIN infra_monitor.pool_counts() c CROSS JOIN infra_monitor.connection_memory() m
+)
+SELECT 'pool', format('%s@%s', p.usename, p.datname), p.connections, p.p95_active, p.p99_active, p.max_active,
+	p.recommended, p.formula, NULL::int,
+	concat_ws(' ',
+		CASE WHEN p.need IS NULL AND p.looks > 0 THEN 'Not known: it gave way to busier roles and databases.'
+			WHEN p.need IS NULL THEN 'Nothing was observed: the sampler has not looked at the sessions, see infra_monitor.activity_interval and sampler_status.'
+			ELSE format('In %s on average %s active, %s or fewer in 99 %% of the looks, at most %s; with idle ones in transactions %s or fewer.',
+				date_trunc('second', p.observed), infra_monitor.in_words(p.avg_active), p.p99_active, p.max_active, p.p99_held)
+			|| format(' In the busiest hour 99 %% of the looks found %s or fewer; a quarter more, and at least one, makes %s.', p.need, p.size) END,
+		CASE WHEN p.formula > p.size OR p.formula IS NOT NULL AND p.size IS NULL
+				THEN format('The formula asks for %s, if this is the application that it describes.', p.formula)
+			WHEN p.formula IS NOT NULL
+				THEN format('The formula asks for no more than %s: more was needed at once than it allows for, or others use this role, too.', p.formula) END,
+		CASE WHEN instances > 1 AND p.recommended IS NOT NULL
+			THEN format('Shared by %s instances: %s each.', instances, ceil(p.recommended / instances::float8)) END,
+		CASE WHEN p.p99_active > p.ceiling
+			THEN format('More than %s at work at once, two for each processor and one for a disk, seldom get more done, unless they wait for others: let them queue up for a smaller pool.', p.ceiling) END,
+		CASE WHEN p.expected IS NOT NULL AND p.avg_active IS NOT NULL
+			THEN format('By pg_stat_statements %s statements a second of %s ms make %s active on average since %s, sampled were %s',
+				infra_monitor.in_words(p.calls_per_second), infra_monitor.in_words(p.mean_exec_time), infra_monitor.in_words(p.expected),
+				to_char(p.since, 'YYYY-MM-DD HH24:MI'), infra_monitor.in_words(p.avg_active))
+			|| CASE WHEN greatest(p.expected, p.avg_active) < 0.1 THEN '.'
+				WHEN greatest(p.expected, p.avg_active) > 2 * least(p.expected, p.avg_active)
+				THEN ': they differ by more than a factor of 2. The times differ, or much is failed, planned or sent to clients, which it does not count, or its entries were replaced.'
+				ELSE ': they agree.' END END,
+		CASE WHEN p.observed < '1 hour' THEN 'That was less than an hour: ask again after a typical day.' END),
+	p.datname, p.usename, p.avg_active, p.observed, p.p99_held, p.size
+FROM pools p
+UNION ALL
+SELECT 'server', 'server', v.used_connections, s.p95_active, s.p99_active, s.max_active,
+	v.pools, a.formula,
+	CASE WHEN v.need IS NOT NULL AND (v.by_memory IS NULL OR v.by_memory > v.reserved) THEN least(v.need, v.by_memory) END,
+	concat_ws(' ',
+		CASE WHEN v.pools IS NULL THEN 'The pools are not known.'
+			ELSE format('The pools need %s together; %s more for others and %s reserved make %s%s. max_connections is %s; %s are in use now, %s were at the peak.',
+				v.pools, v.headroom, v.reserved, v.pools + v.headroom + v.reserved,
+				CASE WHEN v.pools + v.headroom + v.reserved < v.need THEN format(', and fewer than %s save nothing', v.need) END,
+				v.max_connections, v.used_connections, v.peak_connections) END,
+		CASE WHEN v.unknown > 0 AND v.pools IS NOT NULL
+			THEN format('What %s more of them need was not observed, and is not in it.', v.unknown) END,
+		CASE WHEN v.by_memory IS NULL THEN 'The memory of the machine is not known, and was not considered.'
+			ELSE format('Four fifths of its memory of %s, without shared_buffers and autovacuum, are enough for %s connections at work, at %s each: 10 MB of a process that has worked for a while, and one work_mem * hash_mem_multiplier.',
+				pg_size_pretty(v.memory_total), v.by_memory, pg_size_pretty(v.per_connection)) END,
+		CASE WHEN v.need > v.by_memory
+				THEN format('The memory is not enough for %s: make the pools smaller, put a transaction pooler in between, lower work_mem or shared_buffers, or add memory.', v.need)
+			WHEN v.max_connections > v.by_memory
+				THEN 'It is not enough for max_connections, if all of them are at work.' END,
+		CASE WHEN v.need < v.peak_connections
+			THEN 'Make the pools smaller before max_connections.' END),
+	NULL::name, NULL::name, s.avg_active, s.observed, s.p99_held, NULL::int
+FROM server v CROSS JOIN arguments a CROSS JOIN (SELECT * FROM seen WHERE dbid IS NULL) s
+ORDER BY 1, 7 DESC NULLS LAST, 2
+$$;
+COMMENT ON FUNCTION infra_monitor.pool_size_advice(int, int, int, int, interval) IS
+'how large pools should be: scope pool for each database and role, by what was seen at work in the last lookback (1 hour to 1 day), and by instances * concurrent_requests + workers * worker_concurrency, what the application can use at once; then scope server, with max_connections for all of them, as far as the memory goes; the rationale says why; current_connections are of now; observed is the time that was looked at; NULL is not known; errors: lookback of less than an hour, one of two factors missing or negative, not preloaded; for pg_monitor';
+
+--
+-- history.sql: what all functions have in common that return history by buckets
+--
+
+CREATE FUNCTION infra_monitor.history_step(
+	since timestamptz, until timestamptz, step interval)
+RETURNS interval
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_history_step_1_0';
+COMMENT ON FUNCTION infra_monitor.history_step(timestamptz, timestamptz, interval) IS
+'the length of the buckets of a history: step or, if that is NULL, the shortest usual length that gives 300 buckets or less; error if the span is not finite or ends before it begins, and if the step is not positive, has months, or gives more than 100000 buckets; for pg_monitor';
+
+--
+-- pool_history.sql: what the pool looked like
+--
+
+-- the rows of pool_history(), for arguments that are known to be good
+CREATE FUNCTION infra_monitor.pool_buckets(
+	since timestamptz, until timestamptz, step interval,
+	OUT bucket timestamptz, OUT used_avg float8, OUT used_max int,
+	OUT waiting_max int, OUT idle_in_transaction_max int,
+	OUT rejected bigint, OUT connects bigint, OUT active_avg float8,
+	OUT grain text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 300
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH stored AS MATERIALIZED (
+	SELECT date_bin($3, s.sampled_at, '2001-01-01 00:00:00+00') AS bucket, s.sampled_at AS at, false AS of_ring,
+		s.used_connections AS used, s.waiting, s.idle_in_transaction, coalesce(s.avg_active, s.active) AS active,
+		s.rejected, s.rejected_total, s.connects, s.connects_total
+	FROM infra_monitor.samples s
+	-- on a standby, they are the primary's
+	WHERE s.sampled_at >= $1 AND s.sampled_at < $2 AND NOT pg_is_in_recovery()
+), remembered AS MATERIALIZED (
+	SELECT date_bin($3, r.at, '2001-01-01 00:00:00+00') AS bucket, r.at, true AS of_ring,
+		r.used, r.waiting, r.idle_in_transaction, r.active::float8 AS active,
+		r.rejected, r.rejected_total, r.connects, r.connects_total
+	FROM infra_monitor.sample_ring() r (at, used, authenticating, active, idle, idle_in_transaction, waiting,
+		connects_total, rejected_total, connects, rejected)
+	WHERE r.at >= $1 AND r.at < $2 AND infra_monitor.preloaded()
+), interval AS (
+	SELECT coalesce(current_setting('infra_monitor.sample_interval', true), '10s')::interval AS apart
+), both_kinds AS (
+	SELECT * FROM stored
+	UNION ALL
+	SELECT r.* FROM remembered r CROSS JOIN interval i
+	WHERE NOT EXISTS (SELECT FROM stored s WHERE date_bin(i.apart, s.at, '2001-01-01 00:00:00+00')
+		= date_bin(i.apart, r.at, '2001-01-01 00:00:00+00'))
+), looked_back AS (
+	-- the sample before, of its own kind, may be further back than the one shown here
+	SELECT b.*, of_ring <> lag(of_ring) OVER by_time AS changed,
+		rejected_total - lag(rejected_total) OVER by_time AS rejected_since,
+		connects_total - lag(connects_total) OVER by_time AS connects_since
+	FROM both_kinds b
+	WINDOW by_time AS (ORDER BY at)
+)
+SELECT bucket, avg(used::float8), max(used), max(waiting), max(idle_in_transaction),
+	sum(CASE WHEN changed AND rejected_since BETWEEN 0 AND rejected THEN rejected_since ELSE rejected END)::bigint,
+	sum(CASE WHEN changed AND connects_since BETWEEN 0 AND connects THEN connects_since ELSE connects END)::bigint,
+	avg(active), CASE count(*) WHEN 1 THEN 'sample' ELSE $3::text END
+FROM looked_back
+GROUP BY bucket
+ORDER BY bucket
+$$;
+COMMENT ON FUNCTION infra_monitor.pool_buckets(timestamptz, timestamptz, interval) IS
+'source of pool_history(), which checks the arguments; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.pool_history(
+	since timestamptz, until timestamptz DEFAULT pg_catalog.now(),
+	step interval DEFAULT NULL,
+	OUT bucket timestamptz, OUT used_avg float8, OUT used_max int,
+	OUT waiting_max int, OUT idle_in_transaction_max int,
+	OUT rejected bigint, OUT connects bigint, OUT active_avg float8,
+	OUT grain text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 300
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM infra_monitor.pool_buckets($1, $2, infra_monitor.history_step($1, $2, $3)) $$;
+COMMENT ON FUNCTION infra_monitor.pool_history(timestamptz, timestamptz, interval) IS
+'the pool from since until before until, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; one without samples is absent; used_avg, used_max, waiting_max, idle_in_transaction_max and active_avg (average active sessions) as in samples, used without those authenticating; rejected and connects are sums, NULL if nothing of them is known; grain: what it is made of, sample (a single one) or the step; from the table samples, and, for what that does not have, on standbys, and in other databases, from the last 360 samples in shared memory; error for a span or a step that makes no sense, and more than 100000 buckets; for pg_monitor';
+
+--
+-- pool_chart.sql: the history of the pool as a picture made of characters
+--
+
+CREATE FUNCTION infra_monitor.pool_chart(
+	since interval DEFAULT '1 hour', width int DEFAULT 60,
+	height int DEFAULT 8, until timestamptz DEFAULT pg_catalog.now())
+RETURNS SETOF text
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 11
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH steps AS (
+	-- of whole seconds
+	SELECT w, make_interval(secs => greatest(ceil(extract(epoch FROM $1)::float8 / w), 1)) AS step
+	FROM (SELECT least(greatest($2, 24), 400) AS w) c
+), times AS MATERIALIZED (
+	-- the last column has $4 in it, or ends there
+	SELECT w, step, e AS ends, e - w * step AS begins,
+		CASE WHEN w * step <= '10 minutes' THEN 'HH24:MI:SS' WHEN w * step <= '1 day' THEN 'HH24:MI' ELSE 'MM-DD HH24:MI' END AS f
+	FROM steps, LATERAL (SELECT date_bin(step, $4 - interval '1 microsecond', '2001-01-01 00:00:00+00') + step AS e) d
+), history AS MATERIALIZED (
+	SELECT 1 + round(extract(epoch FROM h.bucket - t.begins) / extract(epoch FROM t.step))::int AS x, h.used_max AS used, h.rejected
+	FROM times t, LATERAL infra_monitor.pool_history(t.begins, t.ends, t.step) h
+), capacity AS MATERIALIZED (
+	SELECT coalesce(
+		(SELECT s.max_connections - s.reserved_connections FROM infra_monitor.samples s, times t
+		 WHERE s.sampled_at >= t.begins AND s.sampled_at < t.ends AND NOT pg_is_in_recovery()
+		 ORDER BY s.sampled_at DESC LIMIT 1),
+		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+			- coalesce(current_setting('reserved_connections', true)::int, 0)) AS most
+), scale AS MATERIALIZED (
+	-- a row stands for one connection at least
+	SELECT c.most, m.top, least(greatest($3, 1), 100, m.top) AS h
+	FROM capacity c, LATERAL (SELECT greatest(c.most, max(used), 1) AS top FROM history) m
+), columns AS MATERIALIZED (
+	-- arrays, because the planner expects a thousand rows of each generate_series()
+	SELECT array_agg(h.used ORDER BY c.x) AS used, array_agg(h.rejected > 0 ORDER BY c.x) AS refused
+	FROM times t CROSS JOIN LATERAL generate_series(1, t.w) c (x)
+		LEFT JOIN history h ON h.x = c.x
+), lines (y, line) AS (
+	SELECT s.h + 1, format('used connections, %s a column; = limit of ordinary roles: %s; ! refused: %s',
+		t.step, s.most, coalesce((SELECT sum(rejected) FROM history)::text, '?'))
+	FROM times t, scale s
+	UNION ALL
+	SELECT r.y, lpad((s.top * r.y / s.h)::text, length(s.top::text)) || CASE r.y WHEN 0 THEN ' +' ELSE ' |' END
+		|| (SELECT string_agg(CASE
+				WHEN u.used IS NULL THEN ' '
+				WHEN r.y = 0 THEN CASE WHEN u.refused THEN '!' ELSE '-' END
+				WHEN (u.used * s.h + s.top - 1) / s.top >= r.y THEN '#'
+				WHEN (s.most * s.h + s.top - 1) / s.top = r.y THEN '='
+				ELSE ' ' END, '' ORDER BY u.x)
+			FROM unnest(c.used, c.refused) WITH ORDINALITY AS u (used, refused, x))
+	FROM columns c CROSS JOIN scale s CROSS JOIN LATERAL generate_series(0, s.h) r (y)
+	UNION ALL
+	SELECT -1, repeat(' ', length(s.top::text) + 2)
+		|| rpad(CASE WHEN t.w < 3 * length(t.f) + 6 THEN to_char(t.begins, t.f)
+			ELSE rpad(to_char(t.begins, t.f), t.w / 2) || to_char(t.begins + t.w / 2 * t.step, t.f) END,
+			t.w - length(to_char(t.ends, t.f)))
+		|| to_char(t.ends, t.f)
+	FROM times t, scale s
+)
+SELECT rtrim(line) FROM lines ORDER BY y DESC
+$$;
+COMMENT ON FUNCTION infra_monitor.pool_chart(interval, int, int, timestamptz) IS
+'used connections over a time that ends at until, by default now, drawn with characters: a column is # up to the most that were used in its time, = is the limit of ordinary roles, ! below marks refusals, and where there are no samples nothing is drawn; numbers at the left are what a row reaches up to; width from 24 to 400 columns, which should not be more than there are samples, height from 1 to 100 rows and two or three lines around them; for pg_monitor';
+
+--
 -- sampler.sql: the background worker
 --
 
@@ -1231,7 +2027,7 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	s.last_error, s.last_error_at, s.rows_stored,
 	(SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid))::pg_catalog.int8
 	 FROM pg_catalog.pg_inherits i
-	 WHERE i.inhparent OPERATOR(pg_catalog.=) 'infra_monitor.samples'::pg_catalog.regclass) AS bytes_stored,
+	 WHERE i.inhparent OPERATOR(pg_catalog.=) ANY (ARRAY['infra_monitor.samples'::pg_catalog.regclass, 'infra_monitor.wait_samples'::pg_catalog.regclass])) AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
 	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost
@@ -1249,7 +2045,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: rejections (their details; they are counted all the same), health_documents (over 64 kB), executions (not counted), statements (evicted; what they counted is added up by database), lock_blame (rows; their times are kept in its row other), slow_queries (slow executions that were not kept), slow_queries_overwritten (that gave way to newer ones)';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the server started, by what it was part of: the details only, of what is also counted';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.
@@ -1314,6 +2110,16 @@ WITH health AS MATERIALIZED (
 ), checks AS MATERIALIZED (
 	SELECT row_number() OVER (ORDER BY status, name) AS n, *
 	FROM infra_monitor.health_checks WHERE status <> 'ok'
+), longest AS (
+	-- an hour or, where samples are rare, 60 of them; seconds
+	SELECT apart, greatest(3600, 60 * apart) AS seconds
+	FROM (SELECT extract(epoch FROM current_setting('infra_monitor.sample_interval')::interval)::float8 AS apart) s
+), known AS MATERIALIZED (
+	-- as much of that as there is, in no more columns than samples
+	SELECT make_interval(secs => k.seconds) AS span, least(greatest(k.seconds / l.apart, 24), 60)::int AS columns
+	FROM longest l,
+		LATERAL (SELECT least(extract(epoch FROM clock_timestamp() - min(bucket))::float8, l.seconds) AS seconds
+			FROM infra_monitor.pool_history(now() - make_interval(secs => l.seconds))) k
 ), lines (section, n, line) AS (
 	SELECT 10, 0, format('%s  %s  score %s/10  %s  up %s  evaluated %s ago',
 		upper(h->>'status'), h->>'role', coalesce(h->>'score', '?'), to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS TZ'),
@@ -1336,6 +2142,9 @@ WITH health AS MATERIALIZED (
 		peak_connections, to_char(peak_at, 'HH24:MI:SS'), rejected_total, auth_failures_total,
 		to_char(stats_reset, 'YYYY-MM-DD HH24:MI'))
 	FROM pool
+	UNION ALL
+	SELECT 24, c.n, '     ' || c.line
+	FROM known, LATERAL infra_monitor.pool_chart(span, columns, 3) WITH ORDINALITY AS c (line, n)
 	UNION ALL
 	SELECT 30, 0, ''
 	UNION ALL

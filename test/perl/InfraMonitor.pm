@@ -336,7 +336,7 @@ FROM pg_proc p,
 			WHEN 'bigint' THEN '1'
 			WHEN 'double precision' THEN '0.5'
 			WHEN 'text' THEN $$'pool'$$
-			WHEN 'interval' THEN $$'1 second'$$
+			WHEN 'interval' THEN $$'1 hour'$$
 			WHEN 'timestamp with time zone' THEN 'now()'
 			ELSE 'NULL' END, ', ' ORDER BY n) AS list
 		FROM unnest(p.proargtypes) WITH ORDINALITY AS u (t, n)) a

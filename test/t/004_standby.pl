@@ -28,6 +28,10 @@ $follower->start;
 
 wait_for($standby, "SELECT state = 'standby' FROM infra_monitor.sampler_status",
 	'the sampler knows that it is on a standby');
+wait_for($standby, 'SELECT count(*) > 1 AND max(used) > 0 FROM infra_monitor.sample_ring()',
+	'it keeps samples in memory');
+is( $standby->safe_psql('postgres', 'SELECT scope, limit_value > 0 FROM infra_monitor.pool_forecast'),
+	'server|t', 'and looks ahead');
 ok($follower->wait_for_log(qr/sampler connected to database "second"/),
 	'another one is connected to another database');
 

@@ -27,11 +27,13 @@ like($said, qr/HINT:  Add .*infra_monitor.* to "shared_preload_libraries"/,
 my @independent =
   qw(pool_usage running_queries lock_waits health_thresholds health_threshold_overrides
   health_checks health_score samples health() health_status() evaluate_health()
-  evaluate_checks() preloaded() sessions() system_usage());
+  evaluate_checks() preloaded() sessions() system_usage() limit_usage() trend()
+  idle_threshold() terminate_statement() prevention_advice());
 my @dependent =
   qw(pool_pressure pool_rejections recent_rejections sampler_status slow_queries
-  lock_blame slow_query_log
-  shared_memory() slow_query_log() statement_counts() sampler_state() pool_counts() pool_status() dashboard());
+  shared_memory() sampler_state() sampler_costs() sampler_drops() pool_counts() pool_status() dashboard()
+  connection_churn connection_times connection_rate()
+  lock_blame slow_query_log slow_query_log() statement_counts() sample_ring() pool_forecast connection_leaks forecasts() leaks());
 
 my ($results, $everything) = read_everything($node, 'postgres');
 is($results->{$_}[0], '00000', "not preloaded: $_ works") or diag $results->{$_}[1]

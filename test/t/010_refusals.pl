@@ -185,7 +185,7 @@ sub check_refusals
 		\@newest,
 		"$when: all details of the newest refusals, newest first");
 	is( ask($session,
-			'SELECT bool_and(ordered) FROM (SELECT at <= coalesce(lag(at) OVER (), now()) AS ordered FROM infra_monitor.recent_rejections) r'
+			'SELECT coalesce(bool_and(ordered), true) FROM (SELECT at <= coalesce(lag(at) OVER (), now()) AS ordered FROM infra_monitor.recent_rejections) r'
 		),
 		't',
 		"$when: their moments too");

@@ -186,7 +186,8 @@ sub wait_for_new_sessions
 subtest 'many short connections' => sub {
 	my @sessions = map { open_session($node) } 1 .. 9;
 	my $script = $node->basedir . '/nothing.sql';
-	my ($output, $errors, $balance, $backwards) = ('', '', 99, 0);
+	my ($output, $errors, $balance, $backwards, $negative) =
+	  ('', '', 99, 0, 0);
 
 	append_to_file($script, "SELECT 1;\n");
 	is(pool(@balance), '10|10', 'ten are held');
@@ -202,19 +203,24 @@ subtest 'many short connections' => sub {
 			'--file' => $script,
 			'--host' => $node->host,
 			'--port' => $node->port,
-			'postgres'
+			'dbname=postgres application_name=short'
 		],
 		'>' => \$output,
 		'2>' => \$errors);
-	my $last = $connects;
+	my @last = ($connects, $disconnects);
 	while ($pgbench->pumpable)
 	{
-		my ($total, $alive) =
-		  split /\|/, pool('connects_total', 'connects_total - disconnects_total');
+		my ($total, $ended, @others) = split /\|/,
+		  pool(
+			'connects_total', 'disconnects_total',
+			'used_connections', 'authenticating',
+			'available_connections', 'rejected_total',
+			'peak_connections - used_connections');
 
-		$balance = $alive if $alive < $balance;
-		$backwards++ if $total < $last;
-		$last = $total;
+		$balance = $total - $ended if $total - $ended < $balance;
+		$backwards++ if $total < $last[0] || $ended < $last[1];
+		@last = ($total, $ended);
+		$negative += grep { $_ < 0 } @others;
 		$pgbench->pump_nb;
 		usleep(50_000);    # leave the processor to pgbench
 	}
@@ -233,11 +239,29 @@ subtest 'many short connections' => sub {
 	is( pool('connects_total', @balance),
 		($connects + 20001) . '|10|10',
 		'each connection was counted once');
-	is($backwards, 0, 'the total has only grown');
+	is($backwards, 0, 'the totals have only grown');
+	is($negative, 0, 'and no number was negative');
 	cmp_ok($balance, '>=', 10,
 		'at no time were more connections ended than established');
 	close_sessions(@sessions);
 	is(pool(@balance), '1|1', 'all have gone');
+
+	# who it was, and how long it took
+	is( ask($observer,
+			q{SELECT connects, disconnects, current, session_time > 0 FROM infra_monitor.connection_churn WHERE application_name = 'short'}
+		),
+		'20001|20001|0|t',
+		'they were those of pgbench');
+	my $totals = pool('connects_total', 'disconnects_total');
+	is( ask($observer,
+			'SELECT sum(connects), sum(disconnects) FROM infra_monitor.connection_churn'),
+		$totals,
+		'the sums of all applications are the totals');
+	is( ask($observer,
+			q{SELECT max(connections) FILTER (WHERE phase = 'establish'), max(connections) FILTER (WHERE phase = 'session'), bool_and(infra_monitor.observations(latency) = connections), bool_and(p50_time <= p95_time AND p95_time <= p99_time) FROM infra_monitor.connection_times}
+		),
+		"$totals|t|t",
+		'each was timed once');
 };
 
 sub enable

@@ -30,7 +30,7 @@ CREATE ROLE friend LOGIN CONNECTION LIMIT 0
 CREATE ROLE partial LOGIN CONNECTION LIMIT 1 IN ROLE friend
 GRANT USAGE ON SCHEMA infra_monitor TO visitor, partial
 GRANT SELECT ON infra_monitor.recent_rejections, infra_monitor.pool_usage TO partial
-GRANT EXECUTE ON FUNCTION infra_monitor.recent_rejections(), infra_monitor.sessions(), infra_monitor.shown(name) TO partial
+GRANT EXECUTE ON FUNCTION infra_monitor.recent_rejections(), infra_monitor.sessions(), infra_monitor.shown(name), infra_monitor.idle_threshold(), infra_monitor.terminate_statement(int[], timestamptz), infra_monitor.prevention_advice(name, int, int, int) TO partial
 SQL
 
 # partitions are relations, too

@@ -9,12 +9,14 @@ use InfraMonitor;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 # Days are counted from today: not across midnight
 my $left = 86400 - time % 86400;
 sleep $left + 1 if $left < 60;
 
-my $node = new_server('partitions');
+my $node =
+  new_server('partitions', conf => "infra_monitor.statement_interval = 1s\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
 
@@ -35,22 +37,35 @@ sub partition_of
 		"SELECT 'samples_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 day' * $day, 'YYYYMMDD')");
 }
 
+# Waits until something is logged.
+sub wait_until_logged
+{
+	my ($offset, $pattern, $name) = @_;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if log_count($node, $pattern, $offset);
+		usleep(100_000);
+	}
+	return is(log_count($node, $pattern, $offset), 1, $name);
+}
+
 # Makes a partition as the sampler would have, on that day, with rows.
 sub make_partition
 {
 	my ($name) = @_;
-	my ($day) = $name =~ /(\d{8})$/;
+	my ($table, $day) = $name =~ /^(\w+)_(\d{8})$/;
 
 	$node->safe_psql('postgres', <<SQL);
 SET TimeZone = 'UTC';
 BEGIN;
-CREATE TABLE infra_monitor.$name (LIKE infra_monitor.samples INCLUDING DEFAULTS);
-SELECT format('ALTER TABLE infra_monitor.samples ATTACH PARTITION infra_monitor.$name FOR VALUES FROM (%L) TO (%L)',
+CREATE TABLE infra_monitor.$name (LIKE infra_monitor.$table INCLUDING DEFAULTS);
+SELECT format('ALTER TABLE infra_monitor.$table ATTACH PARTITION infra_monitor.$name FOR VALUES FROM (%L) TO (%L)',
 	timestamptz '$day', timestamptz '$day' + interval '1 day') \\gexec
 ALTER EXTENSION infra_monitor ADD TABLE infra_monitor.$name;
-INSERT INTO infra_monitor.samples
-SELECT s.* FROM (SELECT * FROM infra_monitor.samples ORDER BY sampled_at DESC LIMIT 1) l, generate_series(1, 10) i,
-	jsonb_populate_record(l::infra_monitor.samples, jsonb_build_object('sampled_at', timestamptz '$day' + interval '1 hour' * i)) s;
+INSERT INTO infra_monitor.$table
+SELECT s.* FROM (SELECT * FROM infra_monitor.$table ORDER BY sampled_at DESC LIMIT 1) l, generate_series(1, 10) i,
+	jsonb_populate_record(l::infra_monitor.$table, jsonb_build_object('sampled_at', timestamptz '$day' + interval '1 hour' * i)) s;
 COMMIT;
 SQL
 	return $name;
@@ -84,7 +99,7 @@ is($node->safe_psql('postgres', $list), "$today|true|t\n$tomorrow|false|t",
 is( $node->safe_psql(
 		'postgres',
 		"SET TimeZone = 'UTC'; SELECT c.relname || ' ' || pg_get_expr(c.relpartbound, c.oid) FROM pg_class c"
-		  . " WHERE c.relispartition AND c.relkind = 'r' ORDER BY 1"),
+		  . " WHERE c.relispartition AND c.relkind = 'r' AND c.relname LIKE 'samples%' ORDER BY 1"),
 	$node->safe_psql('postgres', <<'SQL'),
 SET TimeZone = 'UTC';
 SELECT format('samples_%s FOR VALUES FROM (%L) TO (%L)', to_char(d, 'YYYYMMDD'), d::timestamptz, d::timestamptz + interval '1 day')
@@ -101,7 +116,7 @@ DROP TABLE infra_monitor.$today, infra_monitor.$tomorrow;
 COMMIT;
 SQL
 wait_for_sample($node, 'without a partition for today, a sample makes one');
-is($node->safe_psql('postgres', $list), "$today|true|t", 'that belongs to the extension');
+like($node->safe_psql('postgres', $list), qr/^$today\|true\|t$/m, 'that belongs to the extension');
 restart_sampler();
 wait_for($node, "SELECT to_regclass('infra_monitor.$tomorrow') IS NOT NULL",
 	"a new sampler makes tomorrow's in time");
@@ -266,6 +281,68 @@ restart_sampler();
 wait_for($node, "SELECT to_regclass('infra_monitor.samples_20200104') IS NULL", 'a partition is removed');
 is( $node->safe_psql('postgres', "SELECT (SELECT count(*) FROM infra_monitor.samples_20200103), to_regclass('public.samples_20200103')"),
 	'1|samples_20200103', 'and a table that is none is left alone');
+
+#
+# the other tables of the history are looked after in the same way
+#
+my @others = ('wait_samples');
+foreach my $table (@others)
+{
+	(my $others_list = $list) =~ s/infra_monitor\.samples/infra_monitor.$table/;
+	my @days = map { s/^samples/$table/r } $today, $tomorrow;
+
+	wait_for($node, "SELECT count(*) > 0 FROM infra_monitor.$table", "$table: it is written");
+	is( $node->safe_psql('postgres', $others_list),
+		"$days[0]|true|t\n$days[1]|false|t", "$table: it has today's and tomorrow's partition");
+	is( $node->safe_psql('postgres',
+			"SELECT count(*) FROM pg_index x JOIN pg_inherits i ON i.inhrelid = x.indrelid WHERE i.inhparent = 'infra_monitor.$table'::regclass"),
+		2, "$table: each with its index");
+	is( $node->safe_psql('postgres',
+			"SELECT bool_and(c.relowner = p.relowner) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent WHERE i.inhparent = 'infra_monitor.$table'::regclass"),
+		't', "$table: of the same owner");
+	cmp_ok(
+		status_of($node, 'bytes_stored'),
+		'>', $node->safe_psql('postgres', "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'infra_monitor.samples'::regclass"),
+		"$table: counts as stored");
+
+	make_partition("${table}_20200101");
+	make_partition('samples_20200105');
+	restart_sampler();
+	wait_for($node,
+		"SELECT to_regclass('infra_monitor.${table}_20200101') IS NULL AND to_regclass('infra_monitor.samples_20200105') IS NULL",
+		"$table: what has expired is removed, there and elsewhere");
+
+	# one that somebody has altered does not hold up the others
+	make_partition($_) foreach "${table}_20200102", 'samples_20200106';
+	$node->safe_psql('postgres', <<SQL);
+CREATE TRIGGER trace BEFORE INSERT ON infra_monitor.samples FOR EACH STATEMENT EXECUTE FUNCTION trace();
+SQL
+	restart_sampler();
+	wait_for($node, "SELECT to_regclass('infra_monitor.${table}_20200102') IS NULL",
+		"$table: an altered table does not hold it up");
+	wait_for($node,
+		"SELECT last_error ~ '^(partitions|sample): table \"samples\" has been altered and is not written' FROM infra_monitor.sampler_status",
+		"$table: but is told of");
+	is($node->safe_psql('postgres', "SELECT to_regclass('infra_monitor.samples_20200106') IS NOT NULL"),
+		't', "$table: and left alone");
+	$node->safe_psql('postgres', 'DROP TRIGGER trace ON infra_monitor.samples');
+	restart_sampler();
+	wait_for($node, "SELECT to_regclass('infra_monitor.samples_20200106') IS NULL", "$table: until that is undone");
+
+	# nor is it, altered, in the way of the samples
+	my $offset = log_end($node);
+	make_partition($_) foreach "${table}_20200103", 'samples_20200107';
+	$node->safe_psql('postgres', "ALTER TABLE infra_monitor.$table ENABLE ROW LEVEL SECURITY");
+	restart_sampler();
+	wait_for($node, "SELECT to_regclass('infra_monitor.samples_20200107') IS NULL",
+		"$table: altered, it does not hold up the samples");
+	wait_for_sample($node, "$table: which are taken");
+	wait_until_logged($offset, qr/WARNING: .*task "partitions": table "$table" has been altered and is not written/,
+		"$table: its error is logged when there is nothing else to do");
+	$node->safe_psql('postgres', "ALTER TABLE infra_monitor.$table DISABLE ROW LEVEL SECURITY");
+	restart_sampler();
+	wait_for($node, "SELECT to_regclass('infra_monitor.${table}_20200103') IS NULL", "$table: until that is undone, too");
+}
 
 $node->stop;
 done_testing();

@@ -110,7 +110,11 @@ SELECT extname, extowner::regrole, extversion, extnamespace::regnamespace, extco
 FROM pg_extension WHERE extname = 'infra_monitor'
 SQL
 	'definitions of functions' =>
-	  q(SELECT oid::regprocedure::text AS name, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'infra_monitor'::regnamespace ORDER BY name),
+	  q(SELECT oid::regprocedure::text AS name, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'infra_monitor'::regnamespace AND prokind = 'f' ORDER BY name),
+	'definitions of aggregates' => <<'SQL',
+SELECT aggfnoid::regprocedure::text AS name, aggtransfn, aggcombinefn, aggmtransfn, aggminvtransfn, aggtranstype::regtype
+FROM pg_aggregate JOIN pg_proc p ON p.oid = aggfnoid WHERE pronamespace = 'infra_monitor'::regnamespace ORDER BY name
+SQL
 	'columns and types' => <<'SQL',
 SELECT attrelid::regclass, attnum, attname, atttypid::regtype, attnotnull
 FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
@@ -123,7 +127,13 @@ SELECT i.type, i.identity, d.description
 FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
 WHERE i.identity ~ '^infra_monitor' ORDER BY 1, 2
 SQL
-	'what users made of it' => 'SELECT * FROM report ORDER BY 1');
+	'what users made of it' => 'SELECT * FROM report ORDER BY 1',
+	'histograms of users' => <<'SQL');
+SET enable_seqscan = off;
+SELECT id, h::text, infra_monitor.quantile(h, 0.5),
+	(SELECT l.id FROM latencies l WHERE l.h OPERATOR(infra_monitor.=) latencies.h) AS found
+FROM latencies ORDER BY id
+SQL
 
 # What depends on the version of the server, not on us.
 delete @kept{ 'definitions of functions', 'dependencies' }
@@ -173,6 +183,10 @@ GRANT SELECT ON ALL TABLES IN SCHEMA infra_monitor TO regress_reader;
 GRANT INSERT ON infra_monitor.health_threshold_overrides TO regress_reader;
 GRANT EXECUTE ON FUNCTION infra_monitor.take_sample() TO regress_reader;
 REVOKE EXECUTE ON FUNCTION infra_monitor.health_status() FROM pg_monitor;
+CREATE TABLE latencies AS
+SELECT id, infra_monitor.histogram((SELECT array_agg(1.5 ^ (n % (7 * id) - 20)) FROM generate_series(1, 1000) n)::float8[]) AS h
+FROM generate_series(1, 10) id;
+CREATE INDEX ON latencies USING hash (h);
 CREATE VIEW report AS
 	SELECT date_trunc('day', sampled_at, 'UTC') AS day, max(used_ratio), count(*) FROM infra_monitor.samples GROUP BY 1;
 CREATE DATABASE elsewhere;
@@ -330,7 +344,7 @@ SQL
 		0, "$mode: nothing to warn of in the log");
 
 	# and it goes without leaving anything
-	$new->safe_psql('postgres', 'DROP VIEW report; DROP EXTENSION infra_monitor');
+	$new->safe_psql('postgres', 'DROP VIEW report; DROP TABLE latencies; DROP EXTENSION infra_monitor');
 	is($new->safe_psql('postgres', <<'SQL'), '', "$mode: DROP EXTENSION leaves nothing");
 SELECT 'class', relname FROM pg_class WHERE relname ~ '^(samples|health_)'
 UNION ALL SELECT 'type', typname FROM pg_type WHERE typname ~ '^_?(samples|health_)'

@@ -39,12 +39,12 @@ my $patient = new_server('patient',
 	cluster => { install_path => $installation->{install_path} });
 $patient->start;
 $patient->safe_psql('postgres', "CREATE EXTENSION infra_monitor VERSION '0.9' CASCADE");
-my $mismatch =
-  "SELECT state = 'version mismatch' FROM infra_monitor.sampler_status";
-wait_for($patient, $mismatch, 'patient: the sampler has seen it');
+$patient->stop;
 my $patient_log = log_end($patient);
-$patient->restart;
-wait_for($patient, $mismatch, 'patient: the sampler has looked');
+$patient->start;
+wait_for($patient,
+	"SELECT state = 'version mismatch' FROM infra_monitor.sampler_status",
+	'patient: the sampler has looked');
 my $patient_since = time;
 
 # The server lives, no process has crashed, and nothing failed that should

@@ -22,12 +22,13 @@ my $log_start = log_end($node);
 my $control = open_session($node);
 ask($control, $_) for split /^/, <<'SQL';
 CREATE EXTENSION infra_monitor CASCADE
-CREATE ROLE shop LOGIN
+CREATE ROLE clerk
+CREATE ROLE shop LOGIN IN ROLE clerk
 CREATE TABLE stock (id int PRIMARY KEY, n int)
 INSERT INTO stock VALUES (1, 0), (2, 0)
 CREATE TABLE prices (id int)
 CREATE TABLE orders (id int)
-GRANT ALL ON stock, prices, orders TO shop
+GRANT ALL ON stock, prices, orders TO shop, clerk
 SQL
 
 # Begins something that has to wait.
@@ -82,6 +83,7 @@ my $root = open_session($node, user => 'shop', application_name => 'forgetful');
 my $root_pid = ask($root, 'SELECT pg_backend_pid()');
 ask($root, 'BEGIN');
 ask($root, 'LOCK TABLE prices');
+ask($root, 'SET ROLE clerk');
 ask($root, 'UPDATE stock SET n = n + 1 WHERE id = 1');
 
 my %waiter;
@@ -203,6 +205,10 @@ ask($many, 'BEGIN');
 ask($many, 'LOCK TABLE orders');
 my $waiter = begin_wait('waiter', 'SELECT count(*) FROM orders');
 
+wait_in_session($control,
+	"SELECT coalesce(max(blocked_time), 0) > 300 FROM infra_monitor.lock_blame",
+	'somebody costs more than others');
+
 # one who is somebody else at each look
 my $dropped =
   "(SELECT (drops->>'lock_blame')::int FROM infra_monitor.sampler_status)";
@@ -225,6 +231,11 @@ is( ask($control,
 	),
 	't|1',
 	'the table keeps its size, and has a row for the rest');
+is( ask($control,
+		"SELECT blocked_time > 300 FROM infra_monitor.lock_blame WHERE application_name = 'name 0'"
+	),
+	't',
+	'who has cost the most is not forgotten');
 is( ask($control, <<'SQL'),
 SELECT usename IS NULL, application_name IS NULL, datname IS NULL, queryid IS NULL, query IS NULL,
 	blocked_time > 0, last_at IS NOT NULL

@@ -185,19 +185,22 @@ sub wrong_chains
 	foreach my $w (values %waiter)
 	{
 		my $root = $waiter{ $w->{root} };
-		my @next = grep { $_->{root} == $w->{root} }
-		  map { $waiter{$_} // () } @{ $w->{by} };
-		my $good =
-		  $w->{pid} == $w->{root} ? $w->{in_cycle} && $w->{depth} == 0
-		  : $w->{depth} == 1 ? scalar grep { $_ == $w->{root} } @{ $w->{by} }
-		  : $w->{depth} > 1 && grep { $_->{depth} == $w->{depth} - 1 } @next;
+		my @cycle = grep { $_->{in_cycle} && $_->{root} == $w->{root} }
+		  values %waiter;
+		my @blockers = map { $waiter{$_} // () } @{ $w->{by} };
 
-		$good &&= !$root || $root->{in_cycle};
-		$good &&=
-		  $w->{root} == min(map { $_->{pid} }
-			  grep { $_->{in_cycle} && $_->{root} == $w->{root} }
-			  values %waiter)
-		  if $w->{in_cycle};
+		# in a cycle the one behind the root is the last
+		my $steps = $w->{depth} > 0 ? $w->{depth} - 1 : $#cycle;
+		my @next = grep { $_->{root} == $w->{root} && $_->{depth} == $steps }
+		  @blockers;
+
+		my $good =
+		  $w->{in_cycle} ? scalar grep { $_->{in_cycle} } @next
+		  : $root ? @next > 0
+		  : $w->{depth} == 1 ? scalar grep { $_ == $w->{root} } @{ $w->{by} }
+		  : $w->{depth} > 1 && @next > 0;
+
+		$good &&= !$root || $w->{root} == min(map { $_->{pid} } @cycle);
 		push @wrong, join(' ', map { $_ // '' } @$w{qw(pid root depth)})
 		  unless $good;
 	}
@@ -383,6 +386,61 @@ SQL
 	is( waits($alter, 'blocked_by, root_pid, depth'),
 		"{$parallel->{pid}}|$holder->{pid}|2",
 		'and are in the way as their leader');
+	end_scene();
+}
+
+# workers that wait for different things
+{
+	my ($one, $two, $parallel) = map { new_actor() } 1 .. 3;
+
+	act($one, 'LOCK TABLE a');
+	act($two, 'LOCK TABLE b');
+	ok( !act(
+			$parallel, "$parallel_settings; SELECT count(*) FROM ("
+			  . "SELECT id FROM big WHERE id < 0 OR reads('a', 'a') > 0 UNION ALL "
+			  . "SELECT id FROM big WHERE id < 0 OR reads('b', 'b') > 0) s"),
+		'a worker waits');
+	wait_in_session($control, <<SQL, 'each of them for another table', 2);
+SELECT count(DISTINCT l.relation) FROM pg_locks l JOIN pg_stat_activity s USING (pid)
+WHERE NOT l.granted AND s.leader_pid = $parallel->{pid} AND s.pid <> s.leader_pid
+SQL
+	compare('different workers');
+	is( waits($parallel,
+			'ARRAY(SELECT unnest(blocked_by) ORDER BY 1), depth'),
+		'{' . join(',', sort { $a <=> $b } map { $_->{pid} } $one, $two) . '}|1',
+		'their leader waits for all that they wait for');
+	end_scene();
+}
+
+# which way to go: to one who does not wait, and to a holder
+{
+	my ($far, $waiting, $idle, $first, $second) = map { new_actor() } 1 .. 5;
+
+	act($far, 'SELECT pg_advisory_xact_lock(1)');
+	act($_, 'LOCK TABLE a IN SHARE MODE') for $waiting, $idle;
+	act($waiting, 'SELECT pg_advisory_xact_lock(1)');
+	act($first, 'LOCK TABLE a IN ROW EXCLUSIVE MODE');
+	act($second, 'LOCK TABLE a IN EXCLUSIVE MODE');
+	compare('ways');
+	is(waits($waiting, 'root_pid, depth'), "$far->{pid}|1", 'a holder waits');
+	is(waits($_, 'root_pid, depth, cardinality(blocked_by)'),
+		"$idle->{pid}|1|" . ($_ == $first ? 2 : 3), 'another one does not')
+	  for $first, $second;
+	end_scene();
+}
+
+# one who holds a lock and wants more of it is not in his own way
+{
+	my ($far, $more, $other) = map { new_actor() } 1 .. 3;
+
+	act($far, 'SELECT pg_advisory_xact_lock(1)');
+	act($_, 'LOCK TABLE a IN SHARE MODE') for $more, $other;
+	act($more, 'LOCK TABLE a');
+	act($other, 'SELECT pg_advisory_xact_lock(1)');
+	compare('more');
+	is( waits($more, 'blocked_by, root_pid, depth, in_cycle'),
+		"{$other->{pid}}|$far->{pid}|2|f",
+		'he waits for the other holder');
 	end_scene();
 }
 

@@ -1,0 +1,173 @@
+/*-------------------------------------------------------------------------
+ *
+ * connection_times.c
+ *	  How long it takes to connect, and how long sessions last.
+ *
+ * A histogram and a total for each of the two.  Each process adds to them when
+ * it is established and when it ends; all is atomic, and only grows.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "connection_times.h"
+#include "fmgr.h"
+#include "histogram.h"
+#include "histogram_type.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "portability/instr_time.h"
+#include "rows.h"
+#include "shmem.h"
+#include "totals.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#define NS_PER_US 1000
+#define US_PER_MS 1000.0
+
+#define TIMES_COLUMNS 4
+
+typedef enum ImonConnectionPhase
+{
+	PHASE_ESTABLISH,			/* from the start of the process */
+	PHASE_SESSION				/* from there to its end */
+} ImonConnectionPhase;
+
+#define N_PHASES (PHASE_SESSION + 1)
+
+static const char *const phase_names[] = {"establish", "session"};
+
+StaticAssertDecl(lengthof(phase_names) == N_PHASES, "each phase needs a name");
+
+typedef struct ImonTimes
+{
+	pg_atomic_uint64 time;		/* us */
+	pg_atomic_uint64 counts[IMON_HISTOGRAM_BUCKETS];
+} ImonTimes;
+
+typedef struct ImonConnectionTimes
+{
+	ImonTimes	totals[N_PHASES];	/* since shared memory was created */
+	ImonTimes	base[N_PHASES]; /* totals at the last reset */
+} ImonConnectionTimes;
+
+static ImonConnectionTimes *times = NULL;
+
+/* When this process was established; the clock does not jump. */
+static instr_time established_at;
+
+PG_FUNCTION_INFO_V1(imon_connection_times_1_0);
+
+static Size
+times_size(void)
+{
+	return sizeof(ImonConnectionTimes);
+}
+
+static void
+init_times(ImonTimes *part)
+{
+	pg_atomic_init_u64(&part->time, 0);
+	imon_histogram_init(part->counts);
+}
+
+static void
+times_init(void *part, LWLock *lock)
+{
+	ImonConnectionTimes *shared = (ImonConnectionTimes *) part;
+
+	for (int i = 0; i < N_PHASES; i++)
+	{
+		init_times(&shared->totals[i]);
+		init_times(&shared->base[i]);
+	}
+}
+
+static const ImonShmemPart times_part = {
+	.name = "infra_monitor connection times",
+	.size = times_size,
+	.init = times_init,
+	.address = (void **) &times
+};
+
+void
+imon_connection_times_init(void)
+{
+	imon_shmem_register(&times_part);
+}
+
+/* Adds a duration in microseconds. */
+static void
+observe(ImonConnectionPhase phase, uint64 us)
+{
+	pg_atomic_fetch_add_u64(&times->totals[phase].time, (int64) us);
+	imon_histogram_observe(times->totals[phase].counts, us * NS_PER_US);
+}
+
+void
+imon_connection_times_begin(TimestampTz at)
+{
+	INSTR_TIME_SET_CURRENT(established_at);
+	observe(PHASE_ESTABLISH, (uint64) Max(at - MyStartTimestamp, 0));
+}
+
+uint64
+imon_connection_times_end(void)
+{
+	instr_time	duration;
+	uint64		us;
+
+	INSTR_TIME_SET_CURRENT(duration);
+	INSTR_TIME_SUBTRACT(duration, established_at);
+	us = INSTR_TIME_GET_MICROSEC(duration);
+	observe(PHASE_SESSION, us);
+	return us;
+}
+
+void
+imon_connection_times_reset(void)
+{
+	for (int i = 0; i < N_PHASES; i++)
+	{
+		ImonTimes  *total = &times->totals[i];
+		ImonTimes  *base = &times->base[i];
+
+		imon_reset_total(&total->time, &base->time);
+		for (int j = 0; j < IMON_HISTOGRAM_BUCKETS; j++)
+			imon_reset_total(&total->counts[j], &base->counts[j]);
+	}
+}
+
+/*
+ * SQL: connection_times, a row for each phase: phase, connections, total_time,
+ * latency.
+ */
+Datum
+imon_connection_times_1_0(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo;
+
+	imon_shmem_require();
+	rsinfo = imon_begin_rows(fcinfo, TIMES_COLUMNS);
+
+	for (int i = 0; i < N_PHASES; i++)
+	{
+		ImonTimes  *total = &times->totals[i];
+		ImonTimes  *base = &times->base[i];
+		uint64		counts[IMON_HISTOGRAM_BUCKETS];
+		Datum		values[TIMES_COLUMNS];
+		bool		nulls[TIMES_COLUMNS] = {false};
+
+		for (int j = 0; j < IMON_HISTOGRAM_BUCKETS; j++)
+			counts[j] = imon_since_reset(&total->counts[j], &base->counts[j]);
+
+		values[0] = CStringGetTextDatum(phase_names[i]);
+		values[1] = Int64GetDatum((int64) imon_histogram_total(counts));
+		values[2] = Float8GetDatum(imon_since_reset(&total->time, &base->time) /
+								   US_PER_MS);
+		values[3] = imon_histogram_datum(counts);
+		imon_put_row(rsinfo, values, nulls);
+	}
+	return (Datum) 0;
+}

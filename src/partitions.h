@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * partitions.h
+ *	  Writes to the tables of the history, and looks after their partitions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_PARTITIONS_H
+#define IMON_PARTITIONS_H
+
+#include "datatype/timestamp.h"
+
+/* State to restore when we stop acting as the owner of the tables. */
+typedef struct ImonIdentity
+{
+	Oid			user;
+	int			security_context;
+	int			guc_level;
+} ImonIdentity;
+
+/*
+ * Begins writing to a table of infra_monitor: takes the writers' lock, checks
+ * the table, and acts as its owner with a fixed search path.  An error undoes it by itself.  Errors: the
+ * lock of another writer not had within lock_timeout; the table is in a state
+ * in which writing it could run foreign code.
+ */
+extern void imon_begin_writing(ImonIdentity *identity, const char *table);
+
+extern void imon_end_writing(const ImonIdentity *identity);
+
+/*
+ * Creates a table's partition of the UTC day of a moment unless it exists, and
+ * makes it a member of the extension, so that pg_dump leaves it out and DROP
+ * EXTENSION drops it.  Created alone and then attached, the parent is never
+ * locked against writing.  Returns true if it was created.  Needs SPI to be
+ * connected and the writers' lock.
+ */
+extern bool imon_ensure_partition(const char *table, TimestampTz moment);
+
+/*
+ * Does one step for one of the tables: makes the partitions of today and
+ * tomorrow, or else goes on to remove the expired ones.  Returns true if
+ * another step may remain.  Needs a transaction of its own, a snapshot, and a lock_timeout.
+ */
+extern bool imon_maintain_partitions(void);
+
+#endif							/* IMON_PARTITIONS_H */
