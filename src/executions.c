@@ -139,21 +139,10 @@ find_execution(const QueryDesc *desc)
 	return NULL;
 }
 
-/*
- * An execution has ended: for all who take an interest.  No error (but see
- * imon_log_if_slow()), no lock that is waited for.
- */
-static inline void
-execution_ended(const ImonEnded *ended)
-{
-	imon_count_execution(ended->key, ended->outcome, ended->ns);
-	imon_log_if_slow(ended);
-}
-
-/* The same for one in the executor. */
-static inline void
-query_ended(const ImonExecution *execution, ImonOutcome outcome,
-			int sqlerrcode, uint64 ns)
+/* Logs a query that may have been slow. */
+static pg_noinline void
+log_slow_query(const ImonExecution *execution, ImonOutcome outcome,
+			   int sqlerrcode, uint64 ns)
 {
 	ImonEnded	ended = {
 		.key = &execution->key,
@@ -165,7 +154,21 @@ query_ended(const ImonExecution *execution, ImonOutcome outcome,
 		.rows = -1
 	};
 
-	execution_ended(&ended);
+	imon_log_slow(&ended);
+}
+
+/*
+ * The execution of a query has ended: for all who take an interest.  No error
+ * (but see imon_log_slow()), no lock that is waited for.
+ */
+static inline void
+query_ended(const ImonExecution *execution, ImonOutcome outcome,
+			int sqlerrcode, uint64 ns)
+{
+	imon_count_execution(&execution->key, outcome, ns);
+	if (unlikely(imon_may_be_slow(&execution->beginning, ns)))
+		log_slow_query(execution, outcome, sqlerrcode, ns);
+	imon_end_execution(&execution->beginning, ns);
 }
 
 /* Ends watching an execution. */
@@ -206,7 +209,10 @@ utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
 		.rows = rows
 	};
 
-	execution_ended(&ended);
+	imon_count_execution(ended.key, outcome, ended.ns);
+	if (unlikely(imon_may_be_slow(ended.beginning, ended.ns)))
+		imon_log_slow(&ended);
+	imon_end_execution(ended.beginning, ended.ns);
 }
 
 /* The time that an execution has taken so far, also while it runs. */
@@ -248,7 +254,9 @@ count_noted_failure(void)
 	key.toplevel = true;
 	imon_count_execution(&key, ended.outcome,
 						 1000 * (uint64) noted_failure.beginning.pre_us);
-	imon_log_if_slow(&ended);
+	if (imon_may_be_slow(ended.beginning, 0))
+		imon_log_slow(&ended);
+	imon_end_execution(ended.beginning, 0);
 }
 
 /*

@@ -116,9 +116,8 @@ typedef struct ImonSlowLog
 /* Followed in shared memory by the slots and the notes. */
 static ImonSlowLog *slow_log = NULL;
 
-/* Up to where the time of the client's statement is used up. */
-static TimestampTz last_statement = 0;
-static int64 last_end_us = 0;
+TimestampTz imon_last_statement = 0;
+int64		imon_last_end_ns = 0;
 
 /* Text of a statement that failed before the executor; empty if none. */
 static char noted_text[IMON_MAX_SLOW_TEXT];
@@ -453,7 +452,8 @@ keep_with_plan(const ImonEnded *ended, int64 skipped_us, int64 total_us)
 static inline int64
 used_up(TimestampTz statement, int64 elapsed_us)
 {
-	return statement == last_statement ? Min(last_end_us, elapsed_us) : 0;
+	return statement == imon_last_statement ?
+		Min(imon_last_end_ns / 1000, elapsed_us) : 0;
 }
 
 /* Is it slow, if it takes so long? */
@@ -465,7 +465,7 @@ is_slow(int64 us)
 }
 
 void
-imon_log_if_slow(const ImonEnded *ended)
+imon_log_slow(const ImonEnded *ended)
 {
 	const ImonBeginning *beginning = ended->beginning;
 	int64		total_us = (int64) (ended->ns / 1000);
@@ -475,16 +475,13 @@ imon_log_if_slow(const ImonEnded *ended)
 	{
 		skipped_us = used_up(beginning->statement, beginning->pre_us);
 		total_us += beginning->pre_us - skipped_us;
-		last_statement = beginning->statement;
-		last_end_us = skipped_us + total_us;
 	}
-	if (unlikely(is_slow(total_us)))
-	{
-		if (wants_plan(ended))
-			keep_with_plan(ended, skipped_us, total_us);
-		else
-			keep(ended, skipped_us, total_us, NULL);
-	}
+	if (!is_slow(total_us))
+		return;
+	if (wants_plan(ended))
+		keep_with_plan(ended, skipped_us, total_us);
+	else
+		keep(ended, skipped_us, total_us, NULL);
 }
 
 void

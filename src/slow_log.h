@@ -5,7 +5,7 @@
  *
  * An execution that is fast costs a look at the clock when it begins, if it is
  * a statement of the client, and a comparison when it ends.  Nothing here waits
- * for anybody or fails, but for what is said at imon_log_if_slow().
+ * for anybody or fails, but for what is said at imon_log_slow().
  *
  *-------------------------------------------------------------------------
  */
@@ -71,11 +71,38 @@ imon_begin_execution(ImonBeginning *beginning, bool toplevel)
 }
 
 /*
- * Keeps an execution that ends, in whatever way, if it was slow.  Raises no
- * error, unless it has completed and its plan is wanted (slow_query_plan): then
- * a cancel or the end of the session can come while the plan is written.
+ * Can an execution that takes so many nanoseconds be slow?  It is not if others
+ * in the same message have used up its time.
  */
-extern void imon_log_if_slow(const ImonEnded *ended);
+static inline bool
+imon_may_be_slow(const ImonBeginning *beginning, uint64 ns)
+{
+	return imon_slow_query_threshold >= 0 &&
+		(int64) ns + INT64CONST(1000) * Max(beginning->pre_us, 0) >=
+		INT64CONST(1000000) * imon_slow_query_threshold;
+}
+
+/*
+ * Keeps an execution that ends, in whatever way, if it was slow; for those that
+ * may be.  Raises no error, unless it has completed and its plan is wanted
+ * (slow_query_plan): then a cancel or the end of the session can come while the
+ * plan is written.
+ */
+extern void imon_log_slow(const ImonEnded *ended);
+
+/* Up to where the time of the client's message is used up. */
+extern TimestampTz imon_last_statement;
+extern int64 imon_last_end_ns;
+
+/* Takes note that the time of an execution is used up; after the above. */
+static inline void
+imon_end_execution(const ImonBeginning *beginning, uint64 ns)
+{
+	if (beginning->pre_us < 0)
+		return;
+	imon_last_statement = beginning->statement;
+	imon_last_end_ns = (int64) ns + INT64CONST(1000) * beginning->pre_us;
+}
 
 /*
  * Notes the text of a statement that fails before it gets to the executor, if
