@@ -16,6 +16,7 @@
 #include "executor/execdesc.h"
 #include "executor/instrument.h"
 #include "miscadmin.h"
+#include "parser/parser.h"
 #include "postmaster/postmaster.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
@@ -280,6 +281,17 @@ imon_query_time(const QueryDesc *desc, instr_time *running_since)
 	return imon_instr_time_ns(instr->total);
 #else
 	return (uint64) (instr->total * 1e9) + imon_instr_time_ns(instr->counter);
+#endif
+}
+
+/* Do backslashes in a plain string escape something?  Not since 19. */
+static inline bool
+imon_strings_have_escapes(void)
+{
+#if PG_VERSION_NUM >= 190000
+	return false;
+#else
+	return !standard_conforming_strings;
 #endif
 }
 

@@ -18,9 +18,9 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "masking.h"
 #include "mb/pg_wchar.h"
-#include "parser/parser.h"
 
 #define MAX_SCANNED (256 * 1024)
 
@@ -249,7 +249,7 @@ quoted_identifier(ImonMasker *m, int prefix)
 static inline bool
 has_backslashes(const ImonMasker *m)
 {
-	return !standard_conforming_strings && !m->is_plan;
+	return imon_strings_have_escapes() && !m->is_plan;
 }
 
 /* A word: an identifier, or the letter before a quote. */

@@ -450,8 +450,7 @@ ask($control, $_) for (
 	"SELECT infra_monitor.reset('slow_queries')",
 	'SELECT pg_stat_statements_reset()',
 	'CREATE TABLE u (id int, note text, a int[])');
-$session = prepared_session('SET infra_monitor.slow_query_threshold = 0',
-	'SET escape_string_warning = off');
+$session = prepared_session('SET infra_monitor.slow_query_threshold = 0');
 my @statements = (
 	q{SELECT 1, -2, +3.5, .5, 1e10, 1.5e-3, 'a', 'it''s', E'a\\'b', E'\\\\', 'a'
 	'b', B'101', X'1F', U&'d\0061t', $$x$$, $tag$ $$ ' $tag$},
