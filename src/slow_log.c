@@ -399,6 +399,7 @@ try_explain(QueryDesc *desc)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	char	   *volatile plan = NULL;
+	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -409,10 +410,10 @@ try_explain(QueryDesc *desc)
 	}
 	PG_CATCH();
 	{
+		MemoryContextSwitchTo(context);
 		if (ERRCODE_TO_CATEGORY(geterrcode()) ==
 			ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED))
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
+			error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		plan = NULL;
@@ -420,6 +421,8 @@ try_explain(QueryDesc *desc)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	if (error)
+		ReThrowError(error);
 	return plan;
 }
 

@@ -389,6 +389,26 @@ is( ask($control, "SELECT toplevel, pre_exec_time IS NULL, wait_profile IS NULL,
 	'what failed inside of a function');
 close_sessions($session);
 
+# a cancel while the plan is written, here because that waits for a catalog, is
+# one of the statement
+ask($control, "CREATE VIEW odd AS SELECT n FROM stock WHERE name ~<~ 'name 3'");
+$session = prepared_session();
+ask($session, 'SELECT count(*) FROM odd') foreach 1 .. 2;
+ask($session, 'SET infra_monitor.slow_query_threshold = 0');
+ask($session, 'SET infra_monitor.slow_query_plan = on');
+ask($session, "SET statement_timeout = '500ms'");
+$holder = prepared_session('BEGIN', 'LOCK TABLE pg_operator');
+try_ask($session, 'SELECT count(*) FROM odd');
+is($session->{sqlstate}, '57014', 'plans: a cancel is let through');
+is(ask($session, 'SELECT count(*) FROM stock'), '11', 'plans: and leaves nothing behind');
+ask($holder, 'COMMIT');
+is(ask($session, 'SELECT count(*) FROM odd'), '4', 'plans: the next one has its plan');
+like(
+	ask($control, "SELECT plan FROM infra_monitor.slow_query_log WHERE query LIKE '%FROM odd' AND outcome = 'completed' AND pid = $session->{pid} ORDER BY started_at DESC LIMIT 1"),
+	qr/Filter: \(name ~<~ \?::text\)/,
+	'plans: the next one has its plan');
+close_sessions($session, $holder);
+
 #
 # Who sees what
 #
