@@ -230,8 +230,7 @@ imon_statements_init(void)
 static inline uint32
 hash_key(const ImonStatementKey *key)
 {
-	return (uint32) (key->queryid ^ (key->queryid >> 32)) +
-		31 * key->userid + 17 * key->dbid + key->toplevel;
+	return (uint32) key->queryid + key->userid + key->dbid + key->toplevel;
 }
 
 static inline bool
@@ -515,8 +514,8 @@ remember(const ImonStatementKey *key, uint32 slot, uint32 generation)
 	entry->generation = generation;
 }
 
-/* The same as find_slot(), where that does not know the statement. */
-static pg_noinline uint32
+/* The slot of a statement that find_known_slot() has not found. */
+static uint32
 find_unknown_slot(const ImonStatementKey *key, bool wait)
 {
 	uint32		generation;
@@ -529,21 +528,20 @@ find_unknown_slot(const ImonStatementKey *key, bool wait)
 
 /*
  * The slot of a statement, from memory if this process has seen it there and
- * it is still there.  NO_SLOT if the lock is not free and the caller does not
- * wait.
+ * it is still there, else NO_SLOT.
  */
 static inline uint32
-find_slot(const ImonStatementKey *key, bool wait)
+find_known_slot(const ImonStatementKey *key)
 {
-	if (likely(known != NULL))
-	{
-		ImonKnown  *entry = find_known(key);
+	ImonKnown  *entry;
 
-		if (likely(entry->generation != 0 &&
-				   pg_atomic_read_u32(&slot_at(entry->slot)->generation) == entry->generation))
-			return entry->slot;
-	}
-	return find_unknown_slot(key, wait);
+	if (unlikely(known == NULL))
+		return NO_SLOT;
+	entry = find_known(key);
+	if (likely(entry->generation != 0 &&
+			   pg_atomic_read_u32(&slot_at(entry->slot)->generation) == entry->generation))
+		return entry->slot;
+	return NO_SLOT;
 }
 
 /* Counts the duration of an execution that has completed. */
@@ -585,8 +583,10 @@ count_pending(bool wait)
 	while (n_pending > 0)
 	{
 		ImonPendingExecution *last = &pending[n_pending - 1];
-		uint32		number = find_slot(&last->key, wait);
+		uint32		number = find_known_slot(&last->key);
 
+		if (number == NO_SLOT)
+			number = find_unknown_slot(&last->key, wait);
 		if (number == NO_SLOT)
 			return;
 		add_execution(number, last->outcome, last->ns);
@@ -614,16 +614,28 @@ keep_pending(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
 	pending[n_pending++].ns = ns;
 }
 
+/* Counts an execution of a statement that find_known_slot() has not found. */
+static pg_noinline void
+count_unknown(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
+{
+	uint32		number = find_unknown_slot(key, false);
+
+	if (number != NO_SLOT)
+		add_execution(number, outcome, ns);
+	else
+		keep_pending(key, outcome, ns);
+}
+
 void
 imon_count_execution(const ImonStatementKey *key, ImonOutcome outcome,
 					 uint64 ns)
 {
-	uint32		number = find_slot(key, false);
+	uint32		number = find_known_slot(key);
 
 	if (likely(number != NO_SLOT))
 		add_execution(number, outcome, ns);
 	else
-		keep_pending(key, outcome, ns);
+		count_unknown(key, outcome, ns);
 	if (unlikely(n_pending > 0))
 		count_pending(false);
 }

@@ -23,12 +23,12 @@ sub check_all
 		{}, $name);
 }
 
-# The same rows and numbers as in pg_stat_statements, whatever its version.
+# The rows and numbers of pg_stat_statements, whatever its version.
 my $differences = <<'SQL';
-SELECT count(*) FILTER (WHERE s.queryid IS NULL OR p.queryid IS NULL
-	OR (s.calls, s.total_exec_time, s.max_exec_time, s.rows, s.shared_blks_hit, s.shared_blks_read, s.temp_blks_written, s.wal_bytes)
-	IS DISTINCT FROM (p.calls, p.total_exec_time, p.max_exec_time, p.rows, p.shared_blks_hit, p.shared_blks_read, p.temp_blks_written, p.wal_bytes))
-FROM infra_monitor.slow_queries s FULL JOIN pg_stat_statements p USING (userid, dbid, queryid)
+SELECT count(*) FILTER (WHERE s.queryid IS NULL
+	OR (s.calls, s.max_exec_time, s.rows, s.shared_blks_hit, s.shared_blks_read, s.temp_blks_written, s.wal_bytes)
+	IS DISTINCT FROM (p.calls, p.max_exec_time, p.rows, p.shared_blks_hit, p.shared_blks_read, p.temp_blks_written, p.wal_bytes))
+FROM pg_stat_statements p LEFT JOIN infra_monitor.slow_queries s USING (userid, dbid, queryid)
 SQL
 
 #
@@ -77,8 +77,8 @@ foreach my $version (qw(1.7 1.8 1.9))
 			'all statements are there with their numbers');
 		is( ask($sessions[0],
 				'SELECT bool_and(toplevel), count(stats_since) = count(*) FROM infra_monitor.slow_queries'),
-			$version eq '1.8' ? 't|f' : 't|t',
-			'what the version does not know is assumed or unknown');
+			't|t',
+			'what the version does not know we do');
 	}
 
 	# updated under way, by one of them
@@ -147,14 +147,14 @@ $absent->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
 is($absent->safe_psql('postgres', 'SHOW pg_stat_statements.max'), '1000', 'a placeholder');
 is($absent->safe_psql('postgres', 'SELECT infra_monitor.pg_stat_statements_loaded()'),
 	'f', 'is not taken for the library');
-($status, $out, $said) = $absent->psql('postgres', 'SELECT count(*) FROM infra_monitor.slow_queries');
+my $without = 'SELECT sum(calls) > 0, count(rows), count(query) FROM infra_monitor.slow_queries';
+is($absent->safe_psql('postgres', $without), 't|0|0', 'slow_queries does without');
+is($absent->safe_psql('postgres', "LOAD 'pg_stat_statements'; $without"), 't|0|0', 'loading it into a session is no help');
+($status, $out, $said) = $absent->psql('postgres', 'SELECT infra_monitor.statement_stats(true)');
 like(
 	$said,
 	qr/ERROR:  pg_stat_statements must be loaded via "shared_preload_libraries"\nHINT:  Add pg_stat_statements/,
-	'slow_queries says what is missing');
-($status, $out, $said) = $absent->psql('postgres',
-	"LOAD 'pg_stat_statements'; SELECT count(*) FROM infra_monitor.slow_queries");
-like($said, qr/must be loaded via/, 'loading it into a session is no help');
+	'statement_stats() says what is missing');
 wait_for($absent,
 	"SELECT status = 'warning' AND value = 0 FROM infra_monitor.health_checks WHERE name = 'pg_stat_statements_loaded'",
 	'a check warns');
@@ -174,12 +174,12 @@ foreach my $order ('pg_stat_statements,infra_monitor', 'infra_monitor,pg_stat_st
 {
 	my $ordered = new_server(
 		$order =~ /^infra/ ? 'first' : 'second',
-		conf => "shared_preload_libraries = '$order'\npg_stat_statements.track = all\n");
+		conf => "shared_preload_libraries = '$order'\npg_stat_statements.track = all\ninfra_monitor.track = all\n");
 	$ordered->start;
 	$ordered->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
 	wait_for_sample($ordered, "$order: it samples");
 	$ordered->safe_psql('postgres', <<'SQL');
-SELECT pg_stat_statements_reset();
+SELECT pg_stat_statements_reset(), infra_monitor.reset('statements');
 CREATE TABLE t (i int);
 INSERT INTO t SELECT generate_series(1, 1000);
 SELECT count(*) FROM t WHERE i > 10;
@@ -197,7 +197,7 @@ WHERE query ~ '^(SELECT (count|1)|INSERT|CREATE TABLE|DROP|DO|PREPARE|BEGIN|ROLL
 SQL
 	is( $ordered->safe_psql(
 			'postgres',
-			'SET pg_stat_statements.track = top;'
+			'SET pg_stat_statements.track = top; SET infra_monitor.track = top;'
 			  . $differences =~ s/USING \(userid, dbid, queryid\)/USING (userid, dbid, queryid, toplevel)/r),
 		0, 'all statements are there with their numbers');
 	check_all($ordered, 'postgres', 'everything can be read');

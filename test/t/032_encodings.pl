@@ -340,7 +340,7 @@ SQL
 
 		# what has run elsewhere
 		my $statements = try_ask($session,
-			q{SELECT datname || '|' || coalesce(query, '?') FROM infra_monitor.slow_queries WHERE calls = 101 ORDER BY datname});
+			q{SELECT datname || '|' || coalesce(query, '?') FROM infra_monitor.statement_stats(true) JOIN pg_database d ON d.oid = dbid WHERE calls = 101 ORDER BY datname});
 		is(join(' ', ($statements // '') =~ /^(\w+)\|/mg),
 			'euc_jp latin1 postgres sql_ascii',
 			"home $home, in $name: statements of all databases")
