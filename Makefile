@@ -28,6 +28,7 @@ OBJS = \
 	src/infra_monitor.o \
 	src/limits.o \
 	src/locks.o \
+	src/masking.o \
 	src/partitions.o \
 	src/pg_stat_statements.o \
 	src/pool.o \
@@ -37,6 +38,7 @@ OBJS = \
 	src/samples.o \
 	src/series.o \
 	src/shmem.o \
+	src/slow_log.o \
 	src/statements.o \
 	src/system.o \
 	src/texts.o \
@@ -65,6 +67,7 @@ SQL_PARTS = \
 	src/locks.sql \
 	src/blame.sql \
 	src/slow_queries.sql \
+	src/slow_log.sql \
 	src/health.sql \
 	src/pool.sql \
 	src/trend.sql \

@@ -161,7 +161,8 @@ GRANT SELECT ON infra_monitor.slow_queries, infra_monitor.running_queries, infra
 	infra_monitor.connection_churn TO regress_granted;
 GRANT EXECUTE ON FUNCTION infra_monitor.statement_stats(boolean), infra_monitor.pg_stat_statements_loaded(),
 	infra_monitor.statement_counts(), infra_monitor.observations(infra_monitor.histogram),
-	infra_monitor.quantile(infra_monitor.histogram, float8), infra_monitor.sessions(), infra_monitor.shown(name),
+	infra_monitor.quantile(infra_monitor.histogram, float8), infra_monitor.sum(infra_monitor.histogram),
+	infra_monitor.preloaded(), infra_monitor.sessions(), infra_monitor.shown(name),
 	infra_monitor.recent_rejections(), infra_monitor.idle_threshold(),
 	infra_monitor.terminate_statement(int[], timestamptz), infra_monitor.prevention_advice(name, int, int, int),
 	infra_monitor.connection_churn() TO regress_granted;

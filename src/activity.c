@@ -29,6 +29,7 @@
 typedef struct ImonWait
 {
 	int			pid;
+	int			procno;
 	uint32		event;			/* wait_event_info */
 	TimestampTz lock_since;		/* 0 = not waiting for a heavyweight lock */
 } ImonWait;
@@ -95,8 +96,7 @@ key_index(uint64 key)
 }
 
 /*
- * All processes that wait for something now, sorted by pid.  Returns their
- * number.
+ * What all processes wait for now, sorted by pid.  Returns their number.
  */
 static int
 collect_waits(ImonWait **waits)
@@ -114,9 +114,10 @@ collect_waits(ImonWait **waits)
 		uint32		event = *(volatile uint32 *) &proc->wait_event_info;
 		ImonWait   *wait = &found[count];
 
-		if (pid == 0 || event == 0)
+		if (pid == 0)
 			continue;
 		wait->pid = pid;
+		wait->procno = i;
 		wait->event = event;
 		wait->lock_since = 0;
 		if ((event & 0xFF000000) == PG_WAIT_LOCK)
@@ -179,11 +180,14 @@ imon_look_at_sessions(ImonSessions *sessions)
 		session->pid = session->status->st_procpid;
 		session->is_client = session->status->st_backendType == B_BACKEND;
 
+		session->procno = -1;
+
 		/* both are in order */
 		while (w < n_waits && waits[w].pid < session->pid)
 			w++;
 		if (w < n_waits && waits[w].pid == session->pid)
 		{
+			session->procno = waits[w].procno;
 			session->wait_event = waits[w].event;
 			session->lock_since = waits[w].lock_since;
 		}

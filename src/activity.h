@@ -18,6 +18,7 @@
 typedef struct ImonSession
 {
 	int			pid;
+	int			procno;			/* of its PGPROC; -1 = not known */
 	const PgBackendStatus *status;	/* of the caller's snapshot */
 	bool		is_client;		/* not a worker, walsender, or the like */
 	uint32		wait_event;		/* wait_event_info; 0 = runs, or not known */

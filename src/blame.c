@@ -207,26 +207,22 @@ charge_roots(const ImonLockSnapshot *snapshot, const ImonSessions *sessions,
 }
 
 void
-imon_note_blame(const ImonSessions *sessions)
+imon_note_blame(const ImonSessions *sessions,
+				const ImonLockSnapshot *snapshot)
 {
-	ImonLockSnapshot *snapshot;
 	ImonCharge *charges;
 
-	/* before the snapshot: what has begun by now is in it, unless it is over */
-	TimestampTz now = GetCurrentTimestamp();
-
-	snapshot = imon_take_lock_snapshot();
 	if (snapshot == NULL)
 		return;
 
 	/* nobody but the sampler changes last_look */
-	charges = charge_roots(snapshot, sessions, blame->last_look, now);
+	charges = charge_roots(snapshot, sessions, blame->last_look, sessions->at);
 
 	LWLockAcquire(blame->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < imon_lock_parties(snapshot); i++)
 		if (charges[i].last_at != 0)
 			book(&charges[i]);
-	blame->last_look = now;
+	blame->last_look = sessions->at;
 	LWLockRelease(blame->lock);
 }
 

@@ -9,16 +9,19 @@
 #define IMON_BLAME_H
 
 #include "activity.h"
+#include "locks.h"
 
 /* Registers the shared memory.  Call in _PG_init only. */
 extern void imon_blame_init(void);
 
 /*
  * One look: charges waiting time since the look before to those who cause it.
- * For the sampler.  Needs no transaction; allocates in the current memory
- * context.
+ * For the sampler.  "snapshot" may be NULL, and was taken after the look at the
+ * sessions: what has begun by then is in it, unless it is over.  Needs no
+ * transaction; allocates in the current memory context.
  */
-extern void imon_note_blame(const ImonSessions *sessions);
+extern void imon_note_blame(const ImonSessions *sessions,
+							const ImonLockSnapshot *snapshot);
 
 /* Forgets all charges. */
 extern void imon_blame_reset(void);

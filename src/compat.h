@@ -12,15 +12,21 @@
 #define IMON_COMPAT_H
 
 #include "catalog/pg_database.h"
+#include "commands/explain.h"
 #include "executor/execdesc.h"
 #include "executor/instrument.h"
 #include "miscadmin.h"
+#include "parser/parser.h"
 #include "postmaster/postmaster.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
 #if PG_VERSION_NUM >= 160000
 #include "nodes/queryjumble.h"
 #include "varatt.h"
@@ -205,6 +211,20 @@ imon_instr_time_ns(instr_time duration)
 }
 
 /*
+ * Rows that a query has returned or changed.  Before 16, those of the last call
+ * of ExecutorRun.
+ */
+static inline uint64
+imon_rows_processed(const QueryDesc *desc)
+{
+#if PG_VERSION_NUM >= 160000
+	return desc->estate->es_total_processed;
+#else
+	return desc->estate->es_processed;
+#endif
+}
+
+/*
  * Instrumentation of a whole query, with all that pg_stat_statements wants:
  * who comes first makes it, and the others use it.  19 makes it itself in
  * ExecutorStart if it has been asked before; until then a hook makes it after
@@ -232,6 +252,17 @@ imon_after_executor_start(QueryDesc *desc)
 #endif
 }
 
+/* The instrumentation of a whole query; NULL if it has none. */
+static inline const Instrumentation *
+imon_query_instrumentation(const QueryDesc *desc)
+{
+#if PG_VERSION_NUM >= 190000
+	return desc->query_instr;
+#else
+	return desc->totaltime;
+#endif
+}
+
 /*
  * The time that an instrumented query has taken so far, in nanoseconds, and
  * since when it runs, zero if it does not at the moment.  Before 19, what
@@ -240,11 +271,7 @@ imon_after_executor_start(QueryDesc *desc)
 static inline uint64
 imon_query_time(const QueryDesc *desc, instr_time *running_since)
 {
-#if PG_VERSION_NUM >= 190000
-	const Instrumentation *instr = desc->query_instr;
-#else
-	const Instrumentation *instr = desc->totaltime;
-#endif
+	const Instrumentation *instr = imon_query_instrumentation(desc);
 
 	INSTR_TIME_SET_ZERO(*running_since);
 	if (instr == NULL)
@@ -254,6 +281,17 @@ imon_query_time(const QueryDesc *desc, instr_time *running_since)
 	return imon_instr_time_ns(instr->total);
 #else
 	return (uint64) (instr->total * 1e9) + imon_instr_time_ns(instr->counter);
+#endif
+}
+
+/* Do backslashes in a plain string escape something?  Not since 19. */
+static inline bool
+imon_strings_have_escapes(void)
+{
+#if PG_VERSION_NUM >= 190000
+	return false;
+#else
+	return !standard_conforming_strings;
 #endif
 }
 

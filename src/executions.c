@@ -34,6 +34,7 @@
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "slow_log.h"
 #include "statements.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
@@ -49,6 +50,7 @@ typedef struct ImonExecution
 {
 	QueryDesc  *desc;
 	ImonStatementKey key;
+	ImonBeginning beginning;
 	SubTransactionId subid;		/* in which it began */
 	uint64		ns;				/* so far, of a nested one */
 } ImonExecution;
@@ -69,17 +71,27 @@ static int	nesting = 0;
 /* The client's own statement that is in the executor now, if any. */
 static QueryDesc *running = NULL;
 
-/* The client's own utility command that runs now, if any, and since when. */
-static const ImonStatementKey *running_utility = NULL;
-static instr_time running_since;
+/* A utility command that runs now. */
+typedef struct ImonUtility
+{
+	ImonStatementKey key;
+	ImonBeginning beginning;
+	ImonSource	source;
+	ImonUsage	before;
+	instr_time	start;
+} ImonUtility;
+
+/* The client's own, if any. */
+static const ImonUtility *running_utility = NULL;
 
 /* An error outside of them, until its transaction aborts. */
 static struct
 {
 	bool		is_set;
 	uint64		queryid;
+	ImonOutcome outcome;
 	int			sqlerrcode;
-	uint64		ns;
+	ImonBeginning beginning;
 }			noted_failure;
 
 /* Has the exit callback been asked for? */
@@ -88,9 +100,8 @@ static bool watching_exit = false;
 /* The error that is on its way to the client has been counted. */
 static bool error_counted = false;
 
-/* Why this process ends, and did its client wait for something then? */
+/* Why this process ends. */
 static int	fatal_sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
-static bool client_waits = false;
 
 static ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun = NULL;
@@ -128,15 +139,36 @@ find_execution(const QueryDesc *desc)
 	return NULL;
 }
 
+/* Logs a query that may have been slow. */
+static pg_noinline void
+log_slow_query(const ImonExecution *execution, ImonOutcome outcome,
+			   int sqlerrcode, uint64 ns)
+{
+	ImonEnded	ended = {
+		.key = &execution->key,
+		.beginning = &execution->beginning,
+		.outcome = outcome,
+		.sqlerrcode = sqlerrcode,
+		.ns = ns,
+		.desc = execution->desc,
+		.rows = -1
+	};
+
+	imon_log_slow(&ended);
+}
+
 /*
- * An execution has ended: for all who take an interest.  No error, no lock
- * that is waited for; "desc" is NULL for what was not in the executor.
+ * The execution of a query has ended: for all who take an interest.  No error
+ * (but see imon_log_slow()), no lock that is waited for.
  */
 static inline void
-execution_ended(const ImonStatementKey *key, QueryDesc *desc,
-				ImonOutcome outcome, int sqlerrcode, uint64 ns)
+query_ended(const ImonExecution *execution, ImonOutcome outcome,
+			int sqlerrcode, uint64 ns)
 {
-	imon_count_execution(key, outcome, ns);
+	imon_count_execution(&execution->key, outcome, ns);
+	if (unlikely(imon_may_be_slow(&execution->beginning, ns)))
+		log_slow_query(execution, outcome, sqlerrcode, ns);
+	imon_end_execution(&execution->beginning, ns);
 }
 
 /* Ends watching an execution. */
@@ -161,13 +193,26 @@ ns_since(instr_time start)
 	return imon_instr_time_ns(now);
 }
 
-/* Nanoseconds since the client sent what is being processed. */
-static uint64
-ns_since_sent(void)
+/* The same as query_ended() for a utility command. */
+static void
+utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
+			  int64 rows)
 {
-	TimestampTz sent = GetCurrentStatementStartTimestamp();
+	ImonEnded	ended = {
+		.key = &utility->key,
+		.beginning = &utility->beginning,
+		.outcome = outcome,
+		.sqlerrcode = sqlerrcode,
+		.ns = ns_since(utility->start),
+		.source = &utility->source,
+		.before = &utility->before,
+		.rows = rows
+	};
 
-	return 1000 * (uint64) Max(GetCurrentTimestamp() - sent, 0);
+	imon_count_execution(ended.key, outcome, ended.ns);
+	if (unlikely(imon_may_be_slow(ended.beginning, ended.ns)))
+		imon_log_slow(&ended);
+	imon_end_execution(ended.beginning, ended.ns);
 }
 
 /* The time that an execution has taken so far, also while it runs. */
@@ -185,15 +230,33 @@ time_so_far(const ImonExecution *execution)
 	return ns;
 }
 
-/* Counts what the client is waiting for, other than an execution. */
+/*
+ * Counts what was noted: all of its time was before execution.  The transaction
+ * is being cleaned up, or the process is about to end.
+ */
 static void
-count_unexecuted(uint64 queryid, ImonOutcome outcome, int sqlerrcode, uint64 ns)
+count_noted_failure(void)
 {
 	ImonStatementKey key;
+	ImonEnded	ended = {
+		.key = &key,
+		.beginning = &noted_failure.beginning,
+		.outcome = noted_failure.outcome,
+		.sqlerrcode = noted_failure.sqlerrcode,
+		.rows = -1
+	};
 
-	set_key(&key, queryid);
+	error_counted = false;
+	if (likely(!noted_failure.is_set))
+		return;
+	noted_failure.is_set = false;
+	set_key(&key, noted_failure.queryid);
 	key.toplevel = true;
-	execution_ended(&key, NULL, outcome, sqlerrcode, ns);
+	imon_count_execution(&key, ended.outcome,
+						 1000 * (uint64) noted_failure.beginning.pre_us);
+	if (imon_may_be_slow(ended.beginning, 0))
+		imon_log_slow(&ended);
+	imon_end_execution(ended.beginning, 0);
 }
 
 /*
@@ -206,14 +269,11 @@ terminated(int code, Datum arg)
 	ImonExecution *execution = running ? find_execution(running) : NULL;
 
 	if (execution)
-		execution_ended(&execution->key, execution->desc, IMON_TERMINATED,
-						fatal_sqlerrcode, time_so_far(execution));
+		query_ended(execution, IMON_TERMINATED, fatal_sqlerrcode,
+					time_so_far(execution));
 	else if (running_utility)
-		execution_ended(running_utility, NULL, IMON_TERMINATED,
-						fatal_sqlerrcode, ns_since(running_since));
-	else if (client_waits)
-		count_unexecuted((uint64) pgstat_get_my_query_id(), IMON_TERMINATED,
-						 fatal_sqlerrcode, ns_since_sent());
+		utility_ended(running_utility, IMON_TERMINATED, fatal_sqlerrcode, -1);
+	count_noted_failure();
 	running = NULL;
 	running_utility = NULL;
 	imon_flush_executions();
@@ -256,6 +316,7 @@ watch(QueryDesc *desc)
 	execution->subid = GetCurrentSubTransactionId();
 	execution->ns = 0;
 	set_key(&execution->key, (uint64) desc->plannedstmt->queryId);
+	imon_begin_execution(&execution->beginning, execution->key.toplevel);
 }
 
 static void
@@ -329,9 +390,8 @@ count_failed_run(const ImonRun *run)
 	if (execution == NULL)
 		return;
 	error_counted |= execution->key.toplevel;
-	execution_ended(&execution->key, execution->desc,
-					imon_outcome_of_error(geterrcode()), geterrcode(),
-					time_so_far(execution));
+	query_ended(execution, imon_outcome_of_error(geterrcode()), geterrcode(),
+				time_so_far(execution));
 	forget(execution);
 }
 
@@ -408,8 +468,7 @@ static inline void
 count_completed(ImonExecution *execution)
 {
 	execution->key.userid = GetUserId();
-	execution_ended(&execution->key, execution->desc, IMON_COMPLETED, 0,
-					time_so_far(execution));
+	query_ended(execution, IMON_COMPLETED, 0, time_so_far(execution));
 }
 
 static void
@@ -455,6 +514,33 @@ utility_queryid(const PlannedStmt *pstmt)
 	return (uint64) pstmt->queryId;
 }
 
+/* Begins a utility command. */
+static void
+begin_utility(ImonUtility *utility, const PlannedStmt *pstmt,
+			  const char *queryString)
+{
+	set_key(&utility->key, utility_queryid(pstmt));
+	utility->source.text = queryString;
+	utility->source.location = pstmt->stmt_location;
+	utility->source.length = pstmt->stmt_len;
+	utility->before.buffers = pgBufferUsage;
+	utility->before.wal = pgWalUsage;
+	imon_begin_execution(&utility->beginning, utility->key.toplevel);
+	INSTR_TIME_SET_CURRENT(utility->start);
+}
+
+/* Rows of a utility command, for those that pg_stat_statements counts. */
+static int64
+rows_of_utility(const QueryCompletion *qc)
+{
+	if (qc && (qc->commandTag == CMDTAG_COPY ||
+			   qc->commandTag == CMDTAG_FETCH ||
+			   qc->commandTag == CMDTAG_SELECT ||
+			   qc->commandTag == CMDTAG_REFRESH_MATERIALIZED_VIEW))
+		return (int64) qc->nprocessed;
+	return 0;
+}
+
 /*
  * Utility hook.  "pstmt" must not be touched after the call down, which may
  * free it.  Those that pg_stat_statements leaves to the executor, like
@@ -466,9 +552,8 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 					 ParamListInfo params, QueryEnvironment *queryEnv,
 					 DestReceiver *dest, QueryCompletion *qc)
 {
-	const ImonStatementKey *was_running = running_utility;
-	ImonStatementKey key;
-	instr_time	start;
+	const ImonUtility *was_running = running_utility;
+	ImonUtility utility;
 
 	if (!is_tracked() || !imon_is_counted_utility(pstmt->utilityStmt))
 	{
@@ -477,13 +562,9 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 		return;
 	}
 
-	set_key(&key, utility_queryid(pstmt));
-	INSTR_TIME_SET_CURRENT(start);
+	begin_utility(&utility, pstmt, queryString);
 	if (nesting == 0)
-	{
-		running_utility = &key;
-		running_since = start;
-	}
+		running_utility = &utility;
 	nesting++;
 	PG_TRY();
 	{
@@ -494,25 +575,42 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 	{
 		nesting--;
 		running_utility = was_running;
-		error_counted |= key.toplevel;
-		if (key.queryid != 0 || key.toplevel)
-			execution_ended(&key, NULL, imon_outcome_of_error(geterrcode()),
-							geterrcode(), ns_since(start));
+		error_counted |= utility.key.toplevel;
+		if (utility.key.queryid != 0 || utility.key.toplevel)
+			utility_ended(&utility, imon_outcome_of_error(geterrcode()),
+						  geterrcode(), -1);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	nesting--;
 	running_utility = was_running;
-	if (key.queryid == 0)
+	if (utility.key.queryid == 0)
 		return;
-	key.userid = GetUserId();	/* as in count_completed() */
-	execution_ended(&key, NULL, IMON_COMPLETED, 0, ns_since(start));
+	utility.key.userid = GetUserId();	/* as in count_completed() */
+	utility_ended(&utility, IMON_COMPLETED, 0, rows_of_utility(qc));
+}
+
+/* Notes an error that comes from outside executor and utility commands. */
+static void
+note_failure(ImonOutcome outcome, int sqlerrcode)
+{
+	if (noted_failure.is_set || MyProcPort == NULL || CritSectionCount > 0 ||
+		proc_exit_inprogress || !IsTransactionState() || !is_tracked())
+		return;
+	noted_failure.is_set = true;
+	noted_failure.queryid = (uint64) pgstat_get_my_query_id();
+	noted_failure.outcome = outcome;
+	noted_failure.sqlerrcode = sqlerrcode;
+	imon_begin_execution(&noted_failure.beginning, true);
+	imon_note_slow_text(debug_query_string, noted_failure.beginning.statement,
+						noted_failure.beginning.pre_us);
 }
 
 /*
  * Log hook: notes an error that comes from outside executor and utility
- * commands, and what ends the process.  It takes no lock and allocates nothing; what is noted is counted
- * when the transaction aborts.  In a transaction that has been aborted before,
+ * commands, also one that ends the session while the client waits.  It takes no
+ * lock and allocates nothing; what is noted is counted when the transaction
+ * aborts, or the process ends.  In a transaction that has been aborted before,
  * nothing is executed and nothing fails.
  */
 static void
@@ -521,38 +619,19 @@ imon_note_error(ErrorData *edata)
 	if (edata->elevel == FATAL)
 	{
 		fatal_sqlerrcode = edata->sqlerrcode;
-		client_waits = debug_query_string != NULL && MyProcPort != NULL &&
-			IsTransactionState() && imon_enabled && imon_track != IMON_TRACK_NONE;
+		if (nesting == 0 && debug_query_string != NULL)
+			note_failure(IMON_TERMINATED, edata->sqlerrcode);
 	}
 	else if (edata->elevel == ERROR && nesting == 0)
 	{
 		if (error_counted)
 			error_counted = false;
-		else if (!noted_failure.is_set && MyProcPort != NULL &&
-				 CritSectionCount == 0 && !proc_exit_inprogress &&
-				 IsTransactionState() && is_tracked())
-		{
-			noted_failure.is_set = true;
-			noted_failure.queryid = (uint64) pgstat_get_my_query_id();
-			noted_failure.sqlerrcode = edata->sqlerrcode;
-			noted_failure.ns = ns_since_sent();
-		}
+		else
+			note_failure(imon_outcome_of_error(edata->sqlerrcode),
+						 edata->sqlerrcode);
 	}
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(edata);
-}
-
-/* Counts what was noted, now that the transaction is being cleaned up. */
-static void
-count_noted_failure(void)
-{
-	error_counted = false;
-	if (likely(!noted_failure.is_set))
-		return;
-	noted_failure.is_set = false;
-	count_unexecuted(noted_failure.queryid,
-					 imon_outcome_of_error(noted_failure.sqlerrcode),
-					 noted_failure.sqlerrcode, noted_failure.ns);
 }
 
 /*

@@ -36,6 +36,10 @@ int			imon_statement_interval = 60 * MS_PER_S;
 int			imon_idle_threshold = 5 * 60 * MS_PER_S;
 int			imon_retention = 7 * MIN_PER_DAY;
 int			imon_slow_query_threshold = 1 * MS_PER_S;
+bool		imon_slow_query_plan = false;
+bool		imon_log_parameters = false;
+int			imon_slow_query_log_size = 1024;
+int			imon_slow_query_text_size = 1024;
 
 /*
  * Refuses what cannot be the name of a database.  Whether it exists is not
@@ -65,6 +69,41 @@ define_interval(const char *name, const char *summary, const char *detail,
 	DefineCustomIntVariable(name, summary, detail,
 							variable, *variable, min, max,
 							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+}
+
+/* Defines what is kept of slow queries, and how much. */
+static void
+define_slow_log(void)
+{
+	DefineCustomBoolVariable("infra_monitor.slow_query_plan",
+							 "Keeps the plans of slow queries that complete.",
+							 "They are written when a query ends.",
+							 &imon_slow_query_plan, false,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("infra_monitor.log_parameters",
+							 "Keeps literals and comments in texts of slow queries and plans.",
+							 "Those of commands that can carry a secret are never kept.",
+							 &imon_log_parameters, false,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("infra_monitor.slow_query_log_size",
+							"Number of slow executions that are kept in memory.",
+							NULL,
+							&imon_slow_query_log_size, imon_slow_query_log_size,
+							16, 100000,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("infra_monitor.slow_query_text_size",
+							"Size at which texts of slow queries and plans are clipped.",
+							"Each execution that is kept has room for both.",
+							&imon_slow_query_text_size, imon_slow_query_text_size,
+							64, IMON_MAX_SLOW_TEXT,
+							PGC_POSTMASTER, GUC_UNIT_BYTE,
 							NULL, NULL, NULL);
 }
 
@@ -134,6 +173,8 @@ imon_guc_init(void)
 							-1, 24 * MS_PER_HOUR,
 							PGC_SUSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+
+	define_slow_log();
 
 	MarkGUCPrefixReserved("infra_monitor");
 }

@@ -27,6 +27,13 @@ extern int	imon_statement_interval;	/* ms */
 extern int	imon_idle_threshold;	/* ms */
 extern int	imon_retention;		/* minutes */
 extern int	imon_slow_query_threshold;	/* ms, -1 = off */
+extern bool imon_slow_query_plan;	/* keep plans of slow queries */
+extern bool imon_log_parameters;	/* keep literals in texts */
+extern int	imon_slow_query_log_size;	/* executions kept */
+extern int	imon_slow_query_text_size;	/* bytes, with the zero at the end */
+
+/* The largest of the latter. */
+#define IMON_MAX_SLOW_TEXT (64 * 1024)
 
 /* Defines the parameters and reserves the prefix.  Call once, in _PG_init. */
 extern void imon_guc_init(void);

@@ -21,6 +21,7 @@
 #include "samples.h"
 #include "series.h"
 #include "shmem.h"
+#include "slow_log.h"
 #include "statements.h"
 #include "system.h"
 #include "waits.h"
@@ -45,6 +46,7 @@ _PG_init(void)
 	imon_connections_init();
 	imon_system_init();
 	imon_statements_init();
+	imon_slow_log_init();
 	imon_executions_init();
 	imon_health_init();
 	imon_samples_init();

@@ -15,6 +15,7 @@
 #include "pool.h"
 #include "rows.h"
 #include "shmem.h"
+#include "slow_log.h"
 #include "statements.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -216,6 +217,7 @@ static const struct
 
 {
 	{"statements", imon_statements_reset},
+	{"slow_queries", imon_slow_log_reset},
 	{"pool", imon_blame_reset},
 	{"pool", imon_waits_reset},
 	{"pool", imon_concurrency_reset},
@@ -245,6 +247,6 @@ imon_reset_1_0(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot reset \"%s\"", what),
-				 errhint("Valid values are \"statements\", \"pool\" and \"all\".")));
+				 errhint("Valid values are \"statements\", \"slow_queries\", \"pool\" and \"all\".")));
 	PG_RETURN_VOID();
 }

@@ -49,6 +49,7 @@
 #include "samples.h"
 #include "series.h"
 #include "shmem.h"
+#include "slow_log.h"
 #include "statements.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -278,11 +279,14 @@ look_at_activity(void)
 {
 	ImonSessions sessions;
 	ImonActivity activity;
+	ImonLockSnapshot *locks;
 
 	imon_look_at_sessions(&sessions);
+	locks = imon_take_lock_snapshot();
 	imon_count_activity(&sessions, &activity);
 	imon_add_activity(activity.active);
-	imon_note_blame(&sessions);
+	imon_note_blame(&sessions, locks);
+	imon_note_waits(&sessions, locks);
 	imon_count_waits(&sessions);
 	imon_count_concurrency(&sessions);
 	return true;
@@ -934,6 +938,8 @@ static const struct
 	{"health_documents", imon_health_overflows},
 	{"executions", imon_executions_dropped},
 	{"statements", imon_statements_evicted},
+	{"slow_queries", imon_slow_log_dropped},
+	{"slow_queries_overwritten", imon_slow_log_overwritten},
 	{"wait_queries", imon_wait_queries_lost},
 	{"wait_observations", imon_wait_observations_lost},
 	{"concurrency_pairs", imon_concurrency_evictions},

@@ -61,9 +61,17 @@ SELECT s.pid, s.datname, s.usename, s.application_name,
 		OPERATOR(pg_catalog.*) 1000 AS transaction_time,
 	s.wait_event_type, s.wait_event,
 	coalesce(w.blocked_by, '{}') AS blocked_by,
-	s.queryid, s.query
+	s.queryid, u.usual_p95_time, s.query
 FROM infra_monitor.sessions() s
 	LEFT JOIN infra_monitor.lock_waits() w ON w.pid OPERATOR(pg_catalog.=) s.pid
+	LEFT JOIN (
+		SELECT infra_monitor.shown(d.datname) AS datname, c.queryid,
+			infra_monitor.quantile(infra_monitor.sum(c.latency), 0.95) AS usual_p95_time
+		FROM infra_monitor.statement_counts() c
+			JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) c.dbid
+		WHERE infra_monitor.preloaded() AND c.toplevel
+		GROUP BY d.datname, c.queryid
+	) u ON u.queryid OPERATOR(pg_catalog.=) s.queryid AND u.datname OPERATOR(pg_catalog.=) s.datname
 	-- known to the server only where the library is preloaded; -1 becomes -1 s
 	CROSS JOIN (SELECT coalesce(pg_catalog.current_setting('infra_monitor.slow_query_threshold', true), '1s')::pg_catalog.interval AS threshold) t
 WHERE s.state OPERATOR(pg_catalog.=) 'active'
@@ -75,4 +83,5 @@ COMMENT ON VIEW infra_monitor.running_queries IS
 COMMENT ON COLUMN infra_monitor.running_queries.elapsed_time IS 'time since the query began, ms';
 COMMENT ON COLUMN infra_monitor.running_queries.transaction_time IS 'time since its transaction began, ms';
 COMMENT ON COLUMN infra_monitor.running_queries.blocked_by IS 'processes that hold the lock it waits for, as in lock_waits; empty if it waits for no lock';
+COMMENT ON COLUMN infra_monitor.running_queries.usual_p95_time IS '95 percent of the executions of this statement that completed took no longer, ms; NULL if none is known';
 COMMENT ON COLUMN infra_monitor.running_queries.query IS 'text; a command that can carry a secret shows its tag only';

@@ -33,7 +33,7 @@ my @dependent =
   qw(pool_pressure pool_rejections recent_rejections sampler_status slow_queries
   shared_memory() sampler_state() sampler_costs() sampler_drops() pool_counts() pool_status() dashboard()
   connection_churn connection_times connection_rate()
-  lock_blame sample_ring() pool_forecast connection_leaks forecasts() leaks());
+  lock_blame slow_query_log slow_query_log() statement_counts() sample_ring() pool_forecast connection_leaks forecasts() leaks());
 
 my ($results, $everything) = read_everything($node, 'postgres');
 is($results->{$_}[0], '00000', "not preloaded: $_ works") or diag $results->{$_}[1]

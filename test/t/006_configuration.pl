@@ -143,6 +143,11 @@ foreach my $case (
 	[ "infra_monitor.activity_interval = '-1'", qr/is outside the valid range/ ],
 	[ "infra_monitor.retention = '1min'", qr/1 min is outside the valid range .*\(60(?: min)? \.\. / ],
 	[ "infra_monitor.slow_query_threshold = '-2'", qr/is outside the valid range/ ],
+	[ "infra_monitor.slow_query_log_size = '15'", qr/is outside the valid range .*\(16 \.\. 100000\)/ ],
+	[ "infra_monitor.slow_query_text_size = '63'", qr/is outside the valid range/ ],
+	[ "infra_monitor.slow_query_text_size = '65kB'", qr/is outside the valid range/ ],
+	[ "infra_monitor.slow_query_plan = 'perhaps'", qr/requires a Boolean value/ ],
+	[ "infra_monitor.log_parameters = 'perhaps'", qr/requires a Boolean value/ ],
 	[ "infra_monitor.track = 'nested'", qr/invalid value for parameter/ ],
 	[ "infra_monitor.enabled = 'perhaps'", qr/requires a Boolean value/ ],
 	[ "infra_monitor.sample_interval = '10 pints'", qr/invalid value for parameter.*HINT:  Valid units/s ],
@@ -228,6 +233,8 @@ WHERE name IN ('infra_monitor.enabled', 'infra_monitor.database', 'infra_monitor
 	'infra_monitor.health_interval', 'infra_monitor.activity_interval',
 	'infra_monitor.statement_interval', 'infra_monitor.idle_threshold',
 	'infra_monitor.retention', 'infra_monitor.slow_query_threshold',
+	'infra_monitor.slow_query_plan', 'infra_monitor.log_parameters',
+	'infra_monitor.slow_query_log_size', 'infra_monitor.slow_query_text_size',
 	'infra_monitor.track', 'infra_monitor.max_statements')
 ORDER BY name
 SQL
@@ -236,9 +243,13 @@ infra_monitor.database|postgres|sighup
 infra_monitor.enabled|on|sighup
 infra_monitor.health_interval|30s|sighup
 infra_monitor.idle_threshold|5min|sighup
+infra_monitor.log_parameters|off|superuser
 infra_monitor.max_statements|5000|postmaster
 infra_monitor.retention|7d|sighup
 infra_monitor.sample_interval|10s|sighup
+infra_monitor.slow_query_log_size|1024|postmaster
+infra_monitor.slow_query_plan|off|superuser
+infra_monitor.slow_query_text_size|1kB|postmaster
 infra_monitor.slow_query_threshold|1s|superuser
 infra_monitor.statement_interval|1min|sighup
 infra_monitor.track|top|superuser

@@ -1,0 +1,131 @@
+/*-------------------------------------------------------------------------
+ *
+ * slow_log.h
+ *	  Single executions over infra_monitor.slow_query_threshold.
+ *
+ * An execution that is fast costs a look at the clock when it begins, if it is
+ * a statement of the client, and a comparison when it ends.  Nothing here waits
+ * for anybody or fails, but for what is said at imon_log_slow().
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_SLOW_LOG_H
+#define IMON_SLOW_LOG_H
+
+#include "access/xact.h"
+#include "activity.h"
+#include "executor/execdesc.h"
+#include "executor/instrument.h"
+#include "guc.h"
+#include "locks.h"
+#include "statements.h"
+#include "utils/timestamp.h"
+
+/* When an execution began. */
+typedef struct ImonBeginning
+{
+	TimestampTz statement;		/* the client's statement */
+	int64		pre_us;			/* from there to executor or utility command;
+								 * -1 = runs inside another */
+} ImonBeginning;
+
+/* A text with a statement in it, as in PlannedStmt. */
+typedef struct ImonSource
+{
+	const char *text;
+	int			location;
+	int			length;
+} ImonSource;
+
+/* What a process has used before a utility command. */
+typedef struct ImonUsage
+{
+	BufferUsage buffers;
+	WalUsage	wal;
+} ImonUsage;
+
+/* An execution that ends. */
+typedef struct ImonEnded
+{
+	const ImonStatementKey *key;
+	const ImonBeginning *beginning;
+	ImonOutcome outcome;
+	int			sqlerrcode;
+	uint64		ns;				/* in the executor or utility command */
+	QueryDesc  *desc;			/* NULL: was not in the executor */
+	const ImonSource *source;	/* NULL: that of "desc", or noted */
+	const ImonUsage *before;	/* NULL: that of "desc", or not known */
+	int64		rows;			/* without "desc"; -1 = not known */
+} ImonEnded;
+
+/* Registers shared memory.  Call once, in _PG_init. */
+extern void imon_slow_log_init(void);
+
+/* Takes note that an execution begins. */
+static inline void
+imon_begin_execution(ImonBeginning *beginning, bool toplevel)
+{
+	beginning->statement = GetCurrentStatementStartTimestamp();
+	beginning->pre_us = toplevel ?
+		Max(GetCurrentTimestamp() - beginning->statement, 0) : -1;
+}
+
+/*
+ * Can an execution that takes so many nanoseconds be slow?  It is not if others
+ * in the same message have used up its time.
+ */
+static inline bool
+imon_may_be_slow(const ImonBeginning *beginning, uint64 ns)
+{
+	return imon_slow_query_threshold >= 0 &&
+		(int64) ns + INT64CONST(1000) * Max(beginning->pre_us, 0) >=
+		INT64CONST(1000000) * imon_slow_query_threshold;
+}
+
+/*
+ * Keeps an execution that ends, in whatever way, if it was slow; for those that
+ * may be.  Raises no error, unless it has completed and its plan is wanted
+ * (slow_query_plan): then a cancel or the end of the session can come while the
+ * plan is written.
+ */
+extern void imon_log_slow(const ImonEnded *ended);
+
+/* Up to where the time of the client's message is used up. */
+extern TimestampTz imon_last_statement;
+extern int64 imon_last_end_ns;
+
+/* Takes note that the time of an execution is used up; after the above. */
+static inline void
+imon_end_execution(const ImonBeginning *beginning, uint64 ns)
+{
+	if (beginning->pre_us < 0)
+		return;
+	imon_last_statement = beginning->statement;
+	imon_last_end_ns = (int64) ns + INT64CONST(1000) * beginning->pre_us;
+}
+
+/*
+ * Notes the text of a statement that fails before it gets to the executor, if
+ * it is slow already.  For the log hook.
+ */
+extern void imon_note_slow_text(const char *query, TimestampTz statement,
+								int64 elapsed_us);
+
+/*
+ * Notes what each active client waits for, and who is in the way ("snapshot" of
+ * lock waits, or NULL if nobody waits).  For the sampler only.
+ */
+extern void imon_note_waits(const ImonSessions *sessions,
+							const ImonLockSnapshot *snapshot);
+
+/* Forgets all executions.  Shared memory must be ready. */
+extern void imon_slow_log_reset(void);
+
+/*
+ * Executions that were not kept because a slot was still being written, and
+ * that gave way to newer ones.  Shared memory must be ready.
+ */
+extern uint64 imon_slow_log_dropped(void);
+extern uint64 imon_slow_log_overwritten(void);
+
+#endif							/* IMON_SLOW_LOG_H */
