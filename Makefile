@@ -23,6 +23,7 @@ OBJS = \
 	src/pg_stat_statements.o \
 	src/pool.o \
 	src/privileges.o \
+	src/repeated.o \
 	src/rows.o \
 	src/sampler.o \
 	src/samples.o \
@@ -48,6 +49,7 @@ SQL_PARTS = \
 	src/pg_stat_statements.sql \
 	src/statements.sql \
 	src/slow_queries.sql \
+	src/repeated.sql \
 	src/health.sql \
 	src/pool.sql \
 	src/samples.sql \

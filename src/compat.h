@@ -125,6 +125,20 @@ imon_instr_time_ns(instr_time duration)
 }
 
 /*
+ * Rows that a query has returned or changed.  Before 16, those of the last call
+ * of ExecutorRun.
+ */
+static inline uint64
+imon_rows_processed(const QueryDesc *desc)
+{
+#if PG_VERSION_NUM >= 160000
+	return desc->estate->es_total_processed;
+#else
+	return desc->estate->es_processed;
+#endif
+}
+
+/*
  * Instrumentation of a whole query, with all that pg_stat_statements wants:
  * who comes first makes it, and the others use it.  19 makes it itself in
  * ExecutorStart if it has been asked before; until then a hook makes it after

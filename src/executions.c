@@ -34,6 +34,7 @@
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "repeated.h"
 #include "statements.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
@@ -214,6 +215,7 @@ terminated(int code, Datum arg)
 	running = NULL;
 	running_utility = NULL;
 	imon_flush_executions();
+	imon_flush_repeated();
 }
 
 /* Makes room for more to be watched, if there is memory. */
@@ -385,9 +387,18 @@ imon_ExecutorFinish(QueryDesc *queryDesc)
 static inline void
 count_completed(ImonExecution *execution)
 {
+	uint64		ns = time_so_far(execution);
+
 	execution->key.userid = GetUserId();
-	execution_ended(&execution->key, execution->desc, IMON_COMPLETED, 0,
-					time_so_far(execution));
+	execution_ended(&execution->key, execution->desc, IMON_COMPLETED, 0, ns);
+	if (execution->key.toplevel)
+	{
+		/* a portal that the client reads bit by bit, while it does this */
+		for (ImonExecution *open = executions; open < execution; open++)
+			if (open->key.toplevel)
+				imon_note_open(&open->key);
+		imon_note_repeated(&execution->key, execution->desc, ns);
+	}
 }
 
 static void
@@ -445,6 +456,7 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 					 DestReceiver *dest, QueryCompletion *qc)
 {
 	const ImonStatementKey *was_running = running_utility;
+	NodeTag		command = nodeTag(pstmt->utilityStmt);
 	ImonStatementKey key;
 	instr_time	start;
 
@@ -485,6 +497,9 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 		return;
 	key.userid = GetUserId();	/* as in count_completed() */
 	execution_ended(&key, NULL, IMON_COMPLETED, 0, ns_since(start));
+	if (key.toplevel)
+		imon_note_utility(&key, command, qc ? qc->nprocessed : 0,
+						  ns_since(start));
 }
 
 /*
@@ -549,6 +564,7 @@ transaction_ends(XactEvent event, void *arg)
 	}
 	n_executions = 0;
 	count_noted_failure();
+	imon_repeated_end_transaction();
 }
 
 /* Subtransaction callback: what began in it, or in one of its own, is gone. */

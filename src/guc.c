@@ -36,6 +36,7 @@ int			imon_statement_interval = 60 * MS_PER_S;
 int			imon_idle_threshold = 5 * 60 * MS_PER_S;
 int			imon_retention = 7 * MIN_PER_DAY;
 int			imon_slow_query_threshold = 1 * MS_PER_S;
+int			imon_repeated_query_threshold = 20;
 
 /*
  * Refuses what cannot be the name of a database.  Whether it exists is not
@@ -133,6 +134,14 @@ imon_guc_init(void)
 							&imon_slow_query_threshold, imon_slow_query_threshold,
 							-1, 24 * MS_PER_HOUR,
 							PGC_SUSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("infra_monitor.repeated_query_threshold",
+							"Executions of a statement in a row that count as a loop.",
+							"Zero turns it off.",
+							&imon_repeated_query_threshold, imon_repeated_query_threshold,
+							0, 100000,
+							PGC_SUSET, 0,
 							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("infra_monitor");

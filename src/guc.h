@@ -27,6 +27,7 @@ extern int	imon_statement_interval;	/* ms */
 extern int	imon_idle_threshold;	/* ms */
 extern int	imon_retention;		/* minutes */
 extern int	imon_slow_query_threshold;	/* ms, -1 = off */
+extern int	imon_repeated_query_threshold;	/* executions, 0 = off */
 
 /* Defines the parameters and reserves the prefix.  Call once, in _PG_init. */
 extern void imon_guc_init(void);

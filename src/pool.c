@@ -11,6 +11,7 @@
 #include "fmgr.h"
 #include "health.h"
 #include "pool.h"
+#include "repeated.h"
 #include "rows.h"
 #include "shmem.h"
 #include "statements.h"
@@ -141,6 +142,9 @@ imon_reset_1_0(PG_FUNCTION_ARGS)
 	if (pool)
 		imon_connections_reset();
 	if (statements)
+	{
 		imon_statements_reset();
+		imon_repeated_reset();
+	}
 	PG_RETURN_VOID();
 }

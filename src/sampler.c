@@ -41,6 +41,7 @@
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "repeated.h"
 #include "rows.h"
 #include "sampler.h"
 #include "samples.h"
@@ -889,6 +890,8 @@ static const struct
 	{"health_documents", imon_health_overflows},
 	{"executions", imon_executions_dropped},
 	{"statements", imon_statements_evicted},
+	{"bursts", imon_bursts_dropped},
+	{"repeated_queries", imon_repeated_evicted},
 };
 
 /* SQL: sampler_drops(), a row for each reason: reason, drops. */

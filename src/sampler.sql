@@ -51,7 +51,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: rejections (their details; they are counted all the same), health_documents (over 64 kB), executions (not counted), statements (evicted; what they counted is added up by database)';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost, by reason: rejections (their details; they are counted all the same), health_documents (over 64 kB), executions (not counted), statements (evicted; what they counted is added up by database), bursts (loops that were not recorded), repeated_queries (rows removed from that view to make room)';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.
