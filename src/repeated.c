@@ -79,34 +79,32 @@ typedef struct ImonLoop
 	uint64		queryid;
 	uint64		ns;
 	uint64		rows;
+	uint64		began;			/* by the pattern's clock */
+	uint64		used;			/* the same, last */
 	uint32		count;
 	uint32		turn;			/* of these, since a statement that began
 								 * before was last executed; outside of blocks */
-	uint32		began;			/* by the pattern's clock */
-	uint32		used;			/* the same, last */
 	Oid			userid;
 	ImonRepeatedKind kind;
+	uint64		parent_queryid; /* when it became a burst; 0 = none */
 } ImonLoop;
 
-/* What is kept of a loop when it becomes a burst. */
-typedef struct ImonLoopOrigin
-{
-	uint64		parent_queryid; /* 0 = none */
-	char		application_name[NAMEDATALEN];	/* empty = not known */
-} ImonLoopOrigin;
+StaticAssertDecl(sizeof(ImonLoop) == 64, "its address should be easy to find");
 
 typedef struct ImonPattern
 {
 	int			n;
-	int			last;			/* index of the loop that was used last */
-	uint32		clock;
+	ImonLoop   *last;			/* used last; never NULL, has no queryid if it
+								 * has ended */
+	uint64		clock;
 	TimestampTz ended_at;		/* the last execution; outside of blocks */
 	ImonLoop	loops[MAX_LOOPS];	/* outside of blocks as they began */
-	ImonLoopOrigin origins[MAX_LOOPS];
+	char		names[MAX_LOOPS][NAMEDATALEN];	/* application, when the loop
+												 * became a burst; or empty */
 } ImonPattern;
 
-static ImonPattern in_block;
-static ImonPattern outside;
+static ImonPattern in_block = {.last = in_block.loops};
+static ImonPattern outside = {.last = outside.loops};
 
 /* What is told apart in the table; compared as bytes. */
 typedef struct ImonRepeatedKey
@@ -304,16 +302,16 @@ find_parent(const ImonPattern *pattern, const ImonLoop *loop)
 	return parent;
 }
 
-/* The loop of a statement, or -1. */
-static inline int
-find_loop(const ImonPattern *pattern, uint64 queryid)
+/* The loop of a statement, or NULL. */
+static inline ImonLoop *
+find_loop(ImonPattern *pattern, uint64 queryid)
 {
-	if (pattern->n > 0 && pattern->loops[pattern->last].queryid == queryid)
+	if (likely(pattern->last->queryid == queryid))
 		return pattern->last;
 	for (int i = 0; i < pattern->n; i++)
 		if (pattern->loops[i].queryid == queryid)
-			return i;
-	return -1;
+			return &pattern->loops[i];
+	return NULL;
 }
 
 static inline bool
@@ -323,69 +321,85 @@ is_burst(const ImonLoop *loop)
 		loop->kind != IMON_REPEATED_NONE && imon_repeated_query_threshold > 0;
 }
 
-/* A loop has ended: records it if it was a burst. */
-static void
-end_loop(const ImonPattern *pattern, int number)
+/* The parent of a burst that ends, 0 if there is none. */
+static uint64
+parent_of(ImonPattern *pattern, const ImonLoop *loop)
 {
-	const ImonLoop *loop = &pattern->loops[number];
-	const ImonLoopOrigin *origin = &pattern->origins[number];
-	const ImonLoop *parent;
+	const ImonLoop *parent = find_parent(pattern, loop);
+
+	/* one that others have pushed out */
+	if (pattern == &in_block && loop->parent_queryid != 0 &&
+		find_loop(pattern, loop->parent_queryid) == NULL)
+		return loop->parent_queryid;
+	return parent ? parent->queryid : 0;
+}
+
+/* A burst has ended: records it, if there is enough reason. */
+static void
+end_burst(ImonPattern *pattern, const ImonLoop *loop)
+{
+	const char *name = pattern->names[loop - pattern->loops];
+	uint64		parent_queryid;
 	ImonBurst	burst;
 
-	if (likely(!is_burst(loop)))
-		return;
-	parent = find_parent(pattern, loop);
-	if (parent == NULL && pattern == &outside)
+	parent_queryid = parent_of(pattern, loop);
+	if (parent_queryid == 0 && pattern == &outside)
 		return;
 
 	memset(&burst, 0, sizeof(ImonBurst));
 	burst.key.queryid = loop->queryid;
-	burst.key.parent_queryid = parent ? parent->queryid : 0;
-	if (pattern == &in_block && origin->parent_queryid != 0 &&
-		find_loop(pattern, origin->parent_queryid) < 0)
-		burst.key.parent_queryid = origin->parent_queryid;
+	burst.key.parent_queryid = parent_queryid;
 	burst.key.userid = loop->userid;
 	burst.key.dbid = MyDatabaseId;
-	strlcpy(burst.key.application_name, origin->application_name[0] ?
-			origin->application_name : application_name, NAMEDATALEN);
+	strlcpy(burst.key.application_name, *name ? name : application_name,
+			NAMEDATALEN);
 	burst.kind = loop->kind;
 	burst.executions = loop->count;
 	burst.ns = loop->ns;
 	record_or_keep(&burst);
 }
 
-/* Ends all loops of a pattern. */
+/* A loop has ended. */
 static inline void
+end_loop(ImonPattern *pattern, const ImonLoop *loop)
+{
+	if (unlikely(is_burst(loop)))
+		end_burst(pattern, loop);
+}
+
+/* Ends all loops of a pattern. */
+static void
 end_pattern(ImonPattern *pattern)
 {
 	for (int i = 0; i < pattern->n; i++)
-		end_loop(pattern, i);
+		end_loop(pattern, &pattern->loops[i]);
 	pattern->n = 0;
+	pattern->last->queryid = 0;
 }
 
 /* Begins a loop, in the place of that not used for longest if need be. */
-static int
-begin_loop(ImonPattern *pattern, uint64 queryid)
+static ImonLoop *
+begin_loop(ImonPattern *pattern, uint64 queryid, Oid userid,
+		   ImonRepeatedKind kind)
 {
-	int			number = 0;
-	ImonLoop   *loop;
+	ImonLoop   *loop = &pattern->loops[0];
 
 	if (pattern->n < MAX_LOOPS)
-		number = pattern->n++;
+		loop = &pattern->loops[pattern->n++];
 	else
 	{
 		for (int i = 1; i < MAX_LOOPS; i++)
-			if (pattern->loops[i].used < pattern->loops[number].used)
-				number = i;
-		end_loop(pattern, number);
+			if (pattern->loops[i].used < loop->used)
+				loop = &pattern->loops[i];
+		end_loop(pattern, loop);
 	}
-	loop = &pattern->loops[number];
 	memset(loop, 0, sizeof(ImonLoop));
 	loop->queryid = queryid;
+	loop->userid = userid;
+	loop->kind = kind;
 	loop->began = loop->used = ++pattern->clock;
-	pattern->origins[number].parent_queryid = 0;
-	pattern->origins[number].application_name[0] = '\0';
-	return number;
+	pattern->names[loop - pattern->loops][0] = '\0';
+	return loop;
 }
 
 /*
@@ -394,46 +408,38 @@ begin_loop(ImonPattern *pattern, uint64 queryid)
  * statements need the room.
  */
 static void
-keep_origin(ImonPattern *pattern, int number)
+keep_origin(ImonPattern *pattern, ImonLoop *loop)
 {
-	ImonLoopOrigin *origin = &pattern->origins[number];
-	const ImonLoop *parent = find_parent(pattern, &pattern->loops[number]);
+	const ImonLoop *parent = find_parent(pattern, loop);
 
-	origin->parent_queryid = parent ? parent->queryid : 0;
-	strlcpy(origin->application_name, application_name, NAMEDATALEN);
+	loop->parent_queryid = parent ? parent->queryid : 0;
+	strlcpy(pattern->names[loop - pattern->loops], application_name,
+			NAMEDATALEN);
 }
 
-/* Adds executions to a loop, or to a new one if its number is -1. */
+/* Adds executions to a loop. */
 static inline void
-add_executions(ImonPattern *pattern, int number, const ImonLoop *executions)
+add_executions(ImonPattern *pattern, ImonLoop *loop, uint32 count, uint64 ns,
+			   uint64 rows)
 {
-	ImonLoop   *loop;
-	uint32		before;
-
-	if (number < 0)
-		number = begin_loop(pattern, executions->queryid);
-	loop = &pattern->loops[number];
-	before = loop->count;
-	loop->count += executions->count;
-	loop->turn += executions->count;
-	loop->ns += executions->ns;
-	loop->rows += executions->rows;
-	loop->userid = executions->userid;
-	loop->kind = executions->kind;
+	loop->count += count;
+	loop->turn += count;
+	loop->ns += ns;
+	loop->rows += rows;
 	loop->used = ++pattern->clock;
-	pattern->last = number;
+	pattern->last = loop;
 	if (unlikely(loop->count >= imon_repeated_query_threshold &&
-				 before < imon_repeated_query_threshold))
-		keep_origin(pattern, number);
+				 loop->count - count < imon_repeated_query_threshold))
+		keep_origin(pattern, loop);
 }
 
 /* Does a statement that is not part of the pattern begin the next? */
 static bool
-begins_pattern(const ImonLoop *executions)
+begins_pattern(uint64 rows)
 {
 	if (outside.n == MAX_LOOPS)
 		return true;
-	if (2 * executions->rows < imon_repeated_query_threshold)
+	if (2 * rows < imon_repeated_query_threshold)
 		return false;
 	for (int i = 0; i < outside.n; i++)
 		if (is_burst(&outside.loops[i]))
@@ -441,75 +447,97 @@ begins_pattern(const ImonLoop *executions)
 	return false;
 }
 
+/* Lets a loop begin again where it is. */
+static inline void
+restart_loop(ImonLoop *loop)
+{
+	loop->count = 0;
+	loop->turn = 0;
+	loop->ns = 0;
+	loop->rows = 0;
+}
+
 /* Ends the loops of which this one, executed again, is the parent. */
 static inline void
-end_inner_loops(int number)
+end_inner_loops(const ImonLoop *parent)
 {
-	for (int i = number + 1; i < outside.n; i++)
+	for (ImonLoop *loop = &outside.loops[outside.n - 1]; loop > parent; loop--)
 	{
-		ImonLoop   *inner = &outside.loops[i];
-
-		if (inner->turn > 2)
+		if (loop->turn > 2)
 		{
-			end_loop(&outside, i);
-			inner->count = 0;
-			inner->ns = 0;
-			inner->rows = 0;
-			outside.origins[i].application_name[0] = '\0';
+			end_loop(&outside, loop);
+			outside.names[loop - outside.loops][0] = '\0';
+			restart_loop(loop);
 		}
-		inner->turn = 0;
+		loop->turn = 0;
 	}
 }
 
-/* Adds executions outside of blocks. */
-static void
-add_outside(const ImonLoop *executions)
+/*
+ * Ends what ends when these executions are added outside of blocks.  Returns
+ * the statement's loop, or NULL if it is to begin.
+ */
+static inline ImonLoop *
+continue_outside(uint64 queryid, uint64 ns, uint64 rows)
 {
 	TimestampTz sent = GetCurrentStatementStartTimestamp();
-	int			number = find_loop(&outside, executions->queryid);
+	ImonLoop   *loop = find_loop(&outside, queryid);
+	bool		idle = sent > outside.ended_at + IDLE_LIMIT;
 
-	if (number == 0 || sent > outside.ended_at + IDLE_LIMIT ||
-		(number < 0 && begins_pattern(executions)))
+	outside.ended_at = sent + (TimestampTz) (ns / 1000);
+	if (idle || (loop == NULL && begins_pattern(rows)))
 	{
 		end_pattern(&outside);
-		number = -1;
+		return NULL;
 	}
-	else if (number > 0)
-		end_inner_loops(number);
-	add_executions(&outside, number, executions);
-	outside.ended_at = sent + (TimestampTz) (executions->ns / 1000);
+	if (loop == outside.loops)
+	{
+		/* the commonest: one statement again and again */
+		if (outside.n > 1)
+			end_pattern(&outside);
+		outside.n = 1;
+		loop->queryid = queryid;
+		restart_loop(loop);
+	}
+	else if (loop)
+		end_inner_loops(loop);
+	return loop;
 }
 
-/* Adds executions. */
-static inline void
-add(const ImonLoop *executions)
+static inline ImonRepeatedKind
+kind_of(const QueryDesc *desc)
 {
+	return desc->operation == CMD_SELECT &&
+		!desc->plannedstmt->hasModifyingCTE ? IMON_REPEATED_SELECT :
+		IMON_REPEATED_WRITE;
+}
+
+/* A statement has completed; "desc" is NULL for a utility command. */
+static inline void
+note(const ImonStatementKey *key, const QueryDesc *desc, uint64 rows, uint64 ns)
+{
+	bool		is_block = IsTransactionBlock();
+	ImonPattern *pattern = is_block ? &in_block : &outside;
+	ImonLoop   *loop;
+
 	if (unlikely(n_pending > 0))
 		record_pending(false);
-	if (IsTransactionBlock())
-		add_executions(&in_block, find_loop(&in_block, executions->queryid),
-					   executions);
-	else
-		add_outside(executions);
+	loop = is_block ? find_loop(&in_block, key->queryid) :
+		continue_outside(key->queryid, ns, rows);
+	if (loop == NULL)
+		loop = begin_loop(pattern, key->queryid, key->userid,
+						  desc ? kind_of(desc) : IMON_REPEATED_NONE);
+	else if (unlikely(loop->kind == IMON_REPEATED_NONE) && desc)
+		loop->kind = kind_of(desc); /* it was open until now */
+	add_executions(pattern, loop, 1, ns, rows);
 }
 
 void
 imon_note_repeated(const ImonStatementKey *key, const QueryDesc *desc,
 				   uint64 ns)
 {
-	ImonLoop	execution;
-
-	if (imon_repeated_query_threshold == 0)
-		return;
-	execution.queryid = key->queryid;
-	execution.ns = ns;
-	execution.rows = imon_rows_processed(desc);
-	execution.count = 1;
-	execution.userid = key->userid;
-	execution.kind = desc->operation == CMD_SELECT &&
-		!desc->plannedstmt->hasModifyingCTE ? IMON_REPEATED_SELECT :
-		IMON_REPEATED_WRITE;
-	add(&execution);
+	if (imon_repeated_query_threshold > 0)
+		note(key, desc, imon_rows_processed(desc), ns);
 }
 
 /*
@@ -519,37 +547,49 @@ imon_note_repeated(const ImonStatementKey *key, const QueryDesc *desc,
 void
 imon_note_open(const ImonStatementKey *key)
 {
-	int			number;
+	ImonLoop   *loop;
 
 	if (imon_repeated_query_threshold == 0 || !IsTransactionBlock())
 		return;
-	number = find_loop(&in_block, key->queryid);
-	if (number < 0)
+	loop = find_loop(&in_block, key->queryid);
+	if (loop == NULL)
 	{
-		number = begin_loop(&in_block, key->queryid);
-		in_block.loops[number].kind = IMON_REPEATED_NONE;
-		in_block.loops[number].rows = PG_UINT32_MAX;
+		loop = begin_loop(&in_block, key->queryid, key->userid,
+						  IMON_REPEATED_NONE);
+		loop->rows = PG_UINT32_MAX;
 	}
-	in_block.loops[number].used = ++in_block.clock;
+	loop->used = ++in_block.clock;
 }
 
 void
 imon_note_utility(const ImonStatementKey *key, NodeTag command, uint64 rows,
 				  uint64 ns)
 {
-	ImonLoop	execution;
-
 	if (command == T_DiscardStmt)
 		end_pattern(&outside);
-	if (command != T_FetchStmt || imon_repeated_query_threshold == 0)
-		return;
-	execution.queryid = key->queryid;
-	execution.ns = ns;
-	execution.rows = rows;
-	execution.count = 1;
-	execution.userid = key->userid;
-	execution.kind = IMON_REPEATED_NONE;
-	add(&execution);
+	else if (command == T_FetchStmt && imon_repeated_query_threshold > 0)
+		note(key, NULL, rows, ns);
+}
+
+/* Adds what was executed in a small block to what is outside of blocks. */
+static void
+replay_block(void)
+{
+	for (int i = 0; i < in_block.n; i++)
+	{
+		const ImonLoop *from = &in_block.loops[i];
+		ImonLoop   *loop;
+
+		if (from->count == 0)
+			continue;
+		loop = continue_outside(from->queryid, from->ns, from->rows);
+		if (loop == NULL)
+			loop = begin_loop(&outside, from->queryid, from->userid,
+							  from->kind);
+		add_executions(&outside, loop, from->count, from->ns, from->rows);
+	}
+	in_block.n = 0;
+	in_block.last->queryid = 0;
 }
 
 /* A block has ended. */
@@ -561,15 +601,12 @@ end_block(void)
 	for (int i = 0; i < in_block.n; i++)
 		count += in_block.loops[i].count;
 	if (count <= SMALL_BLOCK && count < imon_repeated_query_threshold)
+		replay_block();
+	else
 	{
-		for (int i = 0; i < in_block.n; i++)
-			if (in_block.loops[i].count > 0)
-				add_outside(&in_block.loops[i]);
-		in_block.n = 0;
-		return;
+		end_pattern(&outside);
+		end_pattern(&in_block);
 	}
-	end_pattern(&outside);
-	end_pattern(&in_block);
 }
 
 void
@@ -591,6 +628,7 @@ void
 imon_repeated_reset(void)
 {
 	outside.n = 0;
+	outside.last->queryid = 0;
 	n_pending = 0;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	table->n = 0;

@@ -143,6 +143,7 @@ foreach my $case (
 	[ "infra_monitor.activity_interval = '-1'", qr/is outside the valid range/ ],
 	[ "infra_monitor.retention = '1min'", qr/1 min is outside the valid range .*\(60(?: min)? \.\. / ],
 	[ "infra_monitor.slow_query_threshold = '-2'", qr/is outside the valid range/ ],
+	[ "infra_monitor.repeated_query_threshold = '-1'", qr/-1 is outside the valid range .*\(0 \.\. 100000\)/ ],
 	[ "infra_monitor.enabled = 'perhaps'", qr/requires a Boolean value/ ],
 	[ "infra_monitor.sample_interval = '10 pints'", qr/invalid value for parameter.*HINT:  Valid units/s ],
 	[ "infra_monitor.foo = 1", qr/unrecognized configuration parameter|invalid configuration parameter name/ ])
@@ -186,6 +187,7 @@ my @wrong = (
 	"infra_monitor.activity_interval = -1",
 	"infra_monitor.retention = 1min",
 	"infra_monitor.slow_query_threshold = -2",
+	"infra_monitor.repeated_query_threshold = -1",
 	"infra_monitor.enabled = perhaps",
 	"infra_monitor.foo = 1");
 $pid = status_of($node, 'pid');
@@ -226,7 +228,8 @@ SELECT name, current_setting(name), context FROM pg_settings
 WHERE name IN ('infra_monitor.enabled', 'infra_monitor.database', 'infra_monitor.sample_interval',
 	'infra_monitor.health_interval', 'infra_monitor.activity_interval',
 	'infra_monitor.statement_interval', 'infra_monitor.idle_threshold',
-	'infra_monitor.retention', 'infra_monitor.slow_query_threshold')
+	'infra_monitor.retention', 'infra_monitor.slow_query_threshold',
+	'infra_monitor.repeated_query_threshold')
 ORDER BY name
 SQL
 infra_monitor.activity_interval|1s|sighup
@@ -234,6 +237,7 @@ infra_monitor.database|postgres|sighup
 infra_monitor.enabled|on|sighup
 infra_monitor.health_interval|30s|sighup
 infra_monitor.idle_threshold|5min|sighup
+infra_monitor.repeated_query_threshold|20|superuser
 infra_monitor.retention|7d|sighup
 infra_monitor.sample_interval|10s|sighup
 infra_monitor.slow_query_threshold|1s|superuser
