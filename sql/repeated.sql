@@ -157,6 +157,14 @@ SELECT regress_script(:'one', '100 SELECT i FROM regress_rows LIMIT 50 ; ' || :'
 SELECT * FROM regress_show();
 SELECT regress_script('10 ' || :'a' || ' ; ' || :'b' || ' ; SELECT i FROM regress_rows LIMIT 20 ; ' || :'b') :run
 SELECT * FROM regress_show();
+-- what comes before the parent does not matter, nor if it is what is in the loop
+SELECT regress_script('3 ' || :'a' || ' ; ' || :'b', :'page', '20 ' || :'a' || ' ; ' || :'b') :run
+SELECT * FROM regress_show();
+SELECT regress_script('1 ' || string_agg(format('SELECT /* %s */ i%s FROM regress_rows WHERE i = %%s', n, repeat(', i', n)), ' ; '), :'page', '20 ' || :'a' || ' ; ' || :'b')
+FROM generate_series(1, 7) n :run
+SELECT * FROM regress_show();
+SELECT regress_script(:'page', '20 ' || :'a', '20 ' || :'c', :'other', '20 ' || :'b', :'page', '20 ' || :'b') :run
+SELECT * FROM regress_show();
 -- that of which each turn is a transaction
 SELECT regress_script('100 BEGIN ; ' || :'a' || ' ; COMMIT') :run
 SELECT * FROM regress_show();

@@ -52,7 +52,7 @@ DECLARE
 	result int := 0;
 BEGIN
 	IF n > 1 THEN
-		SELECT /* deep */ regress_deep(n - 1) INTO result;
+		SELECT /* deep */ regress_deep(n - 1) INTO result FROM regress_t WHERE i = 1;
 	END IF;
 	RETURN result + 1;
 END $$;
@@ -95,7 +95,7 @@ DECLARE /* hold */ regress_h CURSOR WITH HOLD FOR SELECT i FROM regress_t ORDER 
 COMMIT /* commit */;
 FETCH /* fetch held */ 1 FROM regress_h;
 CLOSE /* close */ regress_h;
-BEGIN;
+BEGIN /* begin */;
 SAVEPOINT /* savepoint */ s;
 SELECT /* in savepoint */ 3;
 ROLLBACK TO /* rollback to */ s;
@@ -122,7 +122,7 @@ SET /* set role */ ROLE regress_role;
 SELECT /* as role */ 1;
 RESET /* reset role */ ROLE;
 SELECT /* becomes role */ set_config('role', 'regress_role', false);
-RESET ROLE;
+RESET /* reset role */ ROLE;
 
 SELECT statement, calls, theirs, failures FROM regress_counts
 WHERE top ORDER BY statement COLLATE "C";
@@ -265,7 +265,7 @@ SET statement_timeout = '10ms';
 SELECT /* timeout */ pg_sleep(10);
 RESET statement_timeout;
 SELECT infra_monitor.observations(latency) AS completed, total_time, cancelled, lock_not_available, terminated, failed,
-	failed_time BETWEEN 10 AND 5000 AS failed_time, stats_since <= clock_timestamp() AS stats_since
+	failed_time BETWEEN 1 AND 5000 AS failed_time, stats_since <= clock_timestamp() AS stats_since
 FROM infra_monitor.statement_counts() WHERE cancelled > 0;
 
 -- identifiers of other roles are for members of pg_read_all_stats

@@ -119,6 +119,8 @@ imon_instr_time_ns(instr_time duration)
 {
 #if PG_VERSION_NUM >= 160000
 	return (uint64) INSTR_TIME_GET_NANOSEC(duration);
+#elif !defined(WIN32)
+	return (uint64) duration.tv_sec * 1000000000 + duration.tv_nsec;
 #else
 	return (uint64) (INSTR_TIME_GET_DOUBLE(duration) * 1e9 + 0.5);
 #endif

@@ -83,11 +83,15 @@ static struct
 	uint64		ns;
 }			noted_failure;
 
+/* Has the exit callback been asked for? */
+static bool watching_exit = false;
+
 /* The error that is on its way to the client has been counted. */
 static bool error_counted = false;
 
-/* Why this process ends. */
+/* Why this process ends, and did its client wait for something then? */
 static int	fatal_sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
+static bool client_waits = false;
 
 static ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun = NULL;
@@ -142,7 +146,8 @@ forget(ImonExecution *execution)
 {
 	int			behind = n_executions - 1 - (execution - executions);
 
-	memmove(execution, execution + 1, behind * sizeof(ImonExecution));
+	if (unlikely(behind > 0))
+		memmove(execution, execution + 1, behind * sizeof(ImonExecution));
 	n_executions--;
 }
 
@@ -201,15 +206,13 @@ terminated(int code, Datum arg)
 {
 	ImonExecution *execution = running ? find_execution(running) : NULL;
 
-	nesting = 0;
 	if (execution)
 		execution_ended(&execution->key, execution->desc, IMON_TERMINATED,
 						fatal_sqlerrcode, time_so_far(execution));
 	else if (running_utility)
 		execution_ended(running_utility, NULL, IMON_TERMINATED,
 						fatal_sqlerrcode, ns_since(running_since));
-	else if (code != 0 && debug_query_string != NULL && MyProcPort != NULL &&
-			 IsTransactionState() && is_tracked())
+	else if (client_waits)
 		count_unexecuted((uint64) pgstat_get_my_query_id(), IMON_TERMINATED,
 						 fatal_sqlerrcode, ns_since_sent());
 	running = NULL;
@@ -219,7 +222,7 @@ terminated(int code, Datum arg)
 }
 
 /* Makes room for more to be watched, if there is memory. */
-static bool
+static pg_noinline bool
 make_room(void)
 {
 	Size		size = max_executions * sizeof(ImonExecution);
@@ -357,18 +360,26 @@ imon_ExecutorRun(IMON_EXECUTOR_RUN_PARAMETERS)
 	end_run(&run);
 }
 
-static void
-imon_ExecutorFinish(QueryDesc *queryDesc)
+/* Calls the next ExecutorFinish hook. */
+static inline void
+run_finish(QueryDesc *desc)
+{
+	if (prev_ExecutorFinish)
+		prev_ExecutorFinish(desc);
+	else
+		standard_ExecutorFinish(desc);
+}
+
+/* Watches ExecutorFinish, where triggers run. */
+static pg_noinline void
+watch_finish(QueryDesc *queryDesc)
 {
 	ImonRun		run;
 
 	begin_run(&run, queryDesc);
 	PG_TRY();
 	{
-		if (prev_ExecutorFinish)
-			prev_ExecutorFinish(queryDesc);
-		else
-			standard_ExecutorFinish(queryDesc);
+		run_finish(queryDesc);
 	}
 	PG_CATCH();
 	{
@@ -378,6 +389,17 @@ imon_ExecutorFinish(QueryDesc *queryDesc)
 	}
 	PG_END_TRY();
 	end_run(&run);
+}
+
+/* ExecutorFinish hook.  What only reads has nothing to do there. */
+static void
+imon_ExecutorFinish(QueryDesc *queryDesc)
+{
+	if (queryDesc->operation == CMD_SELECT &&
+		!queryDesc->plannedstmt->hasModifyingCTE)
+		run_finish(queryDesc);
+	else
+		watch_finish(queryDesc);
 }
 
 /*
@@ -504,7 +526,7 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 
 /*
  * Log hook: notes an error that comes from outside executor and utility
- * commands.  It takes no lock and allocates nothing; what is noted is counted
+ * commands, and what ends the process.  It takes no lock and allocates nothing; what is noted is counted
  * when the transaction aborts.  In a transaction that has been aborted before,
  * nothing is executed and nothing fails.
  */
@@ -512,7 +534,11 @@ static void
 imon_note_error(ErrorData *edata)
 {
 	if (edata->elevel == FATAL)
+	{
 		fatal_sqlerrcode = edata->sqlerrcode;
+		client_waits = debug_query_string != NULL && MyProcPort != NULL &&
+			IsTransactionState() && imon_enabled && imon_track != IMON_TRACK_NONE;
+	}
 	else if (edata->elevel == ERROR && nesting == 0)
 	{
 		if (error_counted)
@@ -549,22 +575,27 @@ count_noted_failure(void)
  * is that in which the process connects to its database, before it executes
  * anything: the moment to ask for the exit callback.
  */
-static void
-transaction_ends(XactEvent event, void *arg)
+static pg_noinline void
+end_transaction(XactEvent event)
 {
-	static bool registered = false;
-
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 		event != XACT_EVENT_PREPARE)
 		return;
-	if (unlikely(!registered) && !IsParallelWorker())
-	{
-		registered = true;
+	if (!watching_exit)
 		before_shmem_exit(terminated, (Datum) 0);
-	}
+	watching_exit = true;
 	n_executions = 0;
 	count_noted_failure();
 	imon_repeated_end_transaction();
+}
+
+static void
+transaction_ends(XactEvent event, void *arg)
+{
+	if (unlikely(!watching_exit || n_executions > 0 ||
+				 noted_failure.is_set || error_counted ||
+				 imon_noted_in_block))
+		end_transaction(event);
 }
 
 /* Subtransaction callback: what began in it, or in one of its own, is gone. */

@@ -16,10 +16,12 @@
  * pool that executes one statement after the other is no loop.  There a burst
  * needs a parent that returned at least half as many rows as it has executions,
  * and the pattern ends
- * - when its first statement is executed again,
+ * - when its first statement is executed again, but for the part of it that
+ *	 begins with a statement which has just returned enough rows for a burst:
+ *	 the first one may be in the loop, and have been executed before by chance,
  * - at a statement that is not part of it, if there is a burst and this one
  *	 has returned enough rows for another,
- * - when it has no room for another statement,
+ * - when it has no room for another statement, but for the same part,
  * - when the client sends nothing for IDLE_LIMIT, or resets its session,
  * - at a transaction block, but for a small one, which counts as what was
  *	 executed in it: some frameworks put each statement into a block.
@@ -102,6 +104,8 @@ typedef struct ImonPattern
 	char		names[MAX_LOOPS][NAMEDATALEN];	/* application, when the loop
 												 * became a burst; or empty */
 } ImonPattern;
+
+bool		imon_noted_in_block = false;
 
 static ImonPattern in_block = {.last = in_block.loops};
 static ImonPattern outside = {.last = outside.loops};
@@ -398,6 +402,8 @@ begin_loop(ImonPattern *pattern, uint64 queryid, Oid userid,
 	loop->userid = userid;
 	loop->kind = kind;
 	loop->began = loop->used = ++pattern->clock;
+	if (pattern == &in_block)
+		imon_noted_in_block = true;
 	pattern->names[loop - pattern->loops][0] = '\0';
 	return loop;
 }
@@ -437,14 +443,39 @@ add_executions(ImonPattern *pattern, ImonLoop *loop, uint32 count, uint64 ns,
 static bool
 begins_pattern(uint64 rows)
 {
-	if (outside.n == MAX_LOOPS)
-		return true;
 	if (2 * rows < imon_repeated_query_threshold)
 		return false;
 	for (int i = 0; i < outside.n; i++)
 		if (is_burst(&outside.loops[i]))
 			return true;
 	return false;
+}
+
+/*
+ * Ends the pattern outside of blocks, but keeps what began with the last
+ * statement that can be the parent of a burst, and was executed once.
+ */
+static void
+end_outside(void)
+{
+	int			first = outside.n - 1;
+
+	for (; first > 0; first--)
+		if (outside.loops[first].count == 1 &&
+			2 * outside.loops[first].rows >= imon_repeated_query_threshold)
+			break;
+	if (first <= 0)
+	{
+		end_pattern(&outside);
+		return;
+	}
+	for (int i = 0; i < first; i++)
+		end_loop(&outside, &outside.loops[i]);
+	outside.n -= first;
+	memmove(&outside.loops[0], &outside.loops[first],
+			outside.n * sizeof(ImonLoop));
+	memmove(outside.names[0], outside.names[first], outside.n * NAMEDATALEN);
+	outside.last = outside.loops;
 }
 
 /* Lets a loop begin again where it is. */
@@ -490,17 +521,20 @@ continue_outside(uint64 queryid, uint64 ns, uint64 rows)
 		end_pattern(&outside);
 		return NULL;
 	}
-	if (loop == outside.loops)
+	if (loop == NULL)
 	{
-		/* the commonest: one statement again and again */
-		if (outside.n > 1)
-			end_pattern(&outside);
-		outside.n = 1;
-		loop->queryid = queryid;
-		restart_loop(loop);
+		if (outside.n == MAX_LOOPS)
+			end_outside();
 	}
-	else if (loop)
+	else if (loop > outside.loops)
 		end_inner_loops(loop);
+	else if (outside.n == 1)	/* the commonest: one again and again */
+		restart_loop(loop);
+	else
+	{
+		end_outside();
+		return NULL;
+	}
 	return loop;
 }
 
@@ -588,13 +622,11 @@ replay_block(void)
 							  from->kind);
 		add_executions(&outside, loop, from->count, from->ns, from->rows);
 	}
-	in_block.n = 0;
-	in_block.last->queryid = 0;
+	end_pattern(&in_block);		/* none of these is a burst */
 }
 
-/* A block has ended. */
-static void
-end_block(void)
+void
+imon_repeated_end_transaction(void)
 {
 	uint32		count = 0;
 
@@ -607,13 +639,7 @@ end_block(void)
 		end_pattern(&outside);
 		end_pattern(&in_block);
 	}
-}
-
-void
-imon_repeated_end_transaction(void)
-{
-	if (in_block.n > 0)
-		end_block();
+	imon_noted_in_block = false;
 }
 
 void

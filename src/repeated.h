@@ -33,7 +33,10 @@ extern void imon_note_open(const ImonStatementKey *key);
 extern void imon_note_utility(const ImonStatementKey *key, NodeTag command,
 							  uint64 rows, uint64 ns);
 
-/* A transaction of this process has ended. */
+/* Has something been noted in the transaction block that runs now? */
+extern bool imon_noted_in_block;
+
+/* A transaction of this process has ended; for blocks in which it has. */
 extern void imon_repeated_end_transaction(void);
 
 /*

@@ -28,7 +28,6 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "fmgr.h"
 #include "guc.h"
 #include "histogram_type.h"
@@ -220,13 +219,12 @@ imon_statements_init(void)
 	imon_shmem_register(&statements_part);
 }
 
+/* Nearly all of the key is its queryid, which is a hash already. */
 static inline uint32
 hash_key(const ImonStatementKey *key)
 {
-	uint64		hash = key->queryid;
-
-	hash = hash_combine64(hash, ((uint64) key->userid << 32) | key->dbid);
-	return (uint32) (hash ^ (hash >> 32)) + key->toplevel;
+	return (uint32) (key->queryid ^ (key->queryid >> 32)) +
+		31 * key->userid + 17 * key->dbid + key->toplevel;
 }
 
 static inline bool
@@ -505,16 +503,26 @@ remember(const ImonStatementKey *key, uint32 slot, uint32 generation)
 	entry->generation = generation;
 }
 
+/* The same as find_slot(), where that does not know the statement. */
+static pg_noinline uint32
+find_unknown_slot(const ImonStatementKey *key, bool wait)
+{
+	uint32		generation;
+	uint32		number = find_or_insert(key, wait, &generation);
+
+	if (number != NO_SLOT)
+		remember(key, number, generation);
+	return number;
+}
+
 /*
  * The slot of a statement, from memory if this process has seen it there and
- * it is still there.
+ * it is still there.  NO_SLOT if the lock is not free and the caller does not
+ * wait.
  */
 static inline uint32
 find_slot(const ImonStatementKey *key, bool wait)
 {
-	uint32		generation;
-	uint32		number;
-
 	if (likely(known != NULL))
 	{
 		ImonKnown  *entry = find_known(key);
@@ -523,10 +531,7 @@ find_slot(const ImonStatementKey *key, bool wait)
 				   pg_atomic_read_u32(&slot_at(entry->slot)->generation) == entry->generation))
 			return entry->slot;
 	}
-	number = find_or_insert(key, wait, &generation);
-	if (number != NO_SLOT)
-		remember(key, number, generation);
-	return number;
+	return find_unknown_slot(key, wait);
 }
 
 /* Counts an execution of the statement in this slot. */
@@ -534,7 +539,8 @@ static inline void
 add_execution(uint32 number, ImonOutcome outcome, uint64 ns)
 {
 	ImonStatementCounts *counts = &slot_at(number)->counts;
-	uint32		usage;
+	pg_atomic_uint32 *usage = usage_of(number);
+	uint32		rounds = pg_atomic_read_u32(usage);
 
 	if (likely(outcome == IMON_COMPLETED))
 	{
@@ -546,13 +552,12 @@ add_execution(uint32 number, ImonOutcome outcome, uint64 ns)
 		pg_atomic_fetch_add_u64(&counts->failures[outcome], 1);
 		pg_atomic_fetch_add_u64(&counts->failed_ns, ns);
 	}
-	usage = pg_atomic_read_u32(usage_of(number));
-	if (unlikely(usage < MAX_USAGE))
-		pg_atomic_write_u32(usage_of(number), usage + 1);
+	if (unlikely(rounds < MAX_USAGE))
+		pg_atomic_write_u32(usage, rounds + 1);
 }
 
 /* Counts what could not be counted before. */
-static void
+static pg_noinline void
 count_pending(bool wait)
 {
 	while (n_pending > 0)
@@ -574,7 +579,7 @@ imon_flush_executions(void)
 }
 
 /* Keeps an execution for later. */
-static void
+static pg_noinline void
 keep_pending(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
 {
 	if (n_pending == MAX_PENDING)

@@ -144,6 +144,7 @@ foreach my $case (
 	[ "infra_monitor.retention = '1min'", qr/1 min is outside the valid range .*\(60(?: min)? \.\. / ],
 	[ "infra_monitor.slow_query_threshold = '-2'", qr/is outside the valid range/ ],
 	[ "infra_monitor.repeated_query_threshold = '-1'", qr/-1 is outside the valid range .*\(0 \.\. 100000\)/ ],
+	[ "infra_monitor.track = 'nested'", qr/invalid value for parameter/ ],
 	[ "infra_monitor.enabled = 'perhaps'", qr/requires a Boolean value/ ],
 	[ "infra_monitor.sample_interval = '10 pints'", qr/invalid value for parameter.*HINT:  Valid units/s ],
 	[ "infra_monitor.foo = 1", qr/unrecognized configuration parameter|invalid configuration parameter name/ ])
@@ -229,6 +230,7 @@ WHERE name IN ('infra_monitor.enabled', 'infra_monitor.database', 'infra_monitor
 	'infra_monitor.health_interval', 'infra_monitor.activity_interval',
 	'infra_monitor.statement_interval', 'infra_monitor.idle_threshold',
 	'infra_monitor.retention', 'infra_monitor.slow_query_threshold',
+	'infra_monitor.track', 'infra_monitor.max_statements',
 	'infra_monitor.repeated_query_threshold')
 ORDER BY name
 SQL
@@ -237,11 +239,13 @@ infra_monitor.database|postgres|sighup
 infra_monitor.enabled|on|sighup
 infra_monitor.health_interval|30s|sighup
 infra_monitor.idle_threshold|5min|sighup
+infra_monitor.max_statements|5000|postmaster
 infra_monitor.repeated_query_threshold|20|superuser
 infra_monitor.retention|7d|sighup
 infra_monitor.sample_interval|10s|sighup
 infra_monitor.slow_query_threshold|1s|superuser
 infra_monitor.statement_interval|1min|sighup
+infra_monitor.track|top|superuser
 EXPECTED
 wait_for($node, "SELECT state = 'running' AND ticks > 0 FROM infra_monitor.sampler_status",
 	'the sampler runs with them');

@@ -89,6 +89,7 @@ my $node = new_server(
 infra_monitor.database = 'home'
 pg_stat_statements.track = all
 pg_stat_statements.save = off
+infra_monitor.track = all
 compute_query_id = on
 auto_explain.log_min_duration = 0
 auto_explain.log_nested_statements = on
@@ -198,10 +199,26 @@ sub work_with
 
 	# as pg_stat_statements sees it
 	$result{statements} = ask($observer, <<'SQL');
-SELECT s.toplevel, s.calls, s.rows, s.query FROM pg_stat_statements s
+SELECT s.toplevel, s.calls, s.rows, s.total_exec_time > 0, s.min_exec_time <= s.max_exec_time,
+	s.shared_blks_hit + s.shared_blks_read > 0, s.wal_records > 0, s.wal_bytes > 0, s.query FROM pg_stat_statements s
 	JOIN pg_database d ON d.oid = s.dbid
 WHERE d.datname = 'work' ORDER BY s.query COLLATE "C", s.toplevel, s.calls, s.rows
 SQL
+
+	# and as we do: what clients send, whichever of us is asked first.  A cursor
+	# that is open at commit is no longer nested for pg_stat_statements (18).
+	if ($ours)
+	{
+		is(ask($observer, <<'SQL'), 't|0', "$title: the same calls");
+SELECT count(*) > 20, count(*) FILTER (WHERE s.calls IS DISTINCT FROM p.calls) FROM pg_stat_statements p
+	JOIN pg_database d ON d.oid = p.dbid
+	LEFT JOIN infra_monitor.slow_queries s USING (userid, dbid, queryid, toplevel)
+WHERE d.datname = 'work' AND p.toplevel AND p.query NOT LIKE '%SELECT i FROM t ORDER BY i'
+SQL
+		is(ask($observer, <<'SQL'), '4|t', "$title: and what failed");
+SELECT sum(failures), bool_and(failed_time > 0) FROM infra_monitor.slow_queries WHERE datname = 'work' AND failures > 0 AND toplevel
+SQL
+	}
 
 	# as auto_explain does
 	$result{plans} = log_count($node, 'worker LOG:  duration: .* plan:', $log);
