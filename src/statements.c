@@ -46,11 +46,16 @@
 #define MAX_USAGE 5				/* rounds of the hand that a slot survives */
 #define N_REMAINDERS 64			/* databases with a remainder of their own */
 #define NO_SLOT UINT32_MAX
-#define MAX_PENDING 64			/* executions kept for later, each process */
+#define MAX_PENDING 512			/* executions kept for later, each process */
 #define KNOWN_MIN 64			/* slots remembered, each process */
 #define KNOWN_MAX 8192
 
 #define STATEMENT_COLUMNS 12
+
+#define GROUP_SIZE 16			/* buckets of a bit in "groups" */
+
+StaticAssertDecl(IMON_HISTOGRAM_BUCKETS <= 32 * GROUP_SIZE,
+				 "groups of buckets do not fit into 32 bits");
 
 /* What is counted of a statement. */
 typedef struct ImonStatementCounts
@@ -58,6 +63,7 @@ typedef struct ImonStatementCounts
 	pg_atomic_uint64 total_ns;	/* of completed executions */
 	pg_atomic_uint64 failures[IMON_N_OUTCOMES]; /* none of IMON_COMPLETED */
 	pg_atomic_uint64 failed_ns;
+	pg_atomic_uint32 groups;	/* of buckets that are used: a hint for fold() */
 	pg_atomic_uint64 latency[IMON_HISTOGRAM_BUCKETS];	/* of completed ones */
 } ImonStatementCounts;
 
@@ -177,6 +183,7 @@ init_counts(ImonStatementCounts *counts)
 	for (int i = 0; i < IMON_N_OUTCOMES; i++)
 		pg_atomic_init_u64(&counts->failures[i], 0);
 	pg_atomic_init_u64(&counts->failed_ns, 0);
+	pg_atomic_init_u32(&counts->groups, 0);
 	imon_histogram_init(counts->latency);
 }
 
@@ -301,7 +308,7 @@ remainder_of(Oid dbid)
 
 /*
  * Moves what a slot has counted to the remainder of its database.  Needs the
- * lock, exclusive.
+ * lock, exclusive, and is fast: most buckets are never used.
  */
 static void
 fold(ImonStatement *slot)
@@ -313,8 +320,15 @@ fold(ImonStatement *slot)
 	for (int i = 0; i < IMON_N_OUTCOMES; i++)
 		move_count(&to->failures[i], &from->failures[i]);
 	move_count(&to->failed_ns, &from->failed_ns);
-	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
-		move_count(&to->latency[i], &from->latency[i]);
+	for (uint32 groups = pg_atomic_read_u32(&from->groups); groups != 0;
+		 groups &= groups - 1)
+	{
+		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
+		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
+
+		for (int i = first; i < behind; i++)
+			move_count(&to->latency[i], &from->latency[i]);
+	}
 }
 
 /* Is a statement in the slot?  Needs the lock. */
@@ -365,44 +379,38 @@ evict_some(void)
 }
 
 /*
- * Puts a statement that is not in the table into a free slot.  Needs the lock,
+ * Was something added to the slot while it was free?  (An addition that is not
+ * seen is not lost: it is then one to the next statement.)
+ */
+static inline bool
+has_late_additions(ImonStatement *slot)
+{
+	return pg_atomic_read_u64(&slot->counts.total_ns) != 0 ||
+		pg_atomic_read_u64(&slot->counts.failed_ns) != 0 ||
+		pg_atomic_read_u64(&slot->counts.latency[0]) != 0;
+}
+
+/*
+ * Puts a statement into a free slot, but not into the index.  Needs the lock,
  * exclusive.
  */
 static uint32
-insert(const ImonStatementKey *key)
+fill_slot(const ImonStatementKey *key)
 {
-	uint32		number;
-	ImonStatement *slot;
+	uint32		number = free_slots()[table->free_head];
+	ImonStatement *slot = slot_at(number);
 
-	if (table->n_free <= FREE_SLOTS)
-		evict_some();
-	number = free_slots()[table->free_head];
 	table->free_head = (table->free_head + 1) % table->n_slots;
 	table->n_free--;
 
-	slot = slot_at(number);
-	if (slot->since != 0)
-		fold(slot);				/* what was added while it was free */
+	if (has_late_additions(slot))
+		fold(slot);
+	pg_atomic_write_u32(&slot->counts.groups, 0);
 	slot->key = *key;
 	slot->since = GetCurrentTimestamp();
 	pg_atomic_write_u32(usage_of(number), 0);
 	pg_write_barrier();
 	pg_atomic_fetch_add_u32(&slot->generation, 1);
-	*find_in_index(key) = number;
-	return number;
-}
-
-/*
- * Looks a statement up and returns its slot, or NO_SLOT if it is not there.
- * Needs the lock.
- */
-static uint32
-look_up(const ImonStatementKey *key, uint32 *generation)
-{
-	uint32		number = *find_in_index(key);
-
-	if (number != NO_SLOT)
-		*generation = pg_atomic_read_u32(&slot_at(number)->generation);
 	return number;
 }
 
@@ -421,23 +429,27 @@ take_lock(LWLockMode mode, bool wait)
 static uint32
 find_or_insert(const ImonStatementKey *key, bool wait, uint32 *generation)
 {
+	uint32	   *place;
 	uint32		number;
 
 	if (!take_lock(LW_SHARED, wait))
 		return NO_SLOT;
-	number = look_up(key, generation);
+	number = *find_in_index(key);
+	if (number != NO_SLOT)
+		*generation = pg_atomic_read_u32(&slot_at(number)->generation);
 	LWLockRelease(table->lock);
 	if (number != NO_SLOT)
 		return number;
 
 	if (!take_lock(LW_EXCLUSIVE, wait))
 		return NO_SLOT;
-	number = look_up(key, generation);	/* another may have been faster */
-	if (number == NO_SLOT)
-	{
-		number = insert(key);
-		*generation = pg_atomic_read_u32(&slot_at(number)->generation);
-	}
+	if (table->n_free <= FREE_SLOTS)
+		evict_some();
+	place = find_in_index(key); /* another may have been faster */
+	if (*place == NO_SLOT)
+		*place = fill_slot(key);
+	number = *place;
+	*generation = pg_atomic_read_u32(&slot_at(number)->generation);
 	LWLockRelease(table->lock);
 	return number;
 }
@@ -534,6 +546,19 @@ find_slot(const ImonStatementKey *key, bool wait)
 	return find_unknown_slot(key, wait);
 }
 
+/* Counts the duration of an execution that has completed. */
+static inline void
+add_duration(ImonStatementCounts *counts, uint64 ns)
+{
+	int			bucket = imon_histogram_bucket(ns);
+	uint32		group = (uint32) 1 << (bucket / GROUP_SIZE);
+
+	if (unlikely((pg_atomic_read_u32(&counts->groups) & group) == 0))
+		pg_atomic_fetch_or_u32(&counts->groups, group);
+	pg_atomic_fetch_add_u64(&counts->latency[bucket], 1);
+	pg_atomic_fetch_add_u64(&counts->total_ns, ns);
+}
+
 /* Counts an execution of the statement in this slot. */
 static inline void
 add_execution(uint32 number, ImonOutcome outcome, uint64 ns)
@@ -543,10 +568,7 @@ add_execution(uint32 number, ImonOutcome outcome, uint64 ns)
 	uint32		rounds = pg_atomic_read_u32(usage);
 
 	if (likely(outcome == IMON_COMPLETED))
-	{
-		imon_histogram_observe(counts->latency, ns);
-		pg_atomic_fetch_add_u64(&counts->total_ns, ns);
-	}
+		add_duration(counts, ns);
 	else
 	{
 		pg_atomic_fetch_add_u64(&counts->failures[outcome], 1);

@@ -210,7 +210,7 @@ SQL
 	if ($ours)
 	{
 		is(ask($observer, <<'SQL'), 't|0', "$title: the same calls");
-SELECT count(*) > 20, count(*) FILTER (WHERE s.calls IS DISTINCT FROM p.calls) FROM pg_stat_statements p
+SELECT count(*) > 15, count(*) FILTER (WHERE s.calls IS DISTINCT FROM p.calls) FROM pg_stat_statements p
 	JOIN pg_database d ON d.oid = p.dbid
 	LEFT JOIN infra_monitor.slow_queries s USING (userid, dbid, queryid, toplevel)
 WHERE d.datname = 'work' AND p.toplevel AND p.query NOT LIKE '%SELECT i FROM t ORDER BY i'
