@@ -264,7 +264,7 @@ record(const ImonBurst *burst, bool wait)
 }
 
 /* Records what could not be recorded before. */
-static void
+static pg_noinline void
 record_pending(bool wait)
 {
 	while (n_pending > 0 && record(&pending[n_pending - 1], wait))
@@ -339,7 +339,7 @@ parent_of(ImonPattern *pattern, const ImonLoop *loop)
 }
 
 /* A burst has ended: records it, if there is enough reason. */
-static void
+static pg_noinline void
 end_burst(ImonPattern *pattern, const ImonLoop *loop)
 {
 	const char *name = pattern->names[loop - pattern->loops];
@@ -372,7 +372,7 @@ end_loop(ImonPattern *pattern, const ImonLoop *loop)
 }
 
 /* Ends all loops of a pattern. */
-static void
+static pg_noinline void
 end_pattern(ImonPattern *pattern)
 {
 	for (int i = 0; i < pattern->n; i++)
@@ -382,7 +382,7 @@ end_pattern(ImonPattern *pattern)
 }
 
 /* Begins a loop, in the place of that not used for longest if need be. */
-static ImonLoop *
+static pg_noinline ImonLoop *
 begin_loop(ImonPattern *pattern, uint64 queryid, Oid userid,
 		   ImonRepeatedKind kind)
 {
@@ -413,7 +413,7 @@ begin_loop(ImonPattern *pattern, uint64 queryid, Oid userid,
  * when a pooler gives the session to another, and the parent, when other
  * statements need the room.
  */
-static void
+static pg_noinline void
 keep_origin(ImonPattern *pattern, ImonLoop *loop)
 {
 	const ImonLoop *parent = find_parent(pattern, loop);
@@ -440,7 +440,7 @@ add_executions(ImonPattern *pattern, ImonLoop *loop, uint32 count, uint64 ns,
 }
 
 /* Does a statement that is not part of the pattern begin the next? */
-static bool
+static pg_noinline bool
 begins_pattern(uint64 rows)
 {
 	if (2 * rows < imon_repeated_query_threshold)
@@ -455,7 +455,7 @@ begins_pattern(uint64 rows)
  * Ends the pattern outside of blocks, but keeps what began with the last
  * statement that can be the parent of a burst, and was executed once.
  */
-static void
+static pg_noinline void
 end_outside(void)
 {
 	int			first = outside.n - 1;
@@ -489,7 +489,7 @@ restart_loop(ImonLoop *loop)
 }
 
 /* Ends the loops of which this one, executed again, is the parent. */
-static inline void
+static pg_noinline void
 end_inner_loops(const ImonLoop *parent)
 {
 	for (ImonLoop *loop = &outside.loops[outside.n - 1]; loop > parent; loop--)
@@ -508,7 +508,7 @@ end_inner_loops(const ImonLoop *parent)
  * Ends what ends when these executions are added outside of blocks.  Returns
  * the statement's loop, or NULL if it is to begin.
  */
-static inline ImonLoop *
+static pg_attribute_always_inline ImonLoop *
 continue_outside(uint64 queryid, uint64 ns, uint64 rows)
 {
 	TimestampTz sent = GetCurrentStatementStartTimestamp();
@@ -547,7 +547,7 @@ kind_of(const QueryDesc *desc)
 }
 
 /* A statement has completed; "desc" is NULL for a utility command. */
-static inline void
+static pg_attribute_always_inline void
 note(const ImonStatementKey *key, const QueryDesc *desc, uint64 rows, uint64 ns)
 {
 	bool		is_block = IsTransactionBlock();
