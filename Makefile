@@ -33,6 +33,7 @@ OBJS = \
 	src/pg_stat_statements.o \
 	src/pool.o \
 	src/privileges.o \
+	src/repeated.o \
 	src/rows.o \
 	src/sampler.o \
 	src/samples.o \
@@ -68,6 +69,7 @@ SQL_PARTS = \
 	src/blame.sql \
 	src/slow_queries.sql \
 	src/slow_log.sql \
+	src/repeated.sql \
 	src/health.sql \
 	src/pool.sql \
 	src/trend.sql \

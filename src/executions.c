@@ -34,6 +34,7 @@
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "repeated.h"
 #include "slow_log.h"
 #include "statements.h"
 #include "storage/ipc.h"
@@ -193,8 +194,11 @@ ns_since(instr_time start)
 	return imon_instr_time_ns(now);
 }
 
-/* The same as query_ended() for a utility command. */
-static void
+/*
+ * The same as query_ended() for a utility command.  Returns the time that it
+ * took.
+ */
+static uint64
 utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
 			  int64 rows)
 {
@@ -213,6 +217,7 @@ utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
 	if (unlikely(imon_may_be_slow(ended.beginning, ended.ns)))
 		imon_log_slow(&ended);
 	imon_end_execution(ended.beginning, ended.ns);
+	return ended.ns;
 }
 
 /* The time that an execution has taken so far, also while it runs. */
@@ -277,6 +282,7 @@ terminated(int code, Datum arg)
 	running = NULL;
 	running_utility = NULL;
 	imon_flush_executions();
+	imon_flush_repeated();
 }
 
 /* Makes room for more to be watched, if there is memory. */
@@ -467,8 +473,18 @@ imon_ExecutorFinish(QueryDesc *queryDesc)
 static inline void
 count_completed(ImonExecution *execution)
 {
+	uint64		ns = time_so_far(execution);
+
 	execution->key.userid = GetUserId();
-	query_ended(execution, IMON_COMPLETED, 0, time_so_far(execution));
+	query_ended(execution, IMON_COMPLETED, 0, ns);
+	if (execution->key.toplevel)
+	{
+		/* a portal that the client reads bit by bit, while it does this */
+		for (ImonExecution *open = executions; open < execution; open++)
+			if (open->key.toplevel)
+				imon_note_open(&open->key);
+		imon_note_repeated(&execution->key, execution->desc, ns);
+	}
 }
 
 static void
@@ -553,7 +569,9 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 					 DestReceiver *dest, QueryCompletion *qc)
 {
 	const ImonUtility *was_running = running_utility;
+	NodeTag		command = nodeTag(pstmt->utilityStmt);
 	ImonUtility utility;
+	uint64		ns;
 
 	if (!is_tracked() || !imon_is_counted_utility(pstmt->utilityStmt))
 	{
@@ -587,7 +605,9 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 	if (utility.key.queryid == 0)
 		return;
 	utility.key.userid = GetUserId();	/* as in count_completed() */
-	utility_ended(&utility, IMON_COMPLETED, 0, rows_of_utility(qc));
+	ns = utility_ended(&utility, IMON_COMPLETED, 0, rows_of_utility(qc));
+	if (utility.key.toplevel)
+		imon_note_utility(&utility.key, command, qc ? qc->nprocessed : 0, ns);
 }
 
 /* Notes an error that comes from outside executor and utility commands. */
@@ -650,13 +670,15 @@ end_transaction(XactEvent event)
 	watching_exit = true;
 	n_executions = 0;
 	count_noted_failure();
+	imon_repeated_end_transaction();
 }
 
 static void
 transaction_ends(XactEvent event, void *arg)
 {
 	if (unlikely(!watching_exit || n_executions > 0 ||
-				 noted_failure.is_set || error_counted))
+				 noted_failure.is_set || error_counted ||
+				 imon_noted_in_block))
 		end_transaction(event);
 }
 

@@ -40,6 +40,7 @@ bool		imon_slow_query_plan = false;
 bool		imon_log_parameters = false;
 int			imon_slow_query_log_size = 1024;
 int			imon_slow_query_text_size = 1024;
+int			imon_repeated_query_threshold = 20;
 
 /*
  * Refuses what cannot be the name of a database.  Whether it exists is not
@@ -175,6 +176,13 @@ imon_guc_init(void)
 							NULL, NULL, NULL);
 
 	define_slow_log();
+	DefineCustomIntVariable("infra_monitor.repeated_query_threshold",
+							"Executions of a statement in a row that count as a loop.",
+							"Zero turns it off.",
+							&imon_repeated_query_threshold, imon_repeated_query_threshold,
+							0, 100000,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("infra_monitor");
 }

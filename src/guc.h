@@ -34,6 +34,7 @@ extern int	imon_slow_query_text_size;	/* bytes, with the zero at the end */
 
 /* The largest of the latter. */
 #define IMON_MAX_SLOW_TEXT (64 * 1024)
+extern int	imon_repeated_query_threshold;	/* executions, 0 = off */
 
 /* Defines the parameters and reserves the prefix.  Call once, in _PG_init. */
 extern void imon_guc_init(void);

@@ -17,6 +17,7 @@
 #include "health.h"
 #include "home_database.h"
 #include "miscadmin.h"
+#include "repeated.h"
 #include "sampler.h"
 #include "samples.h"
 #include "series.h"
@@ -47,6 +48,7 @@ _PG_init(void)
 	imon_system_init();
 	imon_statements_init();
 	imon_slow_log_init();
+	imon_repeated_init();
 	imon_executions_init();
 	imon_health_init();
 	imon_samples_init();

@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "health.h"
 #include "pool.h"
+#include "repeated.h"
 #include "rows.h"
 #include "shmem.h"
 #include "slow_log.h"
@@ -217,6 +218,7 @@ static const struct
 
 {
 	{"statements", imon_statements_reset},
+	{"statements", imon_repeated_reset},
 	{"slow_queries", imon_slow_log_reset},
 	{"pool", imon_blame_reset},
 	{"pool", imon_waits_reset},

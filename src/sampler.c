@@ -44,6 +44,7 @@
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "repeated.h"
 #include "rows.h"
 #include "sampler.h"
 #include "samples.h"
@@ -938,6 +939,8 @@ static const struct
 	{"health_documents", imon_health_overflows},
 	{"executions", imon_executions_dropped},
 	{"statements", imon_statements_evicted},
+	{"bursts", imon_bursts_dropped},
+	{"repeated_queries", imon_repeated_evicted},
 	{"slow_queries", imon_slow_log_dropped},
 	{"slow_queries_overwritten", imon_slow_log_overwritten},
 	{"wait_queries", imon_wait_queries_lost},

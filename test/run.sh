@@ -107,21 +107,27 @@ logs_tap()
 }
 
 # install_neighbours: install libraries that 033_load_order.pl loads next to ours,
-# if they are missing, packaged for this PostgreSQL, and can be had without
-# asking.  The test does without them as well.
+# and the ORM that 053_repeated.pl uses, if they are missing, packaged for this
+# PostgreSQL, and can be had without asking.  The tests do without them as well.
 install_neighbours()
 {
 	local name package packages=()
 
 	is_root && command -v apt-cache >/dev/null || return 0
-	[[ $PG_BINDIR =~ ^/usr/lib/postgresql/([0-9]+)/bin$ ]] || return 0
-	for name in pg_stat_kcache pg_wait_sampling; do
-		package=postgresql-${BASH_REMATCH[1]}-${name//_/-}
-		if [ ! -e "${PG_BINDIR%/bin}/lib/$name.so" ] &&
-			[ -n "$(apt-cache madison "$package" 2>/dev/null)" ]; then
-			packages+=("$package")
-		fi
-	done
+	if [[ $PG_BINDIR =~ ^/usr/lib/postgresql/([0-9]+)/bin$ ]]; then
+		for name in pg_stat_kcache pg_wait_sampling; do
+			package=postgresql-${BASH_REMATCH[1]}-${name//_/-}
+			if [ ! -e "${PG_BINDIR%/bin}/lib/$name.so" ] &&
+				[ -n "$(apt-cache madison "$package" 2>/dev/null)" ]; then
+				packages+=("$package")
+			fi
+		done
+	fi
+	if ! /usr/bin/python3 -c 'import psycopg2, sqlalchemy' 2>/dev/null; then
+		for package in python3-psycopg2 python3-sqlalchemy; do
+			[ -z "$(apt-cache madison "$package" 2>/dev/null)" ] || packages+=("$package")
+		done
+	fi
 	[ ${#packages[@]} -gt 0 ] || return 0
 	say "installing ${packages[*]}"
 	apt_install "${packages[@]}" || say "going on without ${packages[*]}"

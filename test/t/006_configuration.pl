@@ -148,6 +148,7 @@ foreach my $case (
 	[ "infra_monitor.slow_query_text_size = '65kB'", qr/is outside the valid range/ ],
 	[ "infra_monitor.slow_query_plan = 'perhaps'", qr/requires a Boolean value/ ],
 	[ "infra_monitor.log_parameters = 'perhaps'", qr/requires a Boolean value/ ],
+	[ "infra_monitor.repeated_query_threshold = '-1'", qr/-1 is outside the valid range .*\(0 \.\. 100000\)/ ],
 	[ "infra_monitor.track = 'nested'", qr/invalid value for parameter/ ],
 	[ "infra_monitor.enabled = 'perhaps'", qr/requires a Boolean value/ ],
 	[ "infra_monitor.sample_interval = '10 pints'", qr/invalid value for parameter.*HINT:  Valid units/s ],
@@ -192,6 +193,7 @@ my @wrong = (
 	"infra_monitor.activity_interval = -1",
 	"infra_monitor.retention = 1min",
 	"infra_monitor.slow_query_threshold = -2",
+	"infra_monitor.repeated_query_threshold = -1",
 	"infra_monitor.enabled = perhaps",
 	"infra_monitor.foo = 1");
 $pid = status_of($node, 'pid');
@@ -235,7 +237,8 @@ WHERE name IN ('infra_monitor.enabled', 'infra_monitor.database', 'infra_monitor
 	'infra_monitor.retention', 'infra_monitor.slow_query_threshold',
 	'infra_monitor.slow_query_plan', 'infra_monitor.log_parameters',
 	'infra_monitor.slow_query_log_size', 'infra_monitor.slow_query_text_size',
-	'infra_monitor.track', 'infra_monitor.max_statements')
+	'infra_monitor.track', 'infra_monitor.max_statements',
+	'infra_monitor.repeated_query_threshold')
 ORDER BY name
 SQL
 infra_monitor.activity_interval|1s|sighup
@@ -245,6 +248,7 @@ infra_monitor.health_interval|30s|sighup
 infra_monitor.idle_threshold|5min|sighup
 infra_monitor.log_parameters|off|superuser
 infra_monitor.max_statements|5000|postmaster
+infra_monitor.repeated_query_threshold|20|superuser
 infra_monitor.retention|7d|sighup
 infra_monitor.sample_interval|10s|sighup
 infra_monitor.slow_query_log_size|1024|postmaster
