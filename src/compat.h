@@ -197,6 +197,13 @@ imon_sampler_wait_event(void)
 #define IMON_EXECUTOR_RUN_ARGUMENTS queryDesc, direction, count, execute_once
 #endif
 
+/* 19 lets a hook behind the analysis only look at how it was jumbled. */
+#if PG_VERSION_NUM >= 190000
+#define IMON_JUMBLE_STATE	const JumbleState
+#else
+#define IMON_JUMBLE_STATE	JumbleState
+#endif
+
 /* Nanoseconds of a duration. */
 static inline uint64
 imon_instr_time_ns(instr_time duration)

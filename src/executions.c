@@ -323,6 +323,8 @@ watch(QueryDesc *desc)
 	execution->ns = 0;
 	set_key(&execution->key, (uint64) desc->plannedstmt->queryId);
 	imon_begin_execution(&execution->beginning, execution->key.toplevel);
+	if (execution->key.toplevel)
+		imon_add_parsing(&execution->beginning, execution->key.queryid);
 }
 
 static void

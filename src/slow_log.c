@@ -16,7 +16,8 @@
  * aborts.  The masking can do that, see masking.h.
  *
  * The time of a statement of the client begins with the client's message; of
- * several in one message, each begins where the one before ended.
+ * several in one message, each begins where the one before ended.  If parsing
+ * was a message of its own, its time is added to the first execution.
  *
  * What a statement waited for is noted by the sampler, about once in
  * activity_interval, in a slot for each process, with the moment when the
@@ -36,12 +37,14 @@
 #include "masking.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "parser/analyze.h"
 #include "port/atomics.h"
 #include "privileges.h"
 #include "rows.h"
 #include "shmem.h"
 #include "slow_log.h"
 #include "storage/proc.h"
+#include "tcop/tcopprot.h"
 #include "texts.h"
 #include "utils/guc.h"
 #include "utils/json.h"
@@ -116,6 +119,7 @@ typedef struct ImonSlowLog
 /* Followed in shared memory by the slots and the notes. */
 static ImonSlowLog *slow_log = NULL;
 
+ImonParsed	imon_parsed;
 TimestampTz imon_last_statement = 0;
 int64		imon_last_end_ns = 0;
 
@@ -128,6 +132,8 @@ static const char *const outcome_names[] = {
 
 StaticAssertDecl(lengthof(outcome_names) == IMON_N_OUTCOMES,
 				 "each outcome needs a name");
+
+static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
 
 PG_FUNCTION_INFO_V1(imon_slow_query_log_1_0);
 
@@ -188,10 +194,31 @@ static const ImonShmemPart slow_log_part = {
 	.address = (void **) &slow_log
 };
 
+/*
+ * Hook behind the analysis of a statement: notes how long the client has been
+ * waiting for it.  In the extended protocol parsing is a message of its own.
+ */
+static void
+imon_post_parse_analyze(ParseState *pstate, Query *query,
+						IMON_JUMBLE_STATE * jstate)
+{
+	if (prev_post_parse_analyze)
+		prev_post_parse_analyze(pstate, query, jstate);
+	if (!imon_enabled || imon_slow_query_threshold < 0 ||
+		pstate->p_sourcetext == NULL ||
+		pstate->p_sourcetext != debug_query_string)
+		return;					/* not the client's own */
+	imon_parsed.queryid = (uint64) query->queryId;
+	imon_parsed.statement = GetCurrentStatementStartTimestamp();
+	imon_parsed.us = Max(GetCurrentTimestamp() - imon_parsed.statement, 0);
+}
+
 void
 imon_slow_log_init(void)
 {
 	imon_shmem_register(&slow_log_part);
+	prev_post_parse_analyze = post_parse_analyze_hook;
+	post_parse_analyze_hook = imon_post_parse_analyze;
 }
 
 /*

@@ -58,7 +58,7 @@ typedef struct ImonEnded
 	int64		rows;			/* without "desc"; -1 = not known */
 } ImonEnded;
 
-/* Registers shared memory.  Call once, in _PG_init. */
+/* Registers shared memory and installs a hook.  Call once, in _PG_init. */
 extern void imon_slow_log_init(void);
 
 /* Takes note that an execution begins. */
@@ -68,6 +68,32 @@ imon_begin_execution(ImonBeginning *beginning, bool toplevel)
 	beginning->statement = GetCurrentStatementStartTimestamp();
 	beginning->pre_us = toplevel ?
 		Max(GetCurrentTimestamp() - beginning->statement, 0) : -1;
+}
+
+/* The statement of the client that was parsed last. */
+typedef struct ImonParsed
+{
+	uint64		queryid;		/* 0 = none that has not been executed */
+	TimestampTz statement;
+	int64		us;
+} ImonParsed;
+
+extern ImonParsed imon_parsed;
+
+/*
+ * Adds the time of parsing, which waits for the locks of tables, if that was
+ * another message of the client; for a query of the client.
+ */
+static inline void
+imon_add_parsing(ImonBeginning *beginning, uint64 queryid)
+{
+	if (imon_parsed.queryid != queryid)
+		return;
+	imon_parsed.queryid = 0;
+	if (imon_parsed.statement == beginning->statement)
+		return;
+	beginning->statement = imon_parsed.statement;
+	beginning->pre_us += imon_parsed.us;
 }
 
 /*

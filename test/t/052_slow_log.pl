@@ -252,6 +252,26 @@ SQL
 	't|0', 'what it was seen waiting for');
 close_sessions($holder, values %waiter);
 
+# the same in the extended protocol, where parsing is a message of its own
+ask($control, "SELECT infra_monitor.reset('slow_queries')");
+$holder = prepared_session('BEGIN', 'LOCK TABLE orders');
+my $extended = PostgreSQL::Test::Utils::tempdir . '/extended.sql';
+append_to_file($extended, "\\set id 1\nSELECT note, 5 AS extended FROM orders WHERE id = :id;\n");
+my ($said, $complaint) = ('', '');
+my $waiting = IPC::Run::start(
+	[ $node->installed_command('pgbench'), '-n', '-M', 'prepared', '-t', '3', '-f', $extended, 'postgres' ],
+	'>', \$said, '2>', \$complaint, init => sub { $ENV{PGHOST} = $node->host; $ENV{PGPORT} = $node->port });
+wait_in_session($control,
+	"SELECT max(elapsed_time) >= 1000 FROM infra_monitor.running_queries WHERE query LIKE '%AS extended%' AND wait_event_type = 'Lock'",
+	'a prepared statement waits for a second');
+ask($holder, 'COMMIT');
+ok($waiting->finish, 'it goes on') or diag $complaint;
+is( log_rows("outcome, query, exec_time BETWEEN 1000 AND 60000, exec_time - pre_exec_time < 500, blocked_by = $holder->{pid}",
+		"query LIKE '%AS extended%' AND pid <> pg_backend_pid()"),
+	'completed|SELECT note, $2 AS extended FROM orders WHERE id = $1|t|t|t',
+	'extended protocol: its first execution has waited, the others have not');
+close_sessions($holder);
+
 # the root, not the one ahead in the queue
 $holder = prepared_session('BEGIN', 'LOCK TABLE orders IN SHARE MODE');
 my $second = prepared_session();
