@@ -152,12 +152,11 @@ imon_concurrency_init(void)
 void
 imon_concurrency_reset(void)
 {
-	LWLock	   *lock = concurrency->lock;
-
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	memset(concurrency, 0, sizeof(ImonConcurrency));
-	concurrency->lock = lock;
-	LWLockRelease(lock);
+	LWLockAcquire(concurrency->lock, LW_EXCLUSIVE);
+	/* the lock itself is read by others meanwhile */
+	memset((char *) concurrency + offsetof(ImonConcurrency, looks), 0,
+		   sizeof(ImonConcurrency) - offsetof(ImonConcurrency, looks));
+	LWLockRelease(concurrency->lock);
 }
 
 /*
