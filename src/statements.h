@@ -14,6 +14,10 @@
 #ifndef IMON_STATEMENTS_H
 #define IMON_STATEMENTS_H
 
+#include "datatype/timestamp.h"
+#include "histogram.h"
+#include "nodes/pg_list.h"
+
 /* How an execution ended. */
 typedef enum ImonOutcome
 {
@@ -36,6 +40,47 @@ typedef struct ImonStatementKey
 	char		padding[7];		/* zero: keys are compared as bytes */
 } ImonStatementKey;
 
+/* What was counted in some time. */
+typedef struct ImonGrowth
+{
+	uint64		total_ns;		/* of completed executions */
+	uint64		failures;
+	uint64		failed_ns;
+	uint64		latency[IMON_HISTOGRAM_BUCKETS];	/* of completed ones */
+} ImonGrowth;
+
+/* What pg_stat_statements counts of a statement, and we do not. */
+typedef enum ImonPgssColumn
+{
+	IMON_ROWS,
+	IMON_SHARED_BLKS_HIT,
+	IMON_SHARED_BLKS_READ,
+	IMON_TEMP_BLKS_WRITTEN,
+	IMON_WAL_BYTES
+} ImonPgssColumn;
+
+#define IMON_N_USAGE (IMON_WAL_BYTES + 1)
+
+typedef struct ImonPgssCounts
+{
+	bool		known;
+	TimestampTz since;			/* it counts; 0 = not known */
+	int64		calls;
+	int64		columns[IMON_N_USAGE];
+} ImonPgssCounts;
+
+/* What a slot has counted since it was last stored. */
+typedef struct ImonStatementGrowth
+{
+	uint32		number;			/* of the slot; private to statements.c, as */
+	uint32		generation;		/* are these three */
+	uint64		resets;
+	bool		has_key;		/* or is it a remainder? */
+	ImonStatementKey key;		/* of a remainder: dbid only */
+	ImonGrowth	counts;
+	ImonPgssCounts usage;		/* when it was last stored */
+} ImonStatementGrowth;
+
 /* Registers shared memory.  Call once, in _PG_init. */
 extern void imon_statements_init(void);
 
@@ -54,6 +99,19 @@ extern void imon_count_execution(const ImonStatementKey *key,
  * be ready.
  */
 extern void imon_statements_reset(void);
+
+/*
+ * All that was counted and is not stored, a list of ImonStatementGrowth in the
+ * current memory context.  Waits for the table's lock.  Shared memory must be
+ * ready, and nobody else be storing.
+ */
+extern List *imon_statement_growth(void);
+
+/*
+ * Takes note that a list of imon_statement_growth() is stored; each "usage"
+ * is what the next growth is to be compared with.  Raises no error.
+ */
+extern void imon_statements_stored(const List *list);
 
 /* Counts an execution that could not be watched.  Shared memory must be ready. */
 extern void imon_drop_execution(void);
