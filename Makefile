@@ -40,6 +40,7 @@ OBJS = \
 	src/series.o \
 	src/shmem.o \
 	src/slow_log.o \
+	src/statement_samples.o \
 	src/statements.o \
 	src/system.o \
 	src/texts.o \
@@ -81,6 +82,7 @@ SQL_PARTS = \
 	src/history.sql \
 	src/pool_history.sql \
 	src/pool_chart.sql \
+	src/statement_samples.sql \
 	src/sampler.sql \
 	src/report.sql \
 	src/privileges.sql

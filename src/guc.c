@@ -33,6 +33,7 @@ int			imon_sample_interval = 10 * MS_PER_S;
 int			imon_health_interval = 30 * MS_PER_S;
 int			imon_activity_interval = 1 * MS_PER_S;
 int			imon_statement_interval = 60 * MS_PER_S;
+int			imon_top_statements = 100;
 int			imon_idle_threshold = 5 * 60 * MS_PER_S;
 int			imon_retention = 7 * MIN_PER_DAY;
 int			imon_slow_query_threshold = 1 * MS_PER_S;
@@ -154,6 +155,14 @@ imon_guc_init(void)
 	define_interval("infra_monitor.statement_interval",
 					"Time between two writings of what is kept in detail.", NULL,
 					&imon_statement_interval, MS_PER_S, MS_PER_HOUR);
+	DefineCustomIntVariable("infra_monitor.top_statements",
+							"Number of statements of which history is stored, by each of several measures.",
+							"Those that are not among the first by time, calls, time of failures or p95 of an interval are added up.",
+							&imon_top_statements, imon_top_statements,
+							10, 5000,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+
 	define_interval("infra_monitor.idle_threshold",
 					"Idle time after which a session counts as forgotten.",
 					"It is then named in what is proposed to free connections.",

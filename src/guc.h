@@ -24,6 +24,7 @@ extern int	imon_sample_interval;	/* ms */
 extern int	imon_health_interval;	/* ms */
 extern int	imon_activity_interval; /* ms, 0 = off */
 extern int	imon_statement_interval;	/* ms */
+extern int	imon_top_statements;	/* stored by each measure */
 extern int	imon_idle_threshold;	/* ms */
 extern int	imon_retention;		/* minutes */
 extern int	imon_slow_query_threshold;	/* ms, -1 = off */

@@ -36,7 +36,9 @@
 #include "utils/timestamp.h"
 
 /* The tables of the history, each partitioned by UTC day. */
-static const char *const tables[] = {"samples", "wait_samples"};
+static const char *const tables[] = {
+	"samples", "wait_samples", "statement_samples", "statement_texts"
+};
 
 /* Runs a command that returns nothing.  Needs SPI to be connected. */
 static void
@@ -116,6 +118,20 @@ imon_ensure_partition(const char *table, TimestampTz moment)
 	return true;
 }
 
+Oid
+imon_check_table(const char *table)
+{
+	Oid			parent =
+		get_relname_relid(table, get_namespace_oid("infra_monitor", false));
+
+	if (!OidIsValid(parent))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"infra_monitor.%s\" does not exist", table)));
+	check_table(parent);
+	return parent;
+}
+
 void
 imon_begin_writing(ImonIdentity *identity, const char *table)
 {
@@ -126,13 +142,7 @@ imon_begin_writing(ImonIdentity *identity, const char *table)
 	LockDatabaseObject(ExtensionRelationId,
 					   get_extension_oid("infra_monitor", false), 0,
 					   ShareUpdateExclusiveLock);
-	parent = get_relname_relid(table, get_namespace_oid("infra_monitor", false));
-	if (!OidIsValid(parent))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"infra_monitor.%s\" does not exist", table)));
-	check_table(parent);
-
+	parent = imon_check_table(table);
 	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(parent));
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", parent);

@@ -26,6 +26,12 @@ typedef struct ImonIdentity
  */
 extern void imon_begin_writing(ImonIdentity *identity, const char *table);
 
+/*
+ * The same check for another table that is written in the same transaction.
+ * Returns the table.
+ */
+extern Oid	imon_check_table(const char *table);
+
 extern void imon_end_writing(const ImonIdentity *identity);
 
 /*

@@ -13,3 +13,8 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA infra_monitor TO pg_monitor;
 -- functions that change something: superusers, and whom they grant it
 REVOKE EXECUTE ON FUNCTION infra_monitor.reset(text) FROM pg_monitor;
 REVOKE EXECUTE ON FUNCTION infra_monitor.take_sample() FROM pg_monitor;
+REVOKE EXECUTE ON FUNCTION infra_monitor.take_statement_sample() FROM pg_monitor;
+
+-- texts of all roles: who was granted pg_monitor has pg_read_all_stats
+REVOKE SELECT ON infra_monitor.statement_texts FROM pg_monitor;
+GRANT SELECT ON infra_monitor.statement_texts TO pg_read_all_stats;

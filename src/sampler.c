@@ -51,6 +51,7 @@
 #include "series.h"
 #include "shmem.h"
 #include "slow_log.h"
+#include "statement_samples.h"
 #include "statements.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -106,6 +107,7 @@ typedef enum ImonTaskId
 	TASK_SERIES,
 	TASK_SAMPLE,
 	TASK_WAITS,
+	TASK_STATEMENTS,
 	TASK_PARTITIONS
 } ImonTaskId;
 
@@ -317,6 +319,14 @@ store_waits(void)
 	return true;
 }
 
+/* Task: what the statements have grown by. */
+static bool
+store_statements(void)
+{
+	imon_store_statements();
+	return true;
+}
+
 /* Task: all health checks. */
 static bool
 check_health(void)
@@ -339,6 +349,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_SERIES] = {"series", sample_series, false, true},
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
 	[TASK_WAITS] = {"waits", store_waits, true, false},
+	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 };
 
@@ -355,6 +366,7 @@ set_intervals(void)
 	tasks[TASK_SERIES].interval = imon_sample_interval;
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
 	tasks[TASK_WAITS].interval = imon_statement_interval;
+	tasks[TASK_STATEMENTS].interval = imon_statement_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);

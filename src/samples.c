@@ -342,14 +342,9 @@ insert_sample(TimestampTz at, const ImonReading *last, const ImonReading *now)
 		elog(ERROR, "could not insert a sample");
 }
 
-TimestampTz
-imon_take_sample(void)
+void
+imon_require_home(void)
 {
-	TimestampTz at;
-	ImonReading last;
-	ImonReading now;
-	ImonIdentity identity;
-
 	imon_shmem_require();
 	if (RecoveryInProgress())
 		ereport(ERROR,
@@ -362,7 +357,17 @@ imon_take_sample(void)
 				 errmsg("samples are stored in database \"%s\" only",
 						imon_database),
 				 errhint("Connect to it, or change infra_monitor.database.")));
+}
 
+TimestampTz
+imon_take_sample(void)
+{
+	TimestampTz at;
+	ImonReading last;
+	ImonReading now;
+	ImonIdentity identity;
+
+	imon_require_home();
 	imon_begin_writing(&identity, "samples");
 	at = GetCurrentTimestamp(); /* not earlier: another may have written */
 	imon_look_at_processors();

@@ -22,6 +22,12 @@ extern void imon_samples_init(void);
 extern TimestampTz imon_take_sample(void);
 
 /*
+ * Raises an error unless samples are stored here: without shared memory, in
+ * recovery, outside the home database.
+ */
+extern void imon_require_home(void);
+
+/*
  * The epoch that a sample would have now.  Needs SPI to be connected, and shared
  * memory to be ready.
  */

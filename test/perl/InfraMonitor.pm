@@ -335,7 +335,7 @@ FROM pg_proc p,
 			WHEN 'integer' THEN '1'
 			WHEN 'bigint' THEN '1'
 			WHEN 'double precision' THEN '0.5'
-			WHEN 'text' THEN $$'pool'$$
+			WHEN 'text' THEN CASE p.proargnames[n] WHEN 'order_by' THEN $$'calls'$$ ELSE $$'pool'$$ END
 			WHEN 'interval' THEN $$'1 hour'$$
 			WHEN 'timestamp with time zone' THEN 'now()'
 			ELSE 'NULL' END, ', ' ORDER BY n) AS list
@@ -343,7 +343,7 @@ FROM pg_proc p,
 WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prokind = 'f'
 	AND p.prorettype <> 'trigger'::regtype
 	AND 'internal'::regtype <> ALL (p.proargtypes)
-	AND p.proname NOT IN ('take_sample', 'reset')
+	AND p.proname NOT IN ('take_sample', 'take_statement_sample', 'reset')
 ORDER BY 1;
 SQL
 	my ($status, $out, $said) = $node->psql($database,

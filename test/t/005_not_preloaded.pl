@@ -57,7 +57,7 @@ my @hints = $everything =~ /^HINT:  Add pg_stat_statements and infra_monitor to 
 is(scalar @hints, $errors, 'each error has the hint');
 
 # those that change something
-foreach my $call ('take_sample()', 'reset()', "reset('pool')")
+foreach my $call ('take_sample()', 'take_statement_sample()', 'reset()', "reset('pool')")
 {
 	($status, $out, $said) = $node->psql('postgres',
 		"\\set VERBOSITY verbose\nSELECT infra_monitor.$call");

@@ -115,13 +115,13 @@ is( join(
 		catalog(
 			q{SELECT p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'infra_monitor'::regnamespace AND NOT has_function_privilege('monitor', oid, 'EXECUTE') ORDER BY 1}
 		)),
-	'infra_monitor.reset(text) infra_monitor.take_sample()',
+	'infra_monitor.reset(text) infra_monitor.take_sample() infra_monitor.take_statement_sample()',
 	'pg_monitor may call all functions but those that change something');
 is_deeply(
 	[   not_denied(
 			$session{monitor},
 			map { $_ => $calls{$_} }
-			  ('infra_monitor.reset(text)', 'infra_monitor.take_sample()'))
+			  ('infra_monitor.reset(text)', 'infra_monitor.take_sample()', 'infra_monitor.take_statement_sample()'))
 	],
 	[],
 	'which are denied');
@@ -142,7 +142,7 @@ UNION ALL
 SELECT format('SELECT count(*) FROM %s()', p.oid::regproc) FROM pg_proc p
 WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prokind = 'f'
 	AND p.pronargs = p.pronargdefaults AND p.prorettype <> 'trigger'::regtype
-	AND p.proname NOT IN ('reset', 'take_sample')
+	AND p.proname NOT IN ('reset', 'take_sample', 'take_statement_sample')
 SQL
 my @failed = grep { !defined try_ask($session{monitor}, $_) } @readable;
 cmp_ok(scalar @readable, '>=', 30, 'there is something to read');
