@@ -2261,7 +2261,7 @@ CREATE FUNCTION infra_monitor.statements_between(
 	since timestamptz, until timestamptz, step interval,
 	OUT queryid bigint, OUT datname text, OUT usename text, OUT dbid oid,
 	OUT calls bigint, OUT exec_time float8, OUT p95_time float8,
-	OUT failure_rate float8, OUT rows_rate float8, OUT blocks_rate float8,
+	OUT latency infra_monitor.histogram, OUT failure_rate float8, OUT rows_rate float8, OUT blocks_rate float8,
 	OUT temp_rate float8, OUT lock_wait_rate float8)
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
@@ -2289,7 +2289,7 @@ WITH lock_waits AS (
 	GROUP BY s.queryid, s.datname
 )
 SELECT s.queryid, s.datname, s.usename, s.dbid, s.calls, s.exec_time,
-	infra_monitor.quantile(s.latency, 0.95),
+	infra_monitor.quantile(s.latency, 0.95), s.latency,
 	s.failures / nullif(s.calls + s.failures, 0),
 	s.rows / nullif(s.told, 0), s.blocks / nullif(s.told, 0), s.temp / nullif(s.told, 0),
 	coalesce(w.observations, 0) / nullif(a.executions, 0)
@@ -2317,7 +2317,7 @@ WITH steps AS MATERIALIZED (
 	SELECT r.queryid, r.datname, r.usename, r.dbid, r.calls, b.p95_time AS baseline_p95_time,
 		r.p95_time AS recent_p95_time, r.p95_time / b.p95_time AS ratio,
 		r.exec_time - r.calls * (b.exec_time / b.calls) AS extra_time,
-		c.cause
+		c.cause, r.latency
 	FROM steps
 		CROSS JOIN LATERAL infra_monitor.statements_between($1, $2, steps.baseline) b
 		JOIN LATERAL infra_monitor.statements_between($3, $4, steps.recent) r
@@ -2342,10 +2342,13 @@ SELECT g.queryid, g.datname, g.usename, g.calls, g.baseline_p95_time, g.recent_p
 		WHERE t.queryid = g.queryid AND t.dbid = g.dbid ORDER BY t.first_seen DESC LIMIT 1)
 FROM grown g
 WHERE g.extra_time > 0
+	-- chance: a twentieth is expected above p95, give or take three standard deviations
+	AND g.calls - (SELECT min(h.cumulative) FROM infra_monitor.buckets(g.latency) h
+		WHERE h.le_seconds * 1000 >= g.baseline_p95_time) > 0.05 * g.calls + 3 * sqrt(0.0475 * g.calls)
 ORDER BY g.extra_time DESC
 $$;
 COMMENT ON FUNCTION infra_monitor.query_regressions(timestamptz, timestamptz, timestamptz, timestamptz, int, float8) IS
-'statements with min_calls in both spans, as stored in statement_samples, of which p95 is greater by the factor in the recent one, and the mean time as well; calls: in the recent span; extra_time: what these took beyond the mean of the baseline, ms, the most first; cause: what else is greater by that factor per call, the most first, of rows per call, blocks per call, temporary blocks per call, failures and lock waits, NULL if nothing that is measured; query NULL if its text was never to be had; error for a span that makes no sense; for pg_monitor';
+'statements with min_calls in both spans, as stored in statement_samples, of which p95 is greater by the factor in the recent one, more than by chance, and the mean time as well; calls: in the recent span; extra_time: what these took beyond the mean of the baseline, ms, the most first; cause: what else is greater by that factor per call, the most first, of rows per call, blocks per call, temporary blocks per call, failures and lock waits, NULL if nothing that is measured; query NULL if its text was never to be had; error for a span that makes no sense; for pg_monitor';
 
 --
 -- sampler.sql: the background worker

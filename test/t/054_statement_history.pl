@@ -277,8 +277,8 @@ subtest 'a regression' => sub {
 	my $regressions = 'SELECT %s FROM infra_monitor.query_regressions(%s) r';
 	my $windows = sub { join(', ', map { "'$times[$_]'" } @_) };
 
-	# the usual one takes a millisecond; what takes microseconds varies
-	is( ask($observer, sprintf($regressions . " WHERE r.query LIKE 'SELECT count%%'", 'count(*)', $windows->(1, 2, 3, 4) . ', factor => 3')),
+	# other tests may run at the same time
+	is( ask($observer, sprintf($regressions, 'count(*)', $windows->(1, 2, 3, 4) . ', factor => 5')),
 		0, 'what goes on as before is no regression');
 	is( ask($observer, sprintf($regressions . ' LIMIT 1', 'query, datname, calls, cause, ratio > 3, extra_time > 0, recent_p95_time > baseline_p95_time', $windows->(3, 4, 5, 6))),
 		"$text|work|40|blocks per call|t|t|t",
