@@ -63,6 +63,60 @@ FROM infra_monitor.statement_samples WHERE sampled_at = :'at';
 SELECT count(*) FROM infra_monitor.statement_texts WHERE query LIKE '%2000-01-01%';
 ROLLBACK;
 
+-- two days made up: 40 calls of 10 ms each, then of 30 ms, and what else changed
+BEGIN;
+CREATE TABLE infra_monitor.made_up PARTITION OF infra_monitor.statement_samples
+	FOR VALUES FROM ('2000-01-01 00:00+00') TO ('2000-01-03 00:00+00');
+CREATE TABLE infra_monitor.made_up_waits PARTITION OF infra_monitor.wait_samples
+	FOR VALUES FROM ('2000-01-01 00:00+00') TO ('2000-01-03 00:00+00');
+CREATE TABLE infra_monitor.made_up_texts PARTITION OF infra_monitor.statement_texts
+	FOR VALUES FROM ('2000-01-01 00:00+00') TO ('2000-01-03 00:00+00');
+INSERT INTO infra_monitor.statement_samples
+SELECT '2000-01-01 10:00+00'::timestamptz + s.day * interval '1 day', 1, 10, 5, 'somebody', 'work', q.id, true, n.calls, n.time,
+	q.rows[s.day + 1], q.failures[s.day + 1], 0, q.hit[s.day + 1], 0, q.temp[s.day + 1], CASE WHEN q.rows IS NOT NULL THEN 0 END,
+	infra_monitor.histogram(n.times)
+FROM (VALUES
+		(1, 'more rows', '{40,4000}'::int[], '{40,40}'::int[], '{0,0}'::int[], '{0,0}'::int[], '{10,30}'::float8[]),
+		(2, 'more blocks', '{40,40}', '{400,40000}', '{0,0}', '{0,0}', '{10,40}'),
+		(3, 'more blocks, and rows', '{40,400}', '{400,40000}', '{0,0}', '{0,0}', '{10,30}'),
+		(4, 'temporary files', '{40,40}', '{40,40}', '{0,4000}', '{0,0}', '{10,30}'),
+		(5, 'failures', '{40,40}', '{40,40}', '{0,0}', '{0,10}', '{10,30}'),
+		(6, 'lock waits', '{40,40}', '{40,40}', '{0,0}', '{0,0}', '{10,30}'),
+		(7, 'nothing known', NULL, NULL, NULL, '{0,0}', '{10,30}'),
+		(8, 'as before', '{40,40}', '{40,40}', '{0,0}', '{0,0}', '{10,10}'),
+		(9, 'faster', '{40,40}', '{40,40}', '{0,0}', '{0,0}', '{30,10}'),
+		(10, 'more rows, not slower', '{40,4000}', '{40,40}', '{0,0}', '{0,0}', '{10,10}'),
+		(11, 'slower by chance', '{40,40}', '{40,40}', '{0,0}', '{0,0}', '{10,-30}')
+	) AS q (id, query, rows, hit, temp, failures, ms)
+	CROSS JOIN generate_series(0, 1) AS s (day)
+	CROSS JOIN LATERAL (SELECT CASE WHEN q.ms[s.day + 1] > 0 THEN array_fill(q.ms[s.day + 1], '{40}')
+		ELSE array_fill(10::float8, '{36}') || array_fill(-q.ms[s.day + 1], '{4}') END AS times) t
+	CROSS JOIN LATERAL (SELECT t.times, count(*) AS calls, sum(e) AS time FROM unnest(t.times) e) n;
+INSERT INTO infra_monitor.statement_samples
+SELECT '2000-01-02 10:00+00', 1, NULL, NULL, NULL, NULL, NULL, NULL, 1000, 5000, NULL, 3, 30, NULL, NULL, NULL, NULL,
+	infra_monitor.histogram(array_fill(5::float8, '{1000}'));
+INSERT INTO infra_monitor.wait_samples
+VALUES ('2000-01-02 10:00+00', 1, 'work', 'Lock', 'relation', 6, 20, 60), ('2000-01-02 10:00+00', 1, 'work', 'IO', 'DataFileRead', 1, 20, 60);
+INSERT INTO infra_monitor.statement_texts VALUES ('2000-01-01 10:00+00', 2, 5, 'SELECT old'), ('2000-01-02 10:00+00', 2, 5, 'SELECT 2');
+
+SELECT queryid, datname, usename, calls, round(baseline_p95_time) AS baseline, round(recent_p95_time) AS recent,
+	round(ratio::numeric, 1) AS ratio, extra_time, cause, query
+FROM infra_monitor.query_regressions('2000-01-01 00:00+00', '2000-01-02 00:00+00', '2000-01-02 00:00+00', '2000-01-03 00:00+00')
+ORDER BY extra_time DESC, queryid;
+SELECT count(*) FROM infra_monitor.query_regressions('2000-01-01 00:00+00', '2000-01-02 00:00+00', '2000-01-02 00:00+00', '2000-01-03 00:00+00', 41);
+SELECT queryid FROM infra_monitor.query_regressions('2000-01-01 00:00+00', '2000-01-02 00:00+00', '2000-01-02 00:00+00', '2000-01-03 00:00+00', factor => 3.5);
+SELECT rank, queryid, calls, exec_time, round(share::numeric, 4) AS share, round(p95_time) AS p95, rows, failures, failed_time, query
+FROM infra_monitor.top_statements('2000-01-02 00:00+00', '2000-01-03 00:00+00', 'exec_time', 1);
+SELECT rank, queryid, calls, rows, round(share::numeric, 4) AS share
+FROM infra_monitor.top_statements('2000-01-02 00:00+00', '2000-01-03 00:00+00', 'rows', 2);
+SELECT rank, queryid, failures, round(share::numeric, 4) AS share
+FROM infra_monitor.top_statements('2000-01-02 00:00+00', '2000-01-03 00:00+00', 'failed_time', 1);
+SELECT bucket AT TIME ZONE 'UTC' AS bucket, calls, exec_time, round(p50_time) AS p50, rows, grain
+FROM infra_monitor.statement_history(2, '2000-01-01 00:00+00', '2000-01-03 00:00+00', '1 day');
+SELECT bucket AT TIME ZONE 'UTC' AS bucket, calls, rows, grain
+FROM infra_monitor.statement_history(7, '2000-01-01 00:00+00', '2000-01-03 00:00+00', '7 days');
+ROLLBACK;
+
 -- privileges
 CREATE ROLE regress_history_monitor IN ROLE pg_monitor;
 CREATE ROLE regress_history_nobody;
