@@ -196,6 +196,8 @@ make_room(TimestampTz now)
 
 		if (entry->observations == 0)
 			continue;
+		/* not kept for ever because the clock was ahead once */
+		entry->last_seen = Min(entry->last_seen, now);
 		if (entry->stored == entry->observations &&
 			entry->last_seen < now - FORGET_AFTER_US)
 			entry->key.queryid = 0;
