@@ -25,6 +25,8 @@ SELECT * FROM infra_monitor.pool_size_advice(-4, 10);
 SELECT * FROM infra_monitor.pool_size_advice(4, -10);
 SELECT * FROM infra_monitor.pool_size_advice(workers => -1, worker_concurrency => 1);
 SELECT * FROM infra_monitor.pool_size_advice(2147483647, 2147483647, 2147483647, 2147483647);
+SELECT * FROM infra_monitor.pool_size_advice(1, 1000000001);
+SELECT recommended_pool_size >= 1000000000 AS all_of_them FROM infra_monitor.pool_size_advice(1, 1000000000) WHERE scope = 'server';
 SELECT * FROM infra_monitor.pool_size_advice(lookback => '0');
 SELECT * FROM infra_monitor.pool_size_advice(lookback => '-1 day');
 SELECT * FROM infra_monitor.pool_size_advice(lookback => '59 minutes');

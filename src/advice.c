@@ -14,6 +14,9 @@
 #include "rows.h"
 #include "utils/builtins.h"
 
+/* What is added to it must also fit into an int. */
+#define MOST_CONNECTIONS 1000000000
+
 PG_FUNCTION_INFO_V1(imon_pool_formula_1_0);
 PG_FUNCTION_INFO_V1(imon_processors_1_0);
 
@@ -61,7 +64,7 @@ imon_pool_formula_1_0(PG_FUNCTION_ARGS)
 	given |= add_product(fcinfo, 2, workers, &sum);
 	if (!given)
 		PG_RETURN_NULL();
-	if (sum > INT_MAX)
+	if (sum > MOST_CONNECTIONS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("no server has that many connections")));

@@ -9,7 +9,7 @@ RETURNS int
 LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_pool_formula_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_formula(int, int, int, int) IS
-'connections that an application can use at once: instances * concurrent_requests + workers * worker_concurrency; NULL if nothing is given; errors: one of two factors is missing or negative, the result is no int; for pg_monitor';
+'connections that an application can use at once: instances * concurrent_requests + workers * worker_concurrency; NULL if nothing is given; errors: one of two factors is missing or negative, the result is above 1000000000; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.processors()
 RETURNS int

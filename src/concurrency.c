@@ -622,16 +622,21 @@ imon_concurrency_state_1_0(PG_FUNCTION_ARGS)
 	Datum		values[STATE_COLUMNS];
 	bool		nulls[STATE_COLUMNS] = {false};
 	int			pairs = 0;
+	uint64		evicted;
+	uint64		dropped;
 	int			i = 0;
 
 	imon_shmem_require();
 	LWLockAcquire(concurrency->lock, LW_SHARED);
 	for (int pair = 0; pair < MAX_PAIRS; pair++)
 		pairs += (concurrency->pairs[pair].database != InvalidOid);
-	values[i++] = Int32GetDatum(pairs);
-	values[i++] = Int64GetDatum((int64) concurrency->evicted);
-	values[i++] = Int64GetDatum((int64) concurrency->dropped);
+	evicted = concurrency->evicted;
+	dropped = concurrency->dropped;
 	LWLockRelease(concurrency->lock);
+
+	values[i++] = Int32GetDatum(pairs);
+	values[i++] = Int64GetDatum((int64) evicted);
+	values[i++] = Int64GetDatum((int64) dropped);
 	Assert(i == lengthof(values));
 
 	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));

@@ -24,6 +24,7 @@ static const struct config_enum_entry track_options[] = {
 	{"all", IMON_TRACK_ALL, false},
 	{NULL, 0, false}
 };
+#define MIN_ACTIVITY_INTERVAL 100	/* ms */
 
 bool		imon_enabled = true;
 int			imon_track = IMON_TRACK_TOP;
@@ -62,16 +63,30 @@ check_database(char **newval, void **extra, GucSource source)
 }
 
 /*
+ * Refuses looks so often that the sampler would do nothing else, and more in an
+ * hour than what counts them has room for.
+ */
+static bool
+check_activity_interval(int *newval, void **extra, GucSource source)
+{
+	if (*newval == 0 || *newval >= MIN_ACTIVITY_INTERVAL)
+		return true;
+	GUC_check_errdetail("It must be 0 or at least %d ms.",
+						MIN_ACTIVITY_INTERVAL);
+	return false;
+}
+
+/*
  * Defines an interval in milliseconds that the sampler follows after a reload.
  */
 static void
 define_interval(const char *name, const char *summary, const char *detail,
-				int *variable, int min, int max)
+				int *variable, int min, int max, GucIntCheckHook check)
 {
 	DefineCustomIntVariable(name, summary, detail,
 							variable, *variable, min, max,
 							PGC_SIGHUP, GUC_UNIT_MS,
-							NULL, NULL, NULL);
+							check, NULL, NULL);
 }
 
 /* Defines what is kept of slow queries, and how much. */
@@ -143,18 +158,20 @@ imon_guc_init(void)
 
 	define_interval("infra_monitor.sample_interval",
 					"Time between two samples.", NULL,
-					&imon_sample_interval, MS_PER_S, MS_PER_HOUR);
+					&imon_sample_interval, MS_PER_S, MS_PER_HOUR, NULL);
 	define_interval("infra_monitor.health_interval",
 					"Time between two evaluations of the health checks.", NULL,
-					&imon_health_interval, MS_PER_S, MS_PER_HOUR);
+					&imon_health_interval, MS_PER_S, MS_PER_HOUR, NULL);
 	define_interval("infra_monitor.activity_interval",
 					"Time between two looks at the states of all backends.",
 					"Zero turns them off; average active sessions are then not known, and nobody is charged in lock_blame.",
-					&imon_activity_interval, 0, 60 * MS_PER_S);
+					&imon_activity_interval, 0, 60 * MS_PER_S,
+					check_activity_interval);
 
 	define_interval("infra_monitor.statement_interval",
 					"Time between two writings of what is kept in detail.", NULL,
-					&imon_statement_interval, MS_PER_S, MS_PER_HOUR);
+					&imon_statement_interval, MS_PER_S, MS_PER_HOUR, NULL);
+
 	DefineCustomIntVariable("infra_monitor.top_statements",
 							"Number of statements of which history is stored, by each of several measures.",
 							"Those that are not among the first by time, calls, time of failures or p95 of an interval are added up.",
@@ -166,7 +183,7 @@ imon_guc_init(void)
 	define_interval("infra_monitor.idle_threshold",
 					"Idle time after which a session counts as forgotten.",
 					"It is then named in what is proposed to free connections.",
-					&imon_idle_threshold, MS_PER_S, 24 * MS_PER_HOUR);
+					&imon_idle_threshold, MS_PER_S, 24 * MS_PER_HOUR, NULL);
 
 	DefineCustomIntVariable("infra_monitor.retention",
 							"Age at which stored samples are removed, a day at a time.",

@@ -140,17 +140,18 @@ SELECT CASE WHEN r.slots >= 60 THEN r.connects_per_second / greatest(r.usual_per
 	CASE WHEN r.slots >= 60
 		THEN format('%s connections a second in the last 10 seconds, %s usually', r.connects_per_second, r.usual_per_second)
 			|| CASE WHEN t.usename IS NOT NULL
-				THEN format('; most are of application "%s" of role "%s": %s', t.application_name, t.usename, t.connects)
+				THEN format('; most are of role "%s": %s', t.usename, t.connects)
 				ELSE '' END
 		ELSE 'what is usual is not known within ten minutes after the start of the server or a reset'
 	END
 FROM infra_monitor.connection_rate() r
 	LEFT JOIN LATERAL (
-		SELECT c.application_name, c.usename, sum(c.connects_last_slot) AS connects
+		-- not the application: all who read the document would see it
+		SELECT c.usename, sum(c.connects_last_slot) AS connects
 		FROM infra_monitor.connection_churn() c
 		WHERE c.connects_last_slot > 0
-		GROUP BY c.datname, c.usename, c.application_name
-		ORDER BY connects DESC, c.usename, c.application_name LIMIT 1
+		GROUP BY c.usename
+		ORDER BY connects DESC, c.usename LIMIT 1
 	) t ON true
 $$;
 COMMENT ON FUNCTION infra_monitor.check_connection_storm() IS

@@ -20,9 +20,10 @@ typedef struct ImonIdentity
 
 /*
  * Begins writing to a table of infra_monitor: takes the writers' lock, checks
- * the table, and acts as its owner with a fixed search path.  An error undoes it by itself.  Errors: the
- * lock of another writer not had within lock_timeout; the table is in a state
- * in which writing it could run foreign code.
+ * the table, and acts as its owner with a fixed search path.  An error undoes
+ * it by itself.  Errors: the lock of another writer not had within
+ * lock_timeout; the table is in a state in which writing it could run foreign
+ * code.
  */
 extern void imon_begin_writing(ImonIdentity *identity, const char *table);
 
@@ -46,7 +47,8 @@ extern bool imon_ensure_partition(const char *table, TimestampTz moment);
 /*
  * Does one step for one of the tables: makes the partitions of today and
  * tomorrow, or else goes on to remove the expired ones.  Returns true if
- * another step may remain.  Needs a transaction of its own, a snapshot, and a lock_timeout.
+ * another step may remain.  Needs a transaction of its own, a snapshot, and a
+ * lock_timeout.
  */
 extern bool imon_maintain_partitions(void);
 

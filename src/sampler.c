@@ -937,7 +937,10 @@ imon_sampler_costs_1_0(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* What can be lost, and how often it was since shared memory was created. */
+/*
+ * What can be lost, and how often it was since shared memory was created; of
+ * waits and concurrency, since the last reset.
+ */
 static const struct
 {
 	const char *reason;

@@ -26,7 +26,7 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 5
 AS 'MODULE_PATHNAME', 'imon_sampler_drops_1_0';
 COMMENT ON FUNCTION infra_monitor.sampler_drops() IS
-'what was lost since the server started, by reason; error unless preloaded; for pg_monitor';
+'what was lost, by reason: since the server started, wait_ and concurrency_ since the last reset(); error unless preloaded; for pg_monitor';
 
 CREATE VIEW infra_monitor.sampler_status AS
 SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
@@ -52,7 +52,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the server started, by what it was part of: the details only, of what is also counted';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the server started, wait_ and concurrency_ since the last reset(), by what it was part of: the details only, of what is also counted';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.

@@ -929,16 +929,6 @@ pids_datum(const ImonSession **idle, int n_idle, TimestampTz before,
 										   true, TYPALIGN_INT));
 }
 
-/* A name datum of a name, or NULL for what is gone. */
-static Datum
-name_datum(const char *name, bool *isnull)
-{
-	*isnull = (name == NULL);
-	return name ? DirectFunctionCall1(namein,
-									  CStringGetDatum(imon_valid_text(name)))
-		: (Datum) 0;
-}
-
 /* An inet datum of the address of a group. */
 static Datum
 address_datum(const ImonSeriesKey *group, bool *isnull)
@@ -976,9 +966,10 @@ put_leak(ReturnSetInfo *rsinfo, const ImonSeries *group,
 	bool		nulls[LEAK_COLUMNS] = {false};
 	int			i = 0;
 
-	values[i] = name_datum(get_database_name(group->key.dbid), &nulls[i]);
+	values[i] = imon_name_datum(get_database_name(group->key.dbid), &nulls[i]);
 	i++;
-	values[i] = name_datum(GetUserNameFromId(group->key.userid, true), &nulls[i]);
+	values[i] = imon_name_datum(GetUserNameFromId(group->key.userid, true),
+								&nulls[i]);
 	i++;
 	values[i++] = visible ? imon_text_datum(group->key.application_name)
 		: CStringGetTextDatum(IMON_HIDDEN_TEXT);

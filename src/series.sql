@@ -68,14 +68,14 @@ SELECT l.datname, l.usename, l.application_name, l.client_addr,
 	l.idle_connections, l.idle_floor, l.growth_per_hour, l.oldest_idle,
 	l.last_queryid,
 	infra_monitor.terminate_statement(l.pids, l.idle_before) AS terminate,
-	pg_catalog.format(
-		E'ALTER ROLE %1$I SET idle_session_timeout = %2$L; -- for new sessions, ends those that are idle for longer\n'
-		'ALTER ROLE %1$I CONNECTION LIMIT %3$s; -- half of what there is, so that the other half is left\n'
-		'-- In the application: give every connection back, also after an error; in its pool, set an idle timeout and a maximum lifetime, and turn on leak detection.',
-		l.usename, pg_catalog.current_setting('infra_monitor.idle_threshold'),
-		greatest((c.max_connections OPERATOR(pg_catalog.-) c.reserved_connections) OPERATOR(pg_catalog./) 2, 1)) AS prevention,
+	-- no limit in place of one that it has, nor for who heeds none
+	infra_monitor.prevention_advice(l.usename, l.idle_floor, 0,
+		CASE WHEN r.rolconnlimit OPERATOR(pg_catalog.<) 0 AND NOT r.rolsuper
+			THEN (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM infra_monitor.sessions() s
+				WHERE s.usename OPERATOR(pg_catalog.=) l.usename) END) AS prevention,
 	l.r2, l.observations, l.window_length
-FROM infra_monitor.leaks() l, infra_monitor.pool_counts() c;
+FROM infra_monitor.leaks() l
+	LEFT JOIN pg_catalog.pg_roles r ON r.rolname OPERATOR(pg_catalog.=) l.usename;
 COMMENT ON VIEW infra_monitor.connection_leaks IS
 'who opens connections and leaves them idle: groups of sessions of which more and more stay untouched from sample to sample; a pool that is used, has grown once, or keeps what it has is not here; ends nobody''s session; error unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.connection_leaks.client_addr IS 'NULL for a Unix-domain socket';
@@ -85,7 +85,7 @@ COMMENT ON COLUMN infra_monitor.connection_leaks.growth_per_hour IS 'how many mo
 COMMENT ON COLUMN infra_monitor.connection_leaks.oldest_idle IS 'longest time that a connection has been idle';
 COMMENT ON COLUMN infra_monitor.connection_leaks.last_queryid IS 'last query of that connection; NULL if not known, or not for the caller';
 COMMENT ON COLUMN infra_monitor.connection_leaks.terminate IS 'statement for an administrator that ends those idle for longer than infra_monitor.idle_threshold, at most 20 at once, longest first; NULL if there are none, or they are not for the caller to see';
-COMMENT ON COLUMN infra_monitor.connection_leaks.prevention IS 'what keeps it from happening again, to be adapted';
+COMMENT ON COLUMN infra_monitor.connection_leaks.prevention IS 'as in pool_usage, for what was left idle: settings of the role, as long as it exists, and what to do in the application; for you to judge';
 COMMENT ON COLUMN infra_monitor.connection_leaks.r2 IS 'r^2 of the straight line, 0.8 to 1';
 COMMENT ON COLUMN infra_monitor.connection_leaks.observations IS 'size of the window that was found to rise: 30, 42, 60, 90, 120, 180 or 240 samples, or as many times 24 samples';
 COMMENT ON COLUMN infra_monitor.connection_leaks.window_length IS 'time that the window covers';

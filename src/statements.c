@@ -835,6 +835,10 @@ append_growth(List *list, uint32 number, ImonStatementCounts *counts,
 	return lappend(list, growth);
 }
 
+/*
+ * Copies under the lock, as copy_table() does; only what has grown.  Running out
+ * of memory meanwhile ends the transaction, and that releases the lock.
+ */
 List *
 imon_statement_growth(void)
 {

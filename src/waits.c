@@ -196,6 +196,8 @@ make_room(TimestampTz now)
 
 		if (entry->observations == 0)
 			continue;
+		/* not kept for ever because the clock was ahead once */
+		entry->last_seen = Min(entry->last_seen, now);
 		if (entry->stored == entry->observations &&
 			entry->last_seen < now - FORGET_AFTER_US)
 			entry->key.queryid = 0;
@@ -454,17 +456,21 @@ imon_wait_state_1_0(PG_FUNCTION_ARGS)
 {
 	Datum		values[STATE_COLUMNS];
 	bool		nulls[STATE_COLUMNS] = {false};
+	ImonWaits  *head;			/* a copy without the table */
 	int			i = 0;
 
 	imon_shmem_require();
+	head = palloc(offsetof(ImonWaits, table));
 	LWLockAcquire(waits->lock, LW_SHARED);
-	values[i++] = TimestampTzGetDatum(waits->stats_reset);
-	values[i++] = Int64GetDatum((int64) waits->looks);
-	values[i++] = Int64GetDatum((int64) waits->looks_stored);
-	values[i++] = Int32GetDatum(waits->entries);
-	values[i++] = Int64GetDatum((int64) waits->without_query);
-	values[i++] = Int64GetDatum((int64) waits->dropped);
+	memcpy(head, waits, offsetof(ImonWaits, table));
 	LWLockRelease(waits->lock);
+
+	values[i++] = TimestampTzGetDatum(head->stats_reset);
+	values[i++] = Int64GetDatum((int64) head->looks);
+	values[i++] = Int64GetDatum((int64) head->looks_stored);
+	values[i++] = Int32GetDatum(head->entries);
+	values[i++] = Int64GetDatum((int64) head->without_query);
+	values[i++] = Int64GetDatum((int64) head->dropped);
 	Assert(i == lengthof(values));
 
 	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));

@@ -9,6 +9,9 @@
  * slot takes the cell over.  No lock, no allocation, no error: it may be
  * called anywhere.
  *
+ * Where the clock is set back, slots begin anew that were counted before: their
+ * events are added to those, as long as the ring still has them.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef IMON_WINDOW_H
@@ -45,9 +48,8 @@ imon_window_count(pg_atomic_uint64 *cells, int n, uint64 slot)
 
 	do
 	{
-		if ((old >> IMON_WINDOW_COUNT_BITS) > slot)
-			return;				/* the clock went back; the past is closed */
-		if ((old >> IMON_WINDOW_COUNT_BITS) < slot)
+		/* a later slot is that of a clock which was ahead, and set back since */
+		if ((old >> IMON_WINDOW_COUNT_BITS) != slot)
 			new = (slot << IMON_WINDOW_COUNT_BITS) | 1;
 		else if ((old & IMON_WINDOW_COUNT_MASK) < IMON_WINDOW_COUNT_MASK)
 			new = old + 1;

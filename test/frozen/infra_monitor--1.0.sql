@@ -867,17 +867,18 @@ SELECT CASE WHEN r.slots >= 60 THEN r.connects_per_second / greatest(r.usual_per
 	CASE WHEN r.slots >= 60
 		THEN format('%s connections a second in the last 10 seconds, %s usually', r.connects_per_second, r.usual_per_second)
 			|| CASE WHEN t.usename IS NOT NULL
-				THEN format('; most are of application "%s" of role "%s": %s', t.application_name, t.usename, t.connects)
+				THEN format('; most are of role "%s": %s', t.usename, t.connects)
 				ELSE '' END
 		ELSE 'what is usual is not known within ten minutes after the start of the server or a reset'
 	END
 FROM infra_monitor.connection_rate() r
 	LEFT JOIN LATERAL (
-		SELECT c.application_name, c.usename, sum(c.connects_last_slot) AS connects
+		-- not the application: all who read the document would see it
+		SELECT c.usename, sum(c.connects_last_slot) AS connects
 		FROM infra_monitor.connection_churn() c
 		WHERE c.connects_last_slot > 0
-		GROUP BY c.datname, c.usename, c.application_name
-		ORDER BY connects DESC, c.usename, c.application_name LIMIT 1
+		GROUP BY c.usename
+		ORDER BY connects DESC, c.usename LIMIT 1
 	) t ON true
 $$;
 COMMENT ON FUNCTION infra_monitor.check_connection_storm() IS
@@ -1491,14 +1492,14 @@ SELECT l.datname, l.usename, l.application_name, l.client_addr,
 	l.idle_connections, l.idle_floor, l.growth_per_hour, l.oldest_idle,
 	l.last_queryid,
 	infra_monitor.terminate_statement(l.pids, l.idle_before) AS terminate,
-	pg_catalog.format(
-		E'ALTER ROLE %1$I SET idle_session_timeout = %2$L; -- for new sessions, ends those that are idle for longer\n'
-		'ALTER ROLE %1$I CONNECTION LIMIT %3$s; -- half of what there is, so that the other half is left\n'
-		'-- In the application: give every connection back, also after an error; in its pool, set an idle timeout and a maximum lifetime, and turn on leak detection.',
-		l.usename, pg_catalog.current_setting('infra_monitor.idle_threshold'),
-		greatest((c.max_connections OPERATOR(pg_catalog.-) c.reserved_connections) OPERATOR(pg_catalog./) 2, 1)) AS prevention,
+	-- no limit in place of one that it has, nor for who heeds none
+	infra_monitor.prevention_advice(l.usename, l.idle_floor, 0,
+		CASE WHEN r.rolconnlimit OPERATOR(pg_catalog.<) 0 AND NOT r.rolsuper
+			THEN (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM infra_monitor.sessions() s
+				WHERE s.usename OPERATOR(pg_catalog.=) l.usename) END) AS prevention,
 	l.r2, l.observations, l.window_length
-FROM infra_monitor.leaks() l, infra_monitor.pool_counts() c;
+FROM infra_monitor.leaks() l
+	LEFT JOIN pg_catalog.pg_roles r ON r.rolname OPERATOR(pg_catalog.=) l.usename;
 COMMENT ON VIEW infra_monitor.connection_leaks IS
 'who opens connections and leaves them idle: groups of sessions of which more and more stay untouched from sample to sample; a pool that is used, has grown once, or keeps what it has is not here; ends nobody''s session; error unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
 COMMENT ON COLUMN infra_monitor.connection_leaks.client_addr IS 'NULL for a Unix-domain socket';
@@ -1508,7 +1509,7 @@ COMMENT ON COLUMN infra_monitor.connection_leaks.growth_per_hour IS 'how many mo
 COMMENT ON COLUMN infra_monitor.connection_leaks.oldest_idle IS 'longest time that a connection has been idle';
 COMMENT ON COLUMN infra_monitor.connection_leaks.last_queryid IS 'last query of that connection; NULL if not known, or not for the caller';
 COMMENT ON COLUMN infra_monitor.connection_leaks.terminate IS 'statement for an administrator that ends those idle for longer than infra_monitor.idle_threshold, at most 20 at once, longest first; NULL if there are none, or they are not for the caller to see';
-COMMENT ON COLUMN infra_monitor.connection_leaks.prevention IS 'what keeps it from happening again, to be adapted';
+COMMENT ON COLUMN infra_monitor.connection_leaks.prevention IS 'as in pool_usage, for what was left idle: settings of the role, as long as it exists, and what to do in the application; for you to judge';
 COMMENT ON COLUMN infra_monitor.connection_leaks.r2 IS 'r^2 of the straight line, 0.8 to 1';
 COMMENT ON COLUMN infra_monitor.connection_leaks.observations IS 'size of the window that was found to rise: 30, 42, 60, 90, 120, 180 or 240 samples, or as many times 24 samples';
 COMMENT ON COLUMN infra_monitor.connection_leaks.window_length IS 'time that the window covers';
@@ -1695,7 +1696,7 @@ RETURNS int
 LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_pool_formula_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_formula(int, int, int, int) IS
-'connections that an application can use at once: instances * concurrent_requests + workers * worker_concurrency; NULL if nothing is given; errors: one of two factors is missing or negative, the result is no int; for pg_monitor';
+'connections that an application can use at once: instances * concurrent_requests + workers * worker_concurrency; NULL if nothing is given; errors: one of two factors is missing or negative, the result is above 1000000000; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.processors()
 RETURNS int
@@ -2377,7 +2378,7 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 5
 AS 'MODULE_PATHNAME', 'imon_sampler_drops_1_0';
 COMMENT ON FUNCTION infra_monitor.sampler_drops() IS
-'what was lost since the server started, by reason; error unless preloaded; for pg_monitor';
+'what was lost, by reason: since the server started, wait_ and concurrency_ since the last reset(); error unless preloaded; for pg_monitor';
 
 CREATE VIEW infra_monitor.sampler_status AS
 SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
@@ -2403,7 +2404,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a ta
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
 COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
-COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the server started, by what it was part of: the details only, of what is also counted';
+COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the server started, wait_ and concurrency_ since the last reset(), by what it was part of: the details only, of what is also counted';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 
 -- Warnings that an administrator wants at installation, once.

@@ -141,6 +141,7 @@ foreach my $case (
 	[ "infra_monitor.sample_interval = '2h'", qr/is outside the valid range/ ],
 	[ "infra_monitor.health_interval = '999ms'", qr/is outside the valid range/ ],
 	[ "infra_monitor.activity_interval = '-1'", qr/is outside the valid range/ ],
+	[ "infra_monitor.activity_interval = '99ms'", qr/DETAIL:  It must be 0 or at least 100 ms\./ ],
 	[ "infra_monitor.retention = '1min'", qr/1 min is outside the valid range .*\(60(?: min)? \.\. / ],
 	[ "infra_monitor.slow_query_threshold = '-2'", qr/is outside the valid range/ ],
 	[ "infra_monitor.slow_query_log_size = '15'", qr/is outside the valid range .*\(16 \.\. 100000\)/ ],

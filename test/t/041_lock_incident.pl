@@ -198,8 +198,6 @@ ask($control, "SELECT infra_monitor.reset('pool')");
 is(ask($control, 'SELECT count(*) FROM infra_monitor.lock_blame'),
 	0, 'reset() clears it');
 
-ask($control, 'ALTER SYSTEM SET infra_monitor.activity_interval = 5');
-ask($control, 'SELECT pg_reload_conf()');
 my $many = open_session($node, application_name => 'name 0');
 ask($many, 'BEGIN');
 ask($many, 'LOCK TABLE orders');

@@ -235,14 +235,25 @@ FROM infra_monitor.connection_leaks
 SQL
 SKIP:
 {
-	skip 'it leaks no more', 7 if $refused_at;
+	skip 'it leaks no more', 9 if $refused_at;
 	is($leak, 'leaky|Leaky role|leaking|t|t|t|t|t|t', 'the leak in full');
 	my $growth = ask($admin, 'SELECT growth_per_hour FROM infra_monitor.connection_leaks');
 
 	cmp_ok(abs($growth / 3600 / $rate - 1), '<=', 0.15, 'how fast it grows');
-	like(ask($admin, 'SELECT prevention FROM infra_monitor.connection_leaks'),
-		qr/^ALTER ROLE "Leaky role" SET idle_session_timeout = '10s';.*\nALTER ROLE "Leaky role" CONNECTION LIMIT 148;/,
+	# a role that has a limit keeps it; another one may get one
+	my $prevention = 'SELECT prevention FROM infra_monitor.connection_leaks';
+	is(ask($admin, "SELECT prevention ~ 'LIMIT' FROM infra_monitor.connection_leaks"),
+		'f', 'its own limit is not replaced');
+	ask($admin, 'ALTER ROLE "Leaky role" CONNECTION LIMIT -1');
+	ok( ask($admin, $prevention) =~
+		  /^ALTER ROLE "Leaky role" SET idle_session_timeout = '10s';\nALTER ROLE "Leaky role" CONNECTION LIMIT (\d+);\n-- in the application/
+		  && $1 < @leaked / 2,
 		'how it is prevented');
+
+	# who is dropped keeps the connections
+	ask($admin, 'DROP ROLE "Leaky role"');
+	like(ask($admin, "SELECT usename IS NULL, prevention FROM infra_monitor.connection_leaks"),
+		qr/^t\|-- in the application/, 'also of a role that has been dropped');
 
 	# the texts are for those who may see them
 	my $monitor = open_session($node, user => 'monitor');
