@@ -71,9 +71,8 @@ AS $$
 WITH statements AS (
 	SELECT s.dbid, s.userid, s.toplevel, s.calls, s.total_exec_time,
 		min(s.stats_since) OVER () AS since
-	-- not called at all where it would raise an error
-	FROM (SELECT false AS texts WHERE infra_monitor.pg_stat_statements_loaded()) l
-		CROSS JOIN LATERAL infra_monitor.statement_stats(l.texts) s
+	-- NULL: it is not called where it would raise an error
+	FROM infra_monitor.statement_stats(CASE WHEN infra_monitor.pg_stat_statements_loaded() THEN false END) s
 ), sums AS (
 	SELECT s.dbid, s.userid, sum(s.calls)::float8 AS calls, sum(s.total_exec_time) AS time, s.since,
 		nullif(greatest(date_part('epoch', clock_timestamp() - s.since), 0), 0) AS seconds

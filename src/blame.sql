@@ -16,13 +16,14 @@ COMMENT ON FUNCTION infra_monitor.lock_blame() IS
 CREATE VIEW infra_monitor.lock_blame AS
 WITH texts AS MATERIALIZED (
 	SELECT s.dbid, s.queryid, pg_catalog.min(s.query) AS query
-	FROM infra_monitor.statement_stats(true) s
-	-- not an error if its schema is closed to the caller; of what he may not see
-	-- there is no queryid
-	WHERE infra_monitor.pg_stat_statements_loaded()
-		AND EXISTS (SELECT FROM pg_catalog.pg_extension e
-			WHERE e.extname OPERATOR(pg_catalog.=) 'pg_stat_statements'
-				AND pg_catalog.has_schema_privilege(e.extnamespace, 'USAGE'))
+	-- NULL: it is not called where it would raise an error, also because its
+	-- schema is closed to the caller; of what he may not see there is no queryid
+	FROM infra_monitor.statement_stats(CASE
+		WHEN infra_monitor.pg_stat_statements_loaded()
+			AND EXISTS (SELECT FROM pg_catalog.pg_extension e
+				WHERE e.extname OPERATOR(pg_catalog.=) 'pg_stat_statements'
+					AND pg_catalog.has_schema_privilege(e.extnamespace, 'USAGE'))
+		THEN true END) s
 	GROUP BY s.dbid, s.queryid
 )
 SELECT b.usename, b.application_name, b.datname, b.state, b.queryid,

@@ -17,8 +17,9 @@ COMMENT ON FUNCTION infra_monitor.repeated_counts() IS
 CREATE VIEW infra_monitor.repeated_queries AS
 WITH texts AS MATERIALIZED (
 	SELECT s.userid, s.dbid, s.queryid, s.query
-	FROM infra_monitor.statement_stats(true) s
-	WHERE infra_monitor.pg_stat_statements_loaded() AND s.toplevel
+	-- NULL: it is not called where it would raise an error
+	FROM infra_monitor.statement_stats(CASE WHEN infra_monitor.pg_stat_statements_loaded() THEN true END) s
+	WHERE s.toplevel
 )
 SELECT infra_monitor.shown(d.datname) AS datname,
 	infra_monitor.shown(r.rolname) AS usename, c.application_name,

@@ -22,10 +22,9 @@ SELECT c.userid, c.dbid, infra_monitor.shown(r.rolname) AS usename,
 		THEN '<insufficient privilege>' ELSE s.query END AS query,
 	c.stats_since
 FROM infra_monitor.statement_counts() c
-	LEFT JOIN (
-		SELECT * FROM infra_monitor.statement_stats(true)
-		WHERE infra_monitor.pg_stat_statements_loaded()
-	) s ON s.userid OPERATOR(pg_catalog.=) c.userid
+	-- NULL: it is not called where it would raise an error
+	LEFT JOIN infra_monitor.statement_stats(CASE WHEN infra_monitor.pg_stat_statements_loaded() THEN true END)
+		s ON s.userid OPERATOR(pg_catalog.=) c.userid
 		AND s.dbid OPERATOR(pg_catalog.=) c.dbid
 		AND s.queryid OPERATOR(pg_catalog.=) c.queryid
 		AND s.toplevel OPERATOR(pg_catalog.=) c.toplevel

@@ -516,13 +516,14 @@ COMMENT ON FUNCTION infra_monitor.lock_blame() IS
 CREATE VIEW infra_monitor.lock_blame AS
 WITH texts AS MATERIALIZED (
 	SELECT s.dbid, s.queryid, pg_catalog.min(s.query) AS query
-	FROM infra_monitor.statement_stats(true) s
-	-- not an error if its schema is closed to the caller; of what he may not see
-	-- there is no queryid
-	WHERE infra_monitor.pg_stat_statements_loaded()
-		AND EXISTS (SELECT FROM pg_catalog.pg_extension e
-			WHERE e.extname OPERATOR(pg_catalog.=) 'pg_stat_statements'
-				AND pg_catalog.has_schema_privilege(e.extnamespace, 'USAGE'))
+	-- NULL: it is not called where it would raise an error, also because its
+	-- schema is closed to the caller; of what he may not see there is no queryid
+	FROM infra_monitor.statement_stats(CASE
+		WHEN infra_monitor.pg_stat_statements_loaded()
+			AND EXISTS (SELECT FROM pg_catalog.pg_extension e
+				WHERE e.extname OPERATOR(pg_catalog.=) 'pg_stat_statements'
+					AND pg_catalog.has_schema_privilege(e.extnamespace, 'USAGE'))
+		THEN true END) s
 	GROUP BY s.dbid, s.queryid
 )
 SELECT b.usename, b.application_name, b.datname, b.state, b.queryid,
@@ -564,10 +565,9 @@ SELECT c.userid, c.dbid, infra_monitor.shown(r.rolname) AS usename,
 		THEN '<insufficient privilege>' ELSE s.query END AS query,
 	c.stats_since
 FROM infra_monitor.statement_counts() c
-	LEFT JOIN (
-		SELECT * FROM infra_monitor.statement_stats(true)
-		WHERE infra_monitor.pg_stat_statements_loaded()
-	) s ON s.userid OPERATOR(pg_catalog.=) c.userid
+	-- NULL: it is not called where it would raise an error
+	LEFT JOIN infra_monitor.statement_stats(CASE WHEN infra_monitor.pg_stat_statements_loaded() THEN true END)
+		s ON s.userid OPERATOR(pg_catalog.=) c.userid
 		AND s.dbid OPERATOR(pg_catalog.=) c.dbid
 		AND s.queryid OPERATOR(pg_catalog.=) c.queryid
 		AND s.toplevel OPERATOR(pg_catalog.=) c.toplevel
@@ -692,8 +692,9 @@ COMMENT ON FUNCTION infra_monitor.repeated_counts() IS
 CREATE VIEW infra_monitor.repeated_queries AS
 WITH texts AS MATERIALIZED (
 	SELECT s.userid, s.dbid, s.queryid, s.query
-	FROM infra_monitor.statement_stats(true) s
-	WHERE infra_monitor.pg_stat_statements_loaded() AND s.toplevel
+	-- NULL: it is not called where it would raise an error
+	FROM infra_monitor.statement_stats(CASE WHEN infra_monitor.pg_stat_statements_loaded() THEN true END) s
+	WHERE s.toplevel
 )
 SELECT infra_monitor.shown(d.datname) AS datname,
 	infra_monitor.shown(r.rolname) AS usename, c.application_name,
@@ -1758,9 +1759,8 @@ AS $$
 WITH statements AS (
 	SELECT s.dbid, s.userid, s.toplevel, s.calls, s.total_exec_time,
 		min(s.stats_since) OVER () AS since
-	-- not called at all where it would raise an error
-	FROM (SELECT false AS texts WHERE infra_monitor.pg_stat_statements_loaded()) l
-		CROSS JOIN LATERAL infra_monitor.statement_stats(l.texts) s
+	-- NULL: it is not called where it would raise an error
+	FROM infra_monitor.statement_stats(CASE WHEN infra_monitor.pg_stat_statements_loaded() THEN false END) s
 ), sums AS (
 	SELECT s.dbid, s.userid, sum(s.calls)::float8 AS calls, sum(s.total_exec_time) AS time, s.since,
 		nullif(greatest(date_part('epoch', clock_timestamp() - s.since), 0), 0) AS seconds

@@ -122,10 +122,13 @@ sub _receive
 	while (length($session->{buffer}) < $length)
 	{
 		my $socket = $session->{socket};
+		my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
-		die "the server does not answer"
-		  unless IO::Select->new($socket)
-		  ->can_read($PostgreSQL::Test::Utils::timeout_default);
+		# a child that ends interrupts the wait
+		until (IO::Select->new($socket)->can_read(1))
+		{
+			die "the server does not answer" if time > $deadline;
+		}
 		return undef
 		  unless $socket->sysread($session->{buffer}, 65536,
 			length $session->{buffer});

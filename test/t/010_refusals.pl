@@ -126,15 +126,12 @@ sub refuse_password
 	my ($user) = @_;
 	local $ENV{PGPASSWORD} = 'wrong';
 
-	isnt(
-		$node->psql(
-			'postgres',
-			'SELECT 1',
-			extra_params => ['-w'],
-			connstr => 'host=127.0.0.1 port='
+	# nothing for its standard input, which it may not live to read
+	ok( !run_log([
+			'psql', '--no-psqlrc', '--no-password', '--command' => 'SELECT 1',
+			'--dbname' => 'host=127.0.0.1 port='
 			  . $node->port
-			  . " dbname=postgres user=$user application_name=libpq"),
-		0,
+			  . " dbname=postgres user=$user application_name=libpq" ]),
 		"wrong password of $user");
 	remember(
 		'authentication', '28P01',
