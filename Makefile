@@ -72,6 +72,11 @@ SQL_PARTS = \
 	src/slow_log.sql \
 	src/repeated.sql \
 	src/health.sql \
+	src/checks_pool.sql \
+	src/checks_queries.sql \
+	src/checks_maintenance.sql \
+	src/checks_replication.sql \
+	src/checks_monitoring.sql \
 	src/pool.sql \
 	src/trend.sql \
 	src/series.sql \

@@ -152,5 +152,5 @@ fi
 
 suite regression 'sql/*.sql' count_regress ISOLATION= TAP_TESTS=
 suite isolation 'test/isolation/specs/*.spec' count_regress REGRESS= TAP_TESTS=
-suite tap 'test/t/*.pl' count_tap REGRESS= ISOLATION= EXTRA_PROVE_FLAGS="-j$(($(nproc) * 2)) --reverse"
+suite tap 'test/t/*.pl' count_tap REGRESS= ISOLATION= EXTRA_PROVE_FLAGS="-j$(($(nproc) + 1)) --reverse"
 finish

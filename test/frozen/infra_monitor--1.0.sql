@@ -731,7 +731,8 @@ COMMENT ON COLUMN infra_monitor.repeated_queries.parent_query IS 'text of the pa
 -- health.sql: the checks, their thresholds, and the document
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
--- that returns its value (NULL: not known), the unit, and a message for humans.
+-- to one of the checks_*.sql, that returns its value (NULL: not known), the
+-- unit, and a message for humans.
 -- Each read of pool_pressure calls those of category pool, unless known_value()
 -- in pool.c knows their values without.
 --
@@ -828,213 +829,6 @@ COMMENT ON COLUMN infra_monitor.health_thresholds.hold IS 'evaluations in a row 
 COMMENT ON COLUMN infra_monitor.health_thresholds.essential IS 'when critical, the server is unhealthy';
 COMMENT ON COLUMN infra_monitor.health_thresholds.source IS 'default or override';
 COMMENT ON COLUMN infra_monitor.health_thresholds.direction IS 'above: high values are bad; below: low ones';
-
---
--- The checks.  All are for pg_monitor.
---
-
-CREATE FUNCTION infra_monitor.check_connections_used(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT used_ratio, 'ratio',
-	format('%s of %s connections used (%s reserved, %s authenticating), %s left for ordinary roles',
-		used_connections, max_connections, reserved_connections, authenticating, available_connections)
-FROM infra_monitor.pool_counts()
-$$;
-COMMENT ON FUNCTION infra_monitor.check_connections_used() IS
-'health check: share of the slots for ordinary roles that is taken; 1 means that they are refused';
-
-CREATE FUNCTION infra_monitor.check_connections_rejected(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT n::float8, 'connections',
-	format('connections refused in the last 5 minutes: %s', n)
-FROM infra_monitor.rejected_recently() n
-$$;
-COMMENT ON FUNCTION infra_monitor.check_connections_rejected() IS
-'health check: connections refused in the last five minutes, without authentication failures; the critical default is one a second';
-
-CREATE FUNCTION infra_monitor.check_connection_storm(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT CASE WHEN r.slots >= 60 THEN r.connects_per_second / greatest(r.usual_per_second, 1) END,
-	'ratio',
-	CASE WHEN r.slots >= 60
-		THEN format('%s connections a second in the last 10 seconds, %s usually', r.connects_per_second, r.usual_per_second)
-			|| CASE WHEN t.usename IS NOT NULL
-				THEN format('; most are of role "%s": %s', t.usename, t.connects)
-				ELSE '' END
-		ELSE 'what is usual is not known within ten minutes after the start of the server or a reset'
-	END
-FROM infra_monitor.connection_rate() r
-	LEFT JOIN LATERAL (
-		-- not the application: all who read the document would see it
-		SELECT c.usename, sum(c.connects_last_slot) AS connects
-		FROM infra_monitor.connection_churn() c
-		WHERE c.connects_last_slot > 0
-		GROUP BY c.usename
-		ORDER BY connects DESC, c.usename LIMIT 1
-	) t ON true
-$$;
-COMMENT ON FUNCTION infra_monitor.check_connection_storm() IS
-'health check: connections established a second, in the last complete slot of ten seconds, as a multiple of the median of the last hour, which counts as one a second at least; NULL until ten minutes after the server was started or the counters were reset';
-
-CREATE FUNCTION infra_monitor.check_role_limit(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT ratio, 'ratio',
-	CASE WHEN connections IS NULL THEN 'there are no connections of a role that has a connection limit'
-		ELSE format('role "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
-FROM infra_monitor.nearest_limit('role')
-$$;
-COMMENT ON FUNCTION infra_monitor.check_role_limit() IS
-'health check: connections of a role as a share of its connection limit, of the role that is nearest to it; 1 for a limit of 0; superusers heed no limit and are left out';
-
-CREATE FUNCTION infra_monitor.check_database_limit(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT ratio, 'ratio',
-	CASE WHEN connections IS NULL THEN 'there are no connections of a database that has a connection limit'
-		ELSE format('database "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
-FROM infra_monitor.nearest_limit('database')
-$$;
-COMMENT ON FUNCTION infra_monitor.check_database_limit() IS
-'health check: connections to a database as a share of its connection limit, of the database that is nearest to it; 1 for a limit of 0; connections of superusers count, though no limit refuses them';
-
-CREATE FUNCTION infra_monitor.check_idle_in_transaction(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT coalesce(extract(epoch FROM oldest_idle_in_transaction), 0)::float8, 'seconds',
-	CASE idle_in_transaction WHEN 0 THEN 'no session is idle in transaction'
-		ELSE format('sessions idle in transaction: %s, the longest for %s',
-			idle_in_transaction, date_trunc('second', oldest_idle_in_transaction)) END
-FROM infra_monitor.pool_counts()
-$$;
-COMMENT ON FUNCTION infra_monitor.check_idle_in_transaction() IS
-'health check: longest time that a session has been idle in transaction, seconds; it may hold locks and holds vacuum back';
-
-CREATE FUNCTION infra_monitor.check_lock_waits(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT coalesce(extract(epoch FROM oldest_lock_wait), 0)::float8, 'seconds',
-	CASE waiting WHEN 0 THEN 'no session waits for a lock'
-		ELSE format('sessions waiting for a lock: %s, the longest for %s',
-			waiting, date_trunc('second', coalesce(oldest_lock_wait, '0'))) END
-FROM infra_monitor.pool_counts()
-$$;
-COMMENT ON FUNCTION infra_monitor.check_lock_waits() IS
-'health check: longest time that a session has been waiting for a heavyweight lock, seconds';
-
-CREATE FUNCTION infra_monitor.check_long_transactions(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT coalesce(extract(epoch FROM oldest_transaction), 0)::float8, 'seconds',
-	CASE WHEN oldest_transaction IS NULL THEN 'no transaction is open'
-		ELSE format('the oldest transaction has been open for %s', date_trunc('second', oldest_transaction)) END
-FROM infra_monitor.pool_counts()
-$$;
-COMMENT ON FUNCTION infra_monitor.check_long_transactions() IS
-'health check: age of the oldest transaction of a client backend, seconds';
-
-CREATE FUNCTION infra_monitor.check_xid_wraparound(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT age(datfrozenxid) / 2147483648.0::float8, 'ratio',
-	format('database "%s" is %s transactions old, of 2^31 at which the server stops', infra_monitor.shown(datname), age(datfrozenxid))
-FROM pg_database ORDER BY age(datfrozenxid) DESC, datname LIMIT 1
-$$;
-COMMENT ON FUNCTION infra_monitor.check_xid_wraparound() IS
-'health check: age of the oldest database as a share of 2^31 transactions';
-
-CREATE FUNCTION infra_monitor.check_replication_lag(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT CASE
-		WHEN NOT pg_is_in_recovery() THEN coalesce(extract(epoch FROM p.lag), 0)::float8
-		WHEN s.received IS NOT DISTINCT FROM s.replayed THEN 0
-		ELSE greatest(extract(epoch FROM clock_timestamp() - s.replayed_at), 0)::float8
-	END,
-	'seconds',
-	CASE
-		WHEN NOT pg_is_in_recovery() AND p.standbys = 0 THEN 'no standby is connected'
-		WHEN NOT pg_is_in_recovery() THEN format('standbys connected: %s, the slowest replays %s behind',
-			p.standbys, date_trunc('second', coalesce(p.lag, '0')))
-		WHEN s.received IS NOT DISTINCT FROM s.replayed THEN 'all received WAL has been replayed'
-		ELSE format('the last replayed transaction is of %s', coalesce(s.replayed_at::text, 'an unknown time'))
-	END
-FROM (SELECT max(replay_lag) AS lag, count(*) AS standbys FROM pg_stat_replication WHERE state <> 'backup') p,
-	(SELECT pg_last_wal_receive_lsn() AS received, pg_last_wal_replay_lsn() AS replayed,
-		pg_last_xact_replay_timestamp() AS replayed_at) s
-$$;
-COMMENT ON FUNCTION infra_monitor.check_replication_lag() IS
-'health check: on the primary the replay lag of the slowest standby, on a standby the time since the last replayed transaction while received WAL waits, seconds';
-
-CREATE FUNCTION infra_monitor.check_wal_archiving(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT CASE WHEN r.n = 0 THEN 0 ELSE greatest(extract(epoch FROM clock_timestamp() - r.oldest), 0)::float8 END,
-	'seconds',
-	CASE
-		WHEN current_setting('archive_mode') = 'off' THEN 'archiving is off'
-		WHEN r.n = 0 THEN 'no WAL segment waits for archiving'
-		ELSE format('WAL segments waiting for archiving: %s, the oldest since %s; failures so far: %s',
-			r.n, r.oldest, a.failed_count)
-	END
-FROM pg_stat_archiver a,
-	(SELECT count(*) AS n, min(f.modification) AS oldest
-	 FROM pg_ls_archive_statusdir() f
-	 WHERE f.name LIKE '%.ready' AND current_setting('archive_mode') <> 'off') r
-$$;
-COMMENT ON FUNCTION infra_monitor.check_wal_archiving() IS
-'health check: time that the oldest WAL segment has been waiting for archiving, seconds; grows while archive_command fails or cannot keep up';
-
-CREATE FUNCTION infra_monitor.check_sampler_alive(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT extract(epoch FROM clock_timestamp() - coalesce(s.last_tick, pg_postmaster_start_time()))::float8
-		/ extract(epoch FROM current_setting('infra_monitor.sample_interval')::interval)::float8,
-	'intervals',
-	format('the sampler is %s; last sample %s', s.state, coalesce(s.last_tick::text, 'never'))
-FROM infra_monitor.sampler_state() s
-$$;
-COMMENT ON FUNCTION infra_monitor.check_sampler_alive() IS
-'health check: time since the sampler last did its work, in sample intervals';
-
-CREATE FUNCTION infra_monitor.check_pg_stat_statements_loaded(OUT value float8, OUT unit text, OUT message text)
-RETURNS record
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT CASE WHEN loaded THEN 1 ELSE 0 END::float8, 'boolean',
-	CASE WHEN loaded THEN 'pg_stat_statements is loaded' ELSE 'pg_stat_statements is not loaded' END
-FROM infra_monitor.pg_stat_statements_loaded() loaded
-$$;
-COMMENT ON FUNCTION infra_monitor.check_pg_stat_statements_loaded() IS
-'health check: 1 if pg_stat_statements was preloaded, else 0';
 
 --
 -- Evaluation and the document
@@ -1226,6 +1020,239 @@ COMMENT ON VIEW infra_monitor.health_score IS
 'score of health() by category, 0 to 10, and overall; NULL where nothing is known; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.health_score.weight IS 'share in the overall score; categories of which nothing is known have none';
 COMMENT ON COLUMN infra_monitor.health_score.unknown IS 'checks left out because their status is not known';
+
+--
+-- checks_pool.sql: health checks of category pool: how near the server is to refusing its clients
+--
+-- Their defaults are in check_defaults(), health.sql.  All are for pg_monitor.
+--
+
+CREATE FUNCTION infra_monitor.check_connections_used(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT used_ratio, 'ratio',
+	format('%s of %s connections used (%s reserved, %s authenticating), %s left for ordinary roles',
+		used_connections, max_connections, reserved_connections, authenticating, available_connections)
+FROM infra_monitor.pool_counts()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connections_used() IS
+'health check: share of the slots for ordinary roles that is taken; 1 means that they are refused';
+
+CREATE FUNCTION infra_monitor.check_connections_rejected(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT n::float8, 'connections',
+	format('connections refused in the last 5 minutes: %s', n)
+FROM infra_monitor.rejected_recently() n
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connections_rejected() IS
+'health check: connections refused in the last five minutes, without authentication failures; the critical default is one a second';
+
+CREATE FUNCTION infra_monitor.check_connection_storm(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN r.slots >= 60 THEN r.connects_per_second / greatest(r.usual_per_second, 1) END,
+	'ratio',
+	CASE WHEN r.slots >= 60
+		THEN format('%s connections a second in the last 10 seconds, %s usually', r.connects_per_second, r.usual_per_second)
+			|| CASE WHEN t.usename IS NOT NULL
+				THEN format('; most are of role "%s": %s', t.usename, t.connects)
+				ELSE '' END
+		ELSE 'what is usual is not known within ten minutes after the start of the server or a reset'
+	END
+FROM infra_monitor.connection_rate() r
+	LEFT JOIN LATERAL (
+		-- not the application: all who read the document would see it
+		SELECT c.usename, sum(c.connects_last_slot) AS connects
+		FROM infra_monitor.connection_churn() c
+		WHERE c.connects_last_slot > 0
+		GROUP BY c.usename
+		ORDER BY connects DESC, c.usename LIMIT 1
+	) t ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connection_storm() IS
+'health check: connections established a second, in the last complete slot of ten seconds, as a multiple of the median of the last hour, which counts as one a second at least; NULL until ten minutes after the server was started or the counters were reset';
+
+CREATE FUNCTION infra_monitor.check_role_limit(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT ratio, 'ratio',
+	CASE WHEN connections IS NULL THEN 'there are no connections of a role that has a connection limit'
+		ELSE format('role "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
+FROM infra_monitor.nearest_limit('role')
+$$;
+COMMENT ON FUNCTION infra_monitor.check_role_limit() IS
+'health check: connections of a role as a share of its connection limit, of the role that is nearest to it; 1 for a limit of 0; superusers heed no limit and are left out';
+
+CREATE FUNCTION infra_monitor.check_database_limit(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT ratio, 'ratio',
+	CASE WHEN connections IS NULL THEN 'there are no connections of a database that has a connection limit'
+		ELSE format('database "%s" has %s of the %s connections that it may have', name, connections, connection_limit) END
+FROM infra_monitor.nearest_limit('database')
+$$;
+COMMENT ON FUNCTION infra_monitor.check_database_limit() IS
+'health check: connections to a database as a share of its connection limit, of the database that is nearest to it; 1 for a limit of 0; connections of superusers count, though no limit refuses them';
+
+CREATE FUNCTION infra_monitor.check_idle_in_transaction(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(extract(epoch FROM oldest_idle_in_transaction), 0)::float8, 'seconds',
+	CASE idle_in_transaction WHEN 0 THEN 'no session is idle in transaction'
+		ELSE format('sessions idle in transaction: %s, the longest for %s',
+			idle_in_transaction, date_trunc('second', oldest_idle_in_transaction)) END
+FROM infra_monitor.pool_counts()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_idle_in_transaction() IS
+'health check: longest time that a session has been idle in transaction, seconds; it may hold locks and holds vacuum back';
+
+CREATE FUNCTION infra_monitor.check_lock_waits(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(extract(epoch FROM oldest_lock_wait), 0)::float8, 'seconds',
+	CASE waiting WHEN 0 THEN 'no session waits for a lock'
+		ELSE format('sessions waiting for a lock: %s, the longest for %s',
+			waiting, date_trunc('second', coalesce(oldest_lock_wait, '0'))) END
+FROM infra_monitor.pool_counts()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_lock_waits() IS
+'health check: longest time that a session has been waiting for a heavyweight lock, seconds';
+
+--
+-- checks_queries.sql: health checks of category queries: statements and transactions of clients
+--
+-- Their defaults are in check_defaults(), health.sql.  All are for pg_monitor.
+--
+
+CREATE FUNCTION infra_monitor.check_long_transactions(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(extract(epoch FROM oldest_transaction), 0)::float8, 'seconds',
+	CASE WHEN oldest_transaction IS NULL THEN 'no transaction is open'
+		ELSE format('the oldest transaction has been open for %s', date_trunc('second', oldest_transaction)) END
+FROM infra_monitor.pool_counts()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_long_transactions() IS
+'health check: age of the oldest transaction of a client backend, seconds';
+
+--
+-- checks_maintenance.sql: health checks of category database: what vacuum and administrators look after
+--
+-- Their defaults are in check_defaults(), health.sql.  All are for pg_monitor.
+--
+
+CREATE FUNCTION infra_monitor.check_xid_wraparound(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT age(datfrozenxid) / 2147483648.0::float8, 'ratio',
+	format('database "%s" is %s transactions old, of 2^31 at which the server stops', infra_monitor.shown(datname), age(datfrozenxid))
+FROM pg_database ORDER BY age(datfrozenxid) DESC, datname LIMIT 1
+$$;
+COMMENT ON FUNCTION infra_monitor.check_xid_wraparound() IS
+'health check: age of the oldest database as a share of 2^31 transactions';
+
+--
+-- checks_replication.sql: health checks of category replication: standbys, archiving, slots
+--
+-- Their defaults are in check_defaults(), health.sql.  All are for pg_monitor.
+--
+
+CREATE FUNCTION infra_monitor.check_replication_lag(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE
+		WHEN NOT pg_is_in_recovery() THEN coalesce(extract(epoch FROM p.lag), 0)::float8
+		WHEN s.received IS NOT DISTINCT FROM s.replayed THEN 0
+		ELSE greatest(extract(epoch FROM clock_timestamp() - s.replayed_at), 0)::float8
+	END,
+	'seconds',
+	CASE
+		WHEN NOT pg_is_in_recovery() AND p.standbys = 0 THEN 'no standby is connected'
+		WHEN NOT pg_is_in_recovery() THEN format('standbys connected: %s, the slowest replays %s behind',
+			p.standbys, date_trunc('second', coalesce(p.lag, '0')))
+		WHEN s.received IS NOT DISTINCT FROM s.replayed THEN 'all received WAL has been replayed'
+		ELSE format('the last replayed transaction is of %s', coalesce(s.replayed_at::text, 'an unknown time'))
+	END
+FROM (SELECT max(replay_lag) AS lag, count(*) AS standbys FROM pg_stat_replication WHERE state <> 'backup') p,
+	(SELECT pg_last_wal_receive_lsn() AS received, pg_last_wal_replay_lsn() AS replayed,
+		pg_last_xact_replay_timestamp() AS replayed_at) s
+$$;
+COMMENT ON FUNCTION infra_monitor.check_replication_lag() IS
+'health check: on the primary the replay lag of the slowest standby, on a standby the time since the last replayed transaction while received WAL waits, seconds';
+
+CREATE FUNCTION infra_monitor.check_wal_archiving(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN r.n = 0 THEN 0 ELSE greatest(extract(epoch FROM clock_timestamp() - r.oldest), 0)::float8 END,
+	'seconds',
+	CASE
+		WHEN current_setting('archive_mode') = 'off' THEN 'archiving is off'
+		WHEN r.n = 0 THEN 'no WAL segment waits for archiving'
+		ELSE format('WAL segments waiting for archiving: %s, the oldest since %s; failures so far: %s',
+			r.n, r.oldest, a.failed_count)
+	END
+FROM pg_stat_archiver a,
+	(SELECT count(*) AS n, min(f.modification) AS oldest
+	 FROM pg_ls_archive_statusdir() f
+	 WHERE f.name LIKE '%.ready' AND current_setting('archive_mode') <> 'off') r
+$$;
+COMMENT ON FUNCTION infra_monitor.check_wal_archiving() IS
+'health check: time that the oldest WAL segment has been waiting for archiving, seconds; grows while archive_command fails or cannot keep up';
+
+--
+-- checks_monitoring.sql: health checks of category monitoring: can what we say be relied upon?
+--
+-- Their defaults are in check_defaults(), health.sql.  All are for pg_monitor.
+--
+
+CREATE FUNCTION infra_monitor.check_sampler_alive(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT extract(epoch FROM clock_timestamp() - coalesce(s.last_tick, pg_postmaster_start_time()))::float8
+		/ extract(epoch FROM current_setting('infra_monitor.sample_interval')::interval)::float8,
+	'intervals',
+	format('the sampler is %s; last sample %s', s.state, coalesce(s.last_tick::text, 'never'))
+FROM infra_monitor.sampler_state() s
+$$;
+COMMENT ON FUNCTION infra_monitor.check_sampler_alive() IS
+'health check: time since the sampler last did its work, in sample intervals';
+
+CREATE FUNCTION infra_monitor.check_pg_stat_statements_loaded(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN loaded THEN 1 ELSE 0 END::float8, 'boolean',
+	CASE WHEN loaded THEN 'pg_stat_statements is loaded' ELSE 'pg_stat_statements is not loaded' END
+FROM infra_monitor.pg_stat_statements_loaded() loaded
+$$;
+COMMENT ON FUNCTION infra_monitor.check_pg_stat_statements_loaded() IS
+'health check: 1 if pg_stat_statements was preloaded, else 0';
 
 --
 -- pool.sql: how close to running out of connections, and who holds them

@@ -25,16 +25,6 @@ CREATE TABLE t AS SELECT i FROM generate_series(1, 2) i
 CREATE FUNCTION nap() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); END $$
 SQL
 
-# Begins to run a query.
-sub send_query
-{
-	my ($session, $query) = @_;
-
-	delete @$session{qw(rows sqlstate message hint)};
-	$session->{socket}->syswrite('Q' . pack('N', 5 + length $query) . "$query\0");
-	return;
-}
-
 # Begins to run a query by the extended protocol; it may have many rows, which
 # are fetched in portions of $rows.
 sub send_extended

@@ -513,6 +513,9 @@ sub bare
 	$text =~ s{--[^\n]*}{ }g;
 	$text =~ s/-?\$\d+/?/g;
 	$text =~ s/\s+//g;
+
+	# since 18, pg_stat_statements shows the first of a list of constants only
+	$text =~ s/\?(?:,\?)+(?=[)\]])/?/g;
 	return $text;
 }
 my @pairs = split /\n/, ask($control, <<'SQL');
