@@ -12,6 +12,7 @@ OBJS = \
 	$(WIN32RES) \
 	src/activity.o \
 	src/advice.o \
+	src/baseline.o \
 	src/blame.o \
 	src/concurrency.o \
 	src/connection_churn.o \

@@ -23,6 +23,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "compat.h"
@@ -37,12 +38,16 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/syscache.h"
 
 #define FORMAT_VERSION 1
 #define HEADER_BYTES 3
 #define COUNT_BITS 63
 #define MAX_COUNT_BYTES (COUNT_BITS / 7)
-#define MAX_BYTES (HEADER_BYTES + IMON_HISTOGRAM_BUCKETS * MAX_COUNT_BYTES)
+
+StaticAssertDecl(IMON_HISTOGRAM_MAX_BYTES ==
+				 HEADER_BYTES + IMON_HISTOGRAM_BUCKETS * MAX_COUNT_BYTES,
+				 "largest histogram");
 
 #define LAST_BUCKET (IMON_HISTOGRAM_BUCKETS - 1)
 #define NO_BOUND "+Inf"			/* name of that of the last bucket */
@@ -113,11 +118,17 @@ out_of_range(void)
  * Values
  */
 
-Datum
-imon_histogram_datum(const uint64 *counts)
+Oid
+imon_histogram_type(void)
 {
-	bytea	   *result = palloc(VARHDRSZ + MAX_BYTES);
-	uint8	   *bytes = (uint8 *) VARDATA(result);
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+						   CStringGetDatum("histogram"),
+						   ObjectIdGetDatum(get_namespace_oid("infra_monitor", false)));
+}
+
+int
+imon_histogram_pack(const uint64 *counts, uint8 *bytes)
+{
 	uint8	   *at = bytes + HEADER_BYTES;
 	uint64		room = PG_INT64_MAX;
 	int			first = 0;
@@ -142,7 +153,16 @@ imon_histogram_datum(const uint64 *counts)
 	bytes[0] = FORMAT_VERSION;
 	bytes[1] = first;
 	bytes[2] = bucket - first;
-	SET_VARSIZE(result, VARHDRSZ + (at - bytes));
+	return at - bytes;
+}
+
+Datum
+imon_histogram_datum(const uint64 *counts)
+{
+	bytea	   *result = palloc(VARHDRSZ + IMON_HISTOGRAM_MAX_BYTES);
+	int			length = imon_histogram_pack(counts, (uint8 *) VARDATA(result));
+
+	SET_VARSIZE(result, VARHDRSZ + length);
 	return PointerGetDatum(result);
 }
 
@@ -196,12 +216,10 @@ unpack(const uint8 *bytes, Size length, uint64 *counts)
 	return NULL;
 }
 
-/* The counts of a value that is not compressed and not stored elsewhere. */
-static void
-unpack_varlena(bytea *value, uint64 *counts)
+void
+imon_histogram_unpack(const uint8 *bytes, Size length, uint64 *counts)
 {
-	const char *problem = unpack((uint8 *) VARDATA_ANY(value),
-								 VARSIZE_ANY_EXHDR(value), counts);
+	const char *problem = unpack(bytes, length, counts);
 
 	if (problem)
 		ereport(ERROR,
@@ -209,6 +227,14 @@ unpack_varlena(bytea *value, uint64 *counts)
 				 errmsg("stored histogram cannot be read"),
 				 errdetail_internal("%s", problem),
 				 errhint("It is damaged, or was stored by a later version of infra_monitor.")));
+}
+
+/* The counts of a value that is not compressed and not stored elsewhere. */
+static void
+unpack_varlena(bytea *value, uint64 *counts)
+{
+	imon_histogram_unpack((uint8 *) VARDATA_ANY(value),
+						  VARSIZE_ANY_EXHDR(value), counts);
 }
 
 void

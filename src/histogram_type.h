@@ -13,6 +13,21 @@
 
 #include "histogram.h"
 
+#define IMON_HISTOGRAM_MAX_BYTES (3 + IMON_HISTOGRAM_BUCKETS * 9)
+
+/*
+ * Packs counts as they are in a Datum, without its header; returns how many
+ * bytes that takes.  No error, no allocation.
+ */
+extern int	imon_histogram_pack(const uint64 *counts, uint8 *bytes);
+
+/* Unpacks such bytes.  Raises an error if they are damaged. */
+extern void imon_histogram_unpack(const uint8 *bytes, Size length,
+								  uint64 *counts);
+
+/* The type, by its name.  Needs a transaction. */
+extern Oid	imon_histogram_type(void);
+
 /*
  * A Datum of counts, palloc'd.  A histogram holds PG_INT64_MAX observations at
  * most; what is beyond that is left out, from the longest durations.  No error

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "baseline.h"
 #include "blame.h"
 #include "compat.h"
 #include "concurrency.h"
@@ -23,6 +24,7 @@
 #include "series.h"
 #include "shmem.h"
 #include "slow_log.h"
+#include "statement_samples.h"
 #include "statements.h"
 #include "system.h"
 #include "waits.h"
@@ -47,6 +49,8 @@ _PG_init(void)
 	imon_connections_init();
 	imon_system_init();
 	imon_statements_init();
+	imon_baseline_init();
+	imon_statement_samples_init();
 	imon_slow_log_init();
 	imon_repeated_init();
 	imon_executions_init();

@@ -954,6 +954,7 @@ static const struct
 	{"health_documents", imon_health_overflows},
 	{"executions", imon_executions_dropped},
 	{"statements", imon_statements_evicted},
+	{"statement_texts", imon_statement_texts_skipped},
 	{"bursts", imon_bursts_dropped},
 	{"repeated_queries", imon_repeated_evicted},
 	{"slow_queries", imon_slow_log_dropped},

@@ -28,6 +28,13 @@ AS 'MODULE_PATHNAME', 'imon_sampler_drops_1_0';
 COMMENT ON FUNCTION infra_monitor.sampler_drops() IS
 'what was lost, by reason: since the server started, wait_ and concurrency_ since the last reset(); error unless preloaded; for pg_monitor';
 
+CREATE FUNCTION infra_monitor.baseline_size()
+RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_baseline_size_1_0';
+COMMENT ON FUNCTION infra_monitor.baseline_size() IS
+'dynamic shared memory that the sampler keeps, bytes; error unless preloaded; for pg_monitor';
+
 CREATE VIEW infra_monitor.sampler_status AS
 SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	s.last_error, s.last_error_at, s.rows_stored,
@@ -37,7 +44,8 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 		'infra_monitor.statement_samples'::pg_catalog.regclass, 'infra_monitor.statement_texts'::pg_catalog.regclass])) AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
-	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost
+	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost,
+	infra_monitor.baseline_size() AS dynamic_memory
 FROM infra_monitor.sampler_state() s;
 COMMENT ON VIEW infra_monitor.sampler_status IS
 'one row: what the sampler does, and what it cost; error unless preloaded; for pg_monitor';
@@ -51,9 +59,10 @@ COMMENT ON COLUMN infra_monitor.sampler_status.missed IS 'samples that should ha
 COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a task, with the name of the task; NULL if there was none';
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
-COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
+COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part, fixed at server start';
 COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the server started, wait_ and concurrency_ since the last reset(), by what it was part of: the details only, of what is also counted';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
+COMMENT ON COLUMN infra_monitor.sampler_status.dynamic_memory IS 'bytes of dynamic shared memory: what statements had counted at the last sample';
 
 -- Warnings that an administrator wants at installation, once.
 CREATE FUNCTION infra_monitor.installation_warnings()

@@ -22,12 +22,14 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "guc.h"
+#include "histogram_type.h"
 #include "home_database.h"
 #include "miscadmin.h"
 #include "partitions.h"
 #include "port/atomics.h"
 #include "samples.h"
 #include "shmem.h"
+#include "statements.h"
 #include "system.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -57,6 +59,7 @@ typedef struct ImonReading
 	int64		counters[N_COUNTERS];
 	uint64		active_sum;
 	uint64		active_looks;
+	uint64		latency[IMON_HISTOGRAM_BUCKETS];	/* of all statements */
 } ImonReading;
 
 typedef struct ImonSamples
@@ -211,22 +214,27 @@ previous_reading(void)
  * resets, the timeline, the server's version.
  */
 static int64
-current_epoch(TimestampTz pool_reset, TimestampTz statistics_reset)
+compute_epoch(TimestampTz pool_reset, TimestampTz statements_reset,
+			  TimestampTz statistics_reset)
 {
-	int64		parts[5];
+	int64		parts[6];
 
 	parts[0] = imon_shmem_created_at();
 	parts[1] = pool_reset;
-	parts[2] = statistics_reset;
-	parts[3] = GetWALInsertionTimeLine();
-	parts[4] = IMON_SERVER_MAJOR;
+	parts[2] = statements_reset;
+	parts[3] = statistics_reset;
+	parts[4] = GetWALInsertionTimeLine();
+	parts[5] = IMON_SERVER_MAJOR;
 	return (int64) hash_bytes_extended((unsigned char *) parts,
 									   sizeof(parts), 0);
 }
 
-/* Reads all counters.  Needs SPI to be connected. */
+/*
+ * Reads all counters but those of the statements, which began at this moment.
+ * Needs SPI to be connected.
+ */
 static void
-read_counters(ImonReading *reading)
+read_counters(ImonReading *reading, TimestampTz statements_reset)
 {
 	/* sums of bigint are numeric, hence the casts */
 	static const char *const query =
@@ -262,7 +270,7 @@ read_counters(ImonReading *reading)
 	reading->databases_dropped = imon_home_databases_dropped();
 	reading->active_sum = pg_atomic_read_u64(&samples->active_sum);
 	reading->active_looks = pg_atomic_read_u64(&samples->active_looks);
-	reading->epoch = current_epoch(connections.stats_reset,
+	reading->epoch = compute_epoch(connections.stats_reset, statements_reset,
 								   isnull ? 0 : DatumGetTimestampTz(reset));
 	reading->valid = true;
 }
@@ -270,9 +278,15 @@ read_counters(ImonReading *reading)
 int64
 imon_current_epoch(void)
 {
+	return imon_epoch_of_statements(imon_statements_reset_at());
+}
+
+int64
+imon_epoch_of_statements(TimestampTz statements_reset)
+{
 	ImonReading reading;
 
-	read_counters(&reading);
+	read_counters(&reading, statements_reset);
 	return reading.epoch;
 }
 
@@ -295,6 +309,26 @@ growth(const ImonReading *last, const ImonReading *now, ImonCounter counter,
 	return *result >= 0;
 }
 
+/*
+ * The durations of the statements that completed since the reading before, a
+ * histogram.  False if they are not known.
+ */
+static bool
+latency_growth(const ImonReading *last, const ImonReading *now, Datum *result)
+{
+	uint64		latency[IMON_HISTOGRAM_BUCKETS];
+
+	if (!last->valid || last->epoch != now->epoch)
+		return false;
+	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
+	{
+		Assert(now->latency[i] >= last->latency[i]);
+		latency[i] = now->latency[i] - last->latency[i];
+	}
+	*result = imon_histogram_datum(latency);
+	return true;
+}
+
 /* Inserts the row of this sample.  Needs SPI to be connected. */
 static void
 insert_sample(TimestampTz at, const ImonReading *last, const ImonReading *now)
@@ -304,15 +338,15 @@ insert_sample(TimestampTz at, const ImonReading *last, const ImonReading *now)
 		" SELECT $1, $2, p.*, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
 		"  s.cpu_ratio, s.memory_used, s.memory_total, s.disk_used,"
 		"  s.disk_total, h.document OPERATOR(pg_catalog.->>) 'status',"
-		"  (h.document OPERATOR(pg_catalog.->>) 'score')::pg_catalog.float8,"
+		"  (h.document OPERATOR(pg_catalog.->>) 'score')::pg_catalog.float8, $13,"
 		"  pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()"
 		"   OPERATOR(pg_catalog.-) $1) OPERATOR(pg_catalog.*) 1000"
 		" FROM infra_monitor.pool_pressure p"
 		"  CROSS JOIN infra_monitor.system_usage() s"
 		"  LEFT JOIN infra_monitor.health_cache() h ON true";
-	Oid			types[N_COUNTERS + 3];
-	Datum		values[N_COUNTERS + 3];
-	char		nulls[N_COUNTERS + 3];
+	Oid			types[N_COUNTERS + 4];
+	Datum		values[N_COUNTERS + 4] = {0};
+	char		nulls[N_COUNTERS + 4];
 	uint64		looks = now->active_looks - last->active_looks;
 	int			n = 0;
 
@@ -337,6 +371,10 @@ insert_sample(TimestampTz at, const ImonReading *last, const ImonReading *now)
 	}
 	types[n] = FLOAT8OID;
 	values[n++] = Float8GetDatum((double) (now->active_sum - last->active_sum) / looks);
+	types[n] = imon_histogram_type();
+	if (!latency_growth(last, now, &values[n]))
+		nulls[n] = 'n';
+	n++;
 
 	if (SPI_execute_with_args(query, n, types, values, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not insert a sample");
@@ -363,6 +401,7 @@ TimestampTz
 imon_take_sample(void)
 {
 	TimestampTz at;
+	TimestampTz statements_reset;
 	ImonReading last;
 	ImonReading now;
 	ImonIdentity identity;
@@ -374,7 +413,8 @@ imon_take_sample(void)
 	SPI_connect();
 	imon_ensure_partition("samples", at);
 	last = previous_reading();
-	read_counters(&now);
+	statements_reset = imon_latency_of_all(now.latency);
+	read_counters(&now, statements_reset);
 	insert_sample(at, &last, &now);
 	SPI_finish();
 	imon_end_writing(&identity);

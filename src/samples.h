@@ -28,10 +28,12 @@ extern TimestampTz imon_take_sample(void);
 extern void imon_require_home(void);
 
 /*
- * The epoch that a sample would have now.  Needs SPI to be connected, and shared
- * memory to be ready.
+ * The epoch that a sample would have now; the second, if counts of statements
+ * began at this moment.  Need SPI to be connected, and shared memory to be
+ * ready.
  */
 extern int64 imon_current_epoch(void);
+extern int64 imon_epoch_of_statements(TimestampTz statements_reset);
 
 /* Adds one look at the backends to the average of active sessions. */
 extern void imon_add_activity(int active);

@@ -43,6 +43,7 @@ CREATE TABLE infra_monitor.samples (
 	disk_total bigint,
 	health_status text,
 	health_score float8,
+	latency infra_monitor.histogram,
 	collect_time float8 NOT NULL
 ) PARTITION BY RANGE (sampled_at);
 COMMENT ON TABLE infra_monitor.samples IS
@@ -66,6 +67,7 @@ COMMENT ON COLUMN infra_monitor.samples.disk_used IS 'bytes used in the file sys
 COMMENT ON COLUMN infra_monitor.samples.disk_total IS 'bytes in the file system of the data directory';
 COMMENT ON COLUMN infra_monitor.samples.health_status IS 'status of the last evaluation of the health checks';
 COMMENT ON COLUMN infra_monitor.samples.health_score IS 'its score, 0 to 10';
+COMMENT ON COLUMN infra_monitor.samples.latency IS 'times of the statements that completed since the sample before, of those that infra_monitor.track has counted';
 COMMENT ON COLUMN infra_monitor.samples.collect_time IS 'time it took to collect this row, ms';
 
 CREATE INDEX samples_sampled_at_idx ON infra_monitor.samples

@@ -7,18 +7,22 @@
  * infra_monitor.top_statements by time, calls, time of failures or p95 of the
  * interval, and one row for all others, so that the sum is right.
  *
- * How much has been stored is known to the table of statements, and advances
- * on commit only.  So does what pg_stat_statements had counted then; its
+ * What they are compared with is in the baseline, which advances on commit only
+ * (see baseline.c), and has what pg_stat_statements had counted then, too.  Its
  * counters can begin anew at any time, together or one by one, and unless it
  * is certain what they have grown by, that is stored as NULL.
+ *
+ * A table of a million statements is a lot of memory to copy twice: what was
+ * counted is kept as in the baseline, packed, and unpacked one by one.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include <sys/stat.h>
+
 #include "access/xlog.h"
-#include "catalog/namespace.h"
+#include "baseline.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "executor/spi.h"
@@ -28,6 +32,8 @@
 #include "miscadmin.h"
 #include "partitions.h"
 #include "pg_stat_statements.h"
+#include "pgstat.h"
+#include "port/atomics.h"
 #include "rows.h"
 #include "samples.h"
 #include "shmem.h"
@@ -36,25 +42,47 @@
 #include "texts.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #define MAX_TEXT 8192			/* characters of a query that are kept */
+#define FETCH_ROWS 500			/* of pg_stat_statements */
 #define KEY_COLUMNS 4			/* of the query on pg_stat_statements */
 #define SAMPLE_COLUMNS 18
 
-/* What a sample says of a statement. */
+/* The file in which pg_stat_statements keeps its texts. */
+#define PGSS_TEXT_FILE PG_STAT_TMP_DIR "/pgss_query_texts.stat"
+#define MAX_TEXT_FILE (64 * 1024 * 1024)
+
+typedef struct ImonTextsShared
+{
+	pg_atomic_uint64 texts_skipped;
+} ImonTextsShared;
+
+static ImonTextsShared *shared = NULL;
+
+/* What a statement has grown by, if it has. */
 typedef struct ImonLine
 {
-	ImonStatementGrowth *growth;	/* NULL: all others */
+	ImonTallyEntry *now;
+	const ImonTallyEntry *before;	/* NULL: new */
 	uint64		calls;
+	uint64		total_ns;
+	uint64		failures;
+	uint64		failed_ns;
 	double		p95;			/* ns, 0 if nothing has completed */
 	bool		on_top;
 	bool		usage_known;
 	int64		usage[IMON_N_USAGE];
 } ImonLine;
+
+/* What all statements have grown by. */
+typedef struct ImonInterval
+{
+	ImonLine   *lines;
+	int			n_lines;
+	ImonCounts	evicted;		/* what has no line: statements that are gone */
+} ImonInterval;
 
 /* What pg_stat_statements counts of a statement now. */
 typedef struct ImonPgssEntry
@@ -63,61 +91,39 @@ typedef struct ImonPgssEntry
 	ImonPgssCounts usage;
 } ImonPgssEntry;
 
-/* A sample of this transaction, until it ends. */
-static List *pending = NIL;		/* in TopTransactionContext */
-static SubTransactionId pending_in;
-
+PG_FUNCTION_INFO_V1(imon_baseline_size_1_0);
 PG_FUNCTION_INFO_V1(imon_take_statement_sample_1_0);
 PG_FUNCTION_INFO_V1(imon_top_statements_order_1_0);
 
-/* Transaction callback: the sample is stored, or it never was. */
-static void
-writing_ends(XactEvent event, void *arg)
+static Size
+texts_size(void)
 {
-	if (likely(pending == NIL))
-		return;
-	switch (event)
-	{
-		case XACT_EVENT_PRE_PREPARE:
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot PREPARE a transaction that has taken a sample")));
-			break;
-		case XACT_EVENT_COMMIT:
-			imon_statements_stored(pending);
-			pending = NIL;
-			break;
-		case XACT_EVENT_ABORT:
-			pending = NIL;
-			break;
-		default:
-			break;
-	}
+	return sizeof(ImonTextsShared);
 }
 
-/* Subtransaction callback: forgets the sample if it was rolled back with it. */
 static void
-writing_rolled_back(SubXactEvent event, SubTransactionId mySubid,
-					SubTransactionId parentSubid, void *arg)
+texts_init(void *part, LWLock *lock)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB && pending_in >= mySubid)
-		pending = NIL;
+	pg_atomic_init_u64(&((ImonTextsShared *) part)->texts_skipped, 0);
 }
 
-/* Notes that all of this is stored, once the transaction commits. */
-static void
-expect_commit(List *growths)
-{
-	static bool registered = false;
+static const ImonShmemPart texts_part = {
+	.name = "infra_monitor statement texts",
+	.size = texts_size,
+	.init = texts_init,
+	.address = (void **) &shared
+};
 
-	if (!registered)
-	{
-		RegisterXactCallback(writing_ends, NULL);
-		RegisterSubXactCallback(writing_rolled_back, NULL);
-		registered = true;
-	}
-	pending_in = GetCurrentSubTransactionId();
-	pending = growths;
+void
+imon_statement_samples_init(void)
+{
+	imon_shmem_register(&texts_part);
+}
+
+uint64
+imon_statement_texts_skipped(void)
+{
+	return pg_atomic_read_u64(&shared->texts_skipped);
 }
 
 /* Copies a row of pg_stat_statements into the hash table. */
@@ -166,14 +172,21 @@ read_usages(void)
 	.entrysize = sizeof(ImonPgssEntry),.hcxt = CurrentMemoryContext};
 	HTAB	   *usages = hash_create("infra_monitor usages", 1024, &control,
 									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	Portal		portal;
 
 	if (!imon_pg_stat_statements_loaded())
 		return usages;
-	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read pg_stat_statements");
-	for (uint64 i = 0; i < SPI_processed; i++)
-		keep_usage(usages, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-	SPI_freetuptable(SPI_tuptable);
+	portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+			keep_usage(usages, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
 	return usages;
 }
 
@@ -191,70 +204,190 @@ continues(const ImonPgssCounts *before, const ImonPgssCounts *now)
 }
 
 /*
- * What a statement has used in the interval, if it is certain.  Where the
- * counters have begun anew, it is if they have as many calls as we.  Otherwise
- * they may only differ by what is being counted at this moment; if more is
- * missing, they have begun anew and passed what they were.
+ * What a statement has used in the interval, if it is certain.
+ *
+ * Counters that go on have grown by as many calls as ours; fewer only by what
+ * was being executed at this moment.  Had they begun anew meanwhile, and passed
+ * what they were, they would lack all the calls that they had before; so half
+ * of these is the most that may be missing.  Counters that have begun anew are
+ * good if they have as many calls as we.
  */
 static void
-compare_usage(ImonLine *line, const ImonPgssCounts *now)
+compare_usage(ImonLine *line, const ImonPgssCounts *before,
+			  const ImonPgssCounts *now)
 {
 	static const ImonPgssCounts none = {.known = true};
-	ImonPgssCounts *before = &line->growth->usage;
-	bool		same = now && continues(before, now);
-	const ImonPgssCounts *from = same ? before : &none;
-	int64		missing = now ?
-		(int64) line->calls - (now->calls - from->calls) : 0;
+	const ImonPgssCounts *from = &none;
 
-	line->usage_known = now && now->known &&
-		(same ? missing <= MaxBackends : missing == 0);
-
-	/* statements that only fail may not be there, and have used nothing */
-	if (now == NULL && line->calls == 0 && !before->known)
+	if (now == NULL)
+	{
+		/* statements that only fail may not be there, and have used nothing */
+		line->usage_known = line->calls == 0 && !before->known;
+		return;
+	}
+	if (continues(before, now) &&
+		2 * ((int64) line->calls - (now->calls - before->calls)) <= before->calls)
+	{
+		from = before;
 		line->usage_known = true;
-	for (int i = 0; now && i < IMON_N_USAGE; i++)
-		line->usage[i] = now->columns[i] - from->columns[i];
-	if (now)
-		*before = *now;
+	}
 	else
-		before->known = false;
+		line->usage_known = now->known && now->calls == (int64) line->calls;
+	for (int i = 0; i < IMON_N_USAGE; i++)
+		line->usage[i] = now->columns[i] - from->columns[i];
 }
 
-/* What the sample says of each statement; returns how many. */
-static int
-make_lines(List *growths, HTAB *usages, ImonLine **result)
+/* Has a statement been executed since? */
+static bool
+has_grown(const ImonTallyEntry *now, const ImonTallyEntry *before)
 {
-	ImonLine   *lines = palloc0(sizeof(ImonLine) * list_length(growths));
-	int			n = 0;
-	ListCell   *cell;
+	return before == NULL || now->total_ns != before->total_ns ||
+		now->failures != before->failures ||
+		now->failed_ns != before->failed_ns ||
+		now->latency_bytes != before->latency_bytes ||
+		memcmp(now->latency, before->latency, now->latency_bytes) != 0;
+}
 
-	foreach(cell, growths)
+/*
+ * What a count has grown by.  It never decreases; should it seem so all the
+ * same, the interval shall not be one of immense growth.
+ */
+static inline uint64
+difference(uint64 now, uint64 before)
+{
+	Assert(now >= before);
+	return now > before ? now - before : 0;
+}
+
+/* The times of the executions of a line. */
+static void
+read_latency(const ImonLine *line, uint64 *latency)
+{
+	uint64		before[IMON_HISTOGRAM_BUCKETS];
+
+	imon_histogram_unpack(line->now->latency, line->now->latency_bytes, latency);
+	if (line->before == NULL)
+		return;
+	imon_histogram_unpack(line->before->latency, line->before->latency_bytes,
+						  before);
+	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
+		latency[i] = difference(latency[i], before[i]);
+}
+
+/* Fills in what a statement has grown by. */
+static void
+fill_line(ImonLine *line, ImonTallyEntry *now, const ImonTallyEntry *before)
+{
+	uint64		latency[IMON_HISTOGRAM_BUCKETS];
+
+	line->now = now;
+	line->before = before;
+	line->total_ns = difference(now->total_ns, before ? before->total_ns : 0);
+	line->failures = difference(now->failures, before ? before->failures : 0);
+	line->failed_ns = difference(now->failed_ns, before ? before->failed_ns : 0);
+	read_latency(line, latency);
+	line->calls = imon_histogram_total(latency);
+	if (line->calls > 0)
+		line->p95 = imon_histogram_quantile(latency, 0.95);
+}
+
+/*
+ * Looks at a statement: adds a line if it has grown, and completes its entry
+ * with what pg_stat_statements counts now.  If it has not grown, whatever that
+ * has counted belongs to the next time it does.
+ */
+static void
+add_line(ImonInterval *interval, ImonTallyEntry *now,
+		 const ImonTallyEntry *before, HTAB *usages)
+{
+	static const ImonPgssCounts none = {0};
+	const ImonPgssCounts *usage_before = before ? &before->usage : &none;
+	ImonLine   *line = &interval->lines[interval->n_lines];
+	ImonPgssEntry *usage;
+
+	now->usage = *usage_before;
+	if (!has_grown(now, before))
+		return;
+	interval->n_lines++;
+	memset(line, 0, sizeof(*line));
+	fill_line(line, now, before);
+	usage = hash_search(usages, &now->key, HASH_FIND, NULL);
+	compare_usage(line, usage_before, usage ? &usage->usage : NULL);
+	if (usage)
+		now->usage = usage->usage;
+	else
+		now->usage.known = false;
+}
+
+/* Subtracts what was known before from what those that are gone have left. */
+static void
+subtract(ImonCounts *from, uint64 total_ns, uint64 failures, uint64 failed_ns,
+		 const uint64 *latency)
+{
+	from->total_ns = difference(from->total_ns, total_ns);
+	from->failures = difference(from->failures, failures);
+	from->failed_ns = difference(from->failed_ns, failed_ns);
+	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
+		from->latency[i] = difference(from->latency[i], latency[i]);
+}
+
+/* The same, of a statement that has been evicted since. */
+static void
+subtract_entry(ImonCounts *from, const ImonTallyEntry *gone)
+{
+	uint64		latency[IMON_HISTOGRAM_BUCKETS];
+
+	imon_histogram_unpack(gone->latency, gone->latency_bytes, latency);
+	subtract(from, gone->total_ns, gone->failures, gone->failed_ns, latency);
+}
+
+/*
+ * What was counted since the baseline (NULL: nothing was counted then).  Both
+ * are in the order of the slots.  A statement is the same if slot and
+ * generation are; one that is gone has added all its counts to those of the
+ * evicted, so what it had before is subtracted there.
+ */
+static void
+compare_tallies(ImonInterval *interval, const ImonTally *now,
+				const ImonTally *before, HTAB *usages)
+{
+	ImonTallyEntry *entry = imon_first_entry(now);
+	ImonTallyEntry *end = imon_end_of_entries(now);
+	const ImonTallyEntry *old = before ? imon_first_entry(before) : NULL;
+	const ImonTallyEntry *old_end = before ? imon_end_of_entries(before) : NULL;
+
+	interval->lines = MemoryContextAllocHuge(CurrentMemoryContext,
+											 sizeof(ImonLine) * (now->n_entries + 1));
+	interval->n_lines = 0;
+	interval->evicted = now->evicted;
+	if (before)
+		subtract(&interval->evicted, before->evicted.total_ns,
+				 before->evicted.failures, before->evicted.failed_ns,
+				 before->evicted.latency);
+	while (entry != end || old != old_end)
 	{
-		ImonStatementGrowth *growth = lfirst(cell);
-		ImonLine   *line = &lines[n++];
+		bool		same = entry != end && old != old_end &&
+			entry->slot == old->slot && entry->generation == old->generation;
 
-		line->growth = growth;
-		line->calls = imon_histogram_total(growth->counts.latency);
-		if (line->calls > 0)
-			line->p95 = imon_histogram_quantile(growth->counts.latency, 0.95);
-		if (growth->has_key)
+		if (old != old_end && !same &&
+			(entry == end || old->slot <= entry->slot))
 		{
-			ImonPgssEntry *entry = hash_search(usages, &growth->key, HASH_FIND, NULL);
-
-			compare_usage(line, entry ? &entry->usage : NULL);
+			subtract_entry(&interval->evicted, old);
+			old = imon_next_entry(old);
+			continue;
 		}
-		else
-			line->usage_known = (line->calls == 0);
+		add_line(interval, entry, same ? old : NULL, usages);
+		entry = imon_next_entry(entry);
+		if (same)
+			old = imon_next_entry(old);
 	}
-	*result = lines;
-	return n;
 }
 
 /* By what statements are chosen. */
 static double
 by_time(const ImonLine *line)
 {
-	return line->growth->counts.total_ns;
+	return line->total_ns;
 }
 
 static double
@@ -266,7 +399,7 @@ by_calls(const ImonLine *line)
 static double
 by_failed_time(const ImonLine *line)
 {
-	return line->growth->counts.failed_ns;
+	return line->failed_ns;
 }
 
 static double
@@ -290,48 +423,56 @@ compare_lines(const void *a, const void *b, void *arg)
 
 /* Chooses the statements that have a row of their own. */
 static void
-choose_top(ImonLine *lines, int n)
+choose_top(const ImonInterval *interval)
 {
 	static const ImonMeasure measures[] = {by_time, by_calls, by_failed_time, by_p95};
-	ImonLine  **order = palloc(sizeof(ImonLine *) * n);
-	int			n_keyed = 0;
+	int			n = interval->n_lines;
+	ImonLine  **order = MemoryContextAllocHuge(CurrentMemoryContext,
+											   sizeof(ImonLine *) * (n + 1));
 
 	for (int i = 0; i < n; i++)
-		if (lines[i].growth->has_key)
-			order[n_keyed++] = &lines[i];
+		order[i] = &interval->lines[i];
 	for (int m = 0; m < lengthof(measures); m++)
 	{
-		qsort_arg(order, n_keyed, sizeof(ImonLine *), compare_lines,
+		qsort_arg(order, n, sizeof(ImonLine *), compare_lines,
 				  unconstify(ImonMeasure *, &measures[m]));
-		for (int i = 0; i < Min(n_keyed, imon_top_statements); i++)
+		for (int i = 0; i < Min(n, imon_top_statements); i++)
 			if (measures[m] (order[i]) > 0)
 				order[i]->on_top = true;
 	}
 	pfree(order);
 }
 
-/* Adds up those that have no row of their own. */
+/*
+ * Adds up those that have no row of their own.  What those that are gone have
+ * used is not known.
+ */
 static void
-add_up_others(const ImonLine *lines, int n, ImonLine *others)
+add_up_others(const ImonInterval *interval, ImonLine *others, uint64 *latency)
 {
-	ImonStatementGrowth *sum = palloc0(sizeof(ImonStatementGrowth));
+	const ImonCounts *evicted = &interval->evicted;
+	uint64		one[IMON_HISTOGRAM_BUCKETS];
 
 	memset(others, 0, sizeof(*others));
-	others->growth = sum;
-	others->usage_known = true;
-	for (int i = 0; i < n; i++)
+	memcpy(latency, evicted->latency, sizeof(evicted->latency));
+	others->calls = imon_histogram_total(latency);
+	others->usage_known = others->calls == 0;
+	others->total_ns = evicted->total_ns;
+	others->failures = evicted->failures;
+	others->failed_ns = evicted->failed_ns;
+	for (int i = 0; i < interval->n_lines; i++)
 	{
-		const ImonLine *line = &lines[i];
-		const ImonGrowth *counts = &line->growth->counts;
+		const ImonLine *line = &interval->lines[i];
 
 		if (line->on_top)
 			continue;
 		others->calls += line->calls;
-		sum->counts.total_ns += counts->total_ns;
-		sum->counts.failures += counts->failures;
-		sum->counts.failed_ns += counts->failed_ns;
+		others->total_ns += line->total_ns;
+		others->failures += line->failures;
+		others->failed_ns += line->failed_ns;
+		read_latency(line, one);
 		for (int b = 0; b < IMON_HISTOGRAM_BUCKETS; b++)
-			sum->counts.latency[b] += counts->latency[b];
+			latency[b] += one[b];
 		others->usage_known &= line->usage_known;
 		for (int u = 0; u < IMON_N_USAGE; u++)
 			others->usage[u] += line->usage[u];
@@ -353,10 +494,7 @@ prepare_insert(void)
 	};
 	SPIPlanPtr	plan;
 
-	types[SAMPLE_COLUMNS - 1] =
-		GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-						CStringGetDatum("histogram"),
-						ObjectIdGetDatum(get_namespace_oid("infra_monitor", false)));
+	types[SAMPLE_COLUMNS - 1] = imon_histogram_type();
 	plan = SPI_prepare(command, SAMPLE_COLUMNS, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare to insert statement samples");
@@ -375,19 +513,19 @@ name_or_null(const char *name, char *null)
 
 /* Inserts a row. */
 static void
-insert_line(SPIPlanPtr plan, TimestampTz at, int64 epoch, const ImonLine *line)
+insert_line(SPIPlanPtr plan, TimestampTz at, int64 epoch, const ImonLine *line,
+			const uint64 *latency)
 {
-	const ImonStatementGrowth *growth = line->growth;
-	const ImonStatementKey *key = &growth->key;
+	const ImonStatementKey *key = line->now ? &line->now->key : NULL;
 	Datum		values[SAMPLE_COLUMNS] = {0};
 	char		nulls[SAMPLE_COLUMNS];
 	int			i = 0;
 
-	memset(nulls, growth->has_key ? ' ' : 'n', sizeof(nulls));
+	memset(nulls, key ? ' ' : 'n', sizeof(nulls));
 	values[i++] = TimestampTzGetDatum(at);
 	values[i++] = Int64GetDatum(epoch);
 	memset(nulls, ' ', i);
-	if (growth->has_key)
+	if (key)
 	{
 		values[2] = ObjectIdGetDatum(key->userid);
 		values[3] = ObjectIdGetDatum(key->dbid);
@@ -401,13 +539,13 @@ insert_line(SPIPlanPtr plan, TimestampTz at, int64 epoch, const ImonLine *line)
 	i = 8;
 	memset(&nulls[i], ' ', sizeof(nulls) - i);
 	values[i++] = Int64GetDatum((int64) line->calls);
-	values[i++] = Float8GetDatum(growth->counts.total_ns / 1e6);
+	values[i++] = Float8GetDatum(line->total_ns / 1e6);
 	values[i++] = Int64GetDatum(line->usage[IMON_ROWS]);
-	values[i++] = Int64GetDatum((int64) growth->counts.failures);
-	values[i++] = Float8GetDatum(growth->counts.failed_ns / 1e6);
+	values[i++] = Int64GetDatum((int64) line->failures);
+	values[i++] = Float8GetDatum(line->failed_ns / 1e6);
 	for (int u = IMON_SHARED_BLKS_HIT; u < IMON_N_USAGE; u++)
 		values[i++] = Int64GetDatum(line->usage[u]);
-	values[i++] = imon_histogram_datum(growth->counts.latency);
+	values[i++] = imon_histogram_datum(latency);
 	Assert(i == lengthof(values));
 
 	if (!line->usage_known)
@@ -419,31 +557,68 @@ insert_line(SPIPlanPtr plan, TimestampTz at, int64 epoch, const ImonLine *line)
 		elog(ERROR, "could not insert statement samples");
 }
 
+/* Inserts all rows of a sample.  Needs SPI to be connected. */
+static void
+insert_lines(const ImonInterval *interval, TimestampTz at, int64 epoch)
+{
+	SPIPlanPtr	plan = prepare_insert();
+	uint64		latency[IMON_HISTOGRAM_BUCKETS];
+	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext,
+											  "infra_monitor row",
+											  ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(row);
+	ImonLine	others;
+
+	for (int i = 0; i < interval->n_lines; i++)
+	{
+		const ImonLine *line = &interval->lines[i];
+
+		if (!line->on_top)
+			continue;
+		read_latency(line, latency);
+		insert_line(plan, at, epoch, line, latency);
+		MemoryContextReset(row);
+		CHECK_FOR_INTERRUPTS();
+	}
+	add_up_others(interval, &others, latency);
+	insert_line(plan, at, epoch, &others, latency);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(row);
+}
+
+/* Is the file of the texts so large that it is better left alone? */
+static bool
+texts_too_large(void)
+{
+	struct stat file;
+
+	return stat(PGSS_TEXT_FILE, &file) == 0 && file.st_size > MAX_TEXT_FILE;
+}
+
 /*
- * Stores the texts of the statements of this sample that have none of this day.
- * All texts are read only if there is such a statement.  Needs SPI to be
+ * Statements of this sample that have no text of this day.
+ */
+#define WITHOUT_TEXT \
+	"SELECT DISTINCT m.queryid, m.dbid" \
+	" FROM infra_monitor.statement_samples m" \
+	" WHERE m.sampled_at OPERATOR(pg_catalog.=) $1 AND m.queryid IS NOT NULL" \
+	"  AND NOT EXISTS (SELECT FROM infra_monitor.statement_texts t" \
+	"   WHERE t.first_seen OPERATOR(pg_catalog.>=) $2" \
+	"    AND t.queryid OPERATOR(pg_catalog.=) m.queryid" \
+	"    AND t.dbid OPERATOR(pg_catalog.=) m.dbid)"
+
+/*
+ * Stores the texts of these statements.  pg_stat_statements reads its whole file
+ * for any of them; so that is done only if there is such a statement, and not
+ * at all if the file is very large: then it is counted.  Needs SPI to be
  * connected.
  */
 static void
 store_texts(TimestampTz at)
 {
-	static const char *const missing =
-		"SELECT FROM infra_monitor.statement_samples m"
-		" WHERE m.sampled_at OPERATOR(pg_catalog.=) $1 AND m.queryid IS NOT NULL"
-		"  AND NOT EXISTS (SELECT FROM infra_monitor.statement_texts t"
-		"   WHERE t.first_seen OPERATOR(pg_catalog.>=) $2"
-		"    AND t.queryid OPERATOR(pg_catalog.=) m.queryid"
-		"    AND t.dbid OPERATOR(pg_catalog.=) m.dbid)";
 	static const char *const insert =
-		"WITH missing AS MATERIALIZED ("
-		" SELECT DISTINCT m.queryid, m.dbid"
-		" FROM infra_monitor.statement_samples m"
-		" WHERE m.sampled_at OPERATOR(pg_catalog.=) $1 AND m.queryid IS NOT NULL"
-		"  AND NOT EXISTS (SELECT FROM infra_monitor.statement_texts t"
-		"   WHERE t.first_seen OPERATOR(pg_catalog.>=) $2"
-		"    AND t.queryid OPERATOR(pg_catalog.=) m.queryid"
-		"    AND t.dbid OPERATOR(pg_catalog.=) m.dbid)"
-		") INSERT INTO infra_monitor.statement_texts"
+		"WITH missing AS MATERIALIZED (" WITHOUT_TEXT ")"
+		" INSERT INTO infra_monitor.statement_texts"
 		" SELECT DISTINCT ON (m.queryid, m.dbid) $1, m.queryid, m.dbid,"
 		"  pg_catalog.left(s.query, $3)"
 		" FROM missing m JOIN infra_monitor.statement_stats(true) s"
@@ -456,90 +631,108 @@ store_texts(TimestampTz at)
 	values[0] = TimestampTzGetDatum(at);
 	values[1] = TimestampTzGetDatum(at - at % USECS_PER_DAY);
 	values[2] = Int32GetDatum(MAX_TEXT);
-	if (SPI_execute_with_args(missing, 2, types, values, NULL, false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(WITHOUT_TEXT, 2, types, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for statement texts");
-	if (SPI_processed > 0 &&
-		SPI_execute_with_args(insert, 3, types, values, NULL, false, 0) != SPI_OK_INSERT)
+	if (SPI_processed == 0)
+		return;
+	if (texts_too_large())
+		pg_atomic_fetch_add_u64(&shared->texts_skipped, SPI_processed);
+	else if (SPI_execute_with_args(insert, 3, types, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not insert statement texts");
 }
 
 /*
- * All that was counted.  The list has to outlive everything but the
- * transaction.
+ * Compares the counts with the baseline, and writes what they have grown by;
+ * without a table to write to only notes what they are.  Returns false if what
+ * they were is not known.  Needs SPI to be connected.
  */
-static List *
-read_growth(void)
-{
-	MemoryContext context = MemoryContextSwitchTo(TopTransactionContext);
-	List	   *growths = imon_statement_growth();
-
-	MemoryContextSwitchTo(context);
-	return growths;
-}
-
-/* Writes a sample.  Needs SPI to be connected, and the writers' lock. */
-static void
-write_sample(TimestampTz at)
+static bool
+write_sample(TimestampTz at, bool write)
 {
 	/* first: what is counted meanwhile is then missing there, not here */
 	HTAB	   *usages = read_usages();
-	List	   *growths = read_growth();
-	int64		epoch = imon_current_epoch();
-	SPIPlanPtr	plan = prepare_insert();
-	ImonLine   *lines;
-	ImonLine	others;
-	int			n = make_lines(growths, usages, &lines);
+	ImonTally  *tally = imon_tally_statements();
+	ImonInterval *interval = palloc(sizeof(ImonInterval));
+	ImonBaseline baseline;
+	const ImonTally *before;
 
-	choose_top(lines, n);
-	add_up_others(lines, n, &others);
-	for (int i = 0; i < n; i++)
-		if (lines[i].on_top)
-			insert_line(plan, at, epoch, &lines[i]);
-	insert_line(plan, at, epoch, &others);
-	if (imon_pg_stat_statements_loaded())
+	imon_open_baseline(&baseline);
+	before = baseline.tally;
+	if (before && before->stats_reset != tally->stats_reset)
+		before = NULL;			/* all counts have begun anew */
+	compare_tallies(interval, tally, before, usages);
+	if (write && baseline.known)
+	{
+		choose_top(interval);
+		insert_lines(interval, at, imon_epoch_of_statements(tally->stats_reset));
+	}
+	imon_close_baseline(&baseline);
+	if (write && baseline.known && imon_pg_stat_statements_loaded())
 		store_texts(at);
-	expect_commit(growths);
+	imon_replace_baseline(&baseline, tally);
+	return baseline.known;
 }
 
-/* Takes a sample in this transaction and returns its time. */
-static TimestampTz
-take_sample(void)
+/*
+ * Takes a sample in this transaction; false if what was counted since the one
+ * before is not known.
+ */
+static bool
+take_sample(TimestampTz *at)
 {
-	TimestampTz at;
 	ImonIdentity identity;
+	bool		known;
 
 	imon_begin_writing(&identity, "statement_samples");
 	(void) imon_check_table("statement_texts");
-	at = GetCurrentTimestamp(); /* not earlier: another may have written */
+	*at = GetCurrentTimestamp();	/* not earlier: another may have written */
 	SPI_connect();
-	imon_ensure_partition("statement_samples", at);
-	imon_ensure_partition("statement_texts", at);
-	write_sample(at);
+	imon_ensure_partition("statement_samples", *at);
+	imon_ensure_partition("statement_texts", *at);
+	known = write_sample(*at, true);
 	SPI_finish();
 	imon_end_writing(&identity);
-	return at;
+	return known;
 }
 
 void
 imon_store_statements(void)
 {
+	TimestampTz at;
+
 	if (RecoveryInProgress())
-		imon_statements_stored(read_growth());
+	{
+		SPI_connect();
+		(void) write_sample(0, false);
+		SPI_finish();
+	}
 	else
-		(void) take_sample();
+		(void) take_sample(&at);
 }
 
 /* SQL: take_statement_sample() returns the time of the sample. */
 Datum
 imon_take_statement_sample_1_0(PG_FUNCTION_ARGS)
 {
+	TimestampTz at;
+
 	imon_require_home();
-	if (pending != NIL)
+	if (imon_baseline_pending())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this transaction has taken a sample of the statements already"),
 				 errhint("Commit it first.")));
-	PG_RETURN_TIMESTAMPTZ(take_sample());
+	if (!take_sample(&at))
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(at);
+}
+
+/* SQL: baseline_size(). */
+Datum
+imon_baseline_size_1_0(PG_FUNCTION_ARGS)
+{
+	imon_shmem_require();
+	PG_RETURN_INT64((int64) imon_baseline_size());
 }
 
 /*

@@ -24,11 +24,6 @@
  * Thus nothing is lost, and totals never go backwards.  (A process that sleeps
  * between the two until the slot is reused adds to another statement.)
  *
- * Beside each slot and each remainder stands how much of it is in
- * statement_samples.  It goes where the counts go, so that the rest, which the
- * next sample has to store, is never negative and never lost.  What was not
- * stored when all counts are reset is kept apart.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -58,6 +53,7 @@
 #define STATEMENT_COLUMNS 12
 
 #define GROUP_SIZE 16			/* buckets of a bit in "groups" */
+#define ALL_GROUPS (PG_UINT32_MAX >> (32 - (IMON_HISTOGRAM_BUCKETS + GROUP_SIZE - 1) / GROUP_SIZE))
 
 StaticAssertDecl(IMON_HISTOGRAM_BUCKETS <= 32 * GROUP_SIZE,
 				 "groups of buckets do not fit into 32 bits");
@@ -89,13 +85,6 @@ typedef struct ImonRemainder
 	ImonStatementCounts counts;
 } ImonRemainder;
 
-/* How much of the counts of a slot or a remainder has been stored. */
-typedef struct ImonStored
-{
-	ImonGrowth	counts;
-	ImonPgssCounts usage;		/* of pg_stat_statements then; slots only */
-} ImonStored;
-
 typedef struct ImonStatements
 {
 	LWLock	   *lock;			/* guards all that is not atomic */
@@ -107,12 +96,10 @@ typedef struct ImonStatements
 	TimestampTz stats_reset;
 	pg_atomic_uint64 evicted;
 	pg_atomic_uint64 dropped;
-	uint64		resets;
-	ImonGrowth	unstored;		/* when the counts were reset */
 	ImonRemainder remainders[N_REMAINDERS + 1];
 } ImonStatements;
 
-/* Followed in shared memory by five arrays, see slot_at() and so on. */
+/* Followed in shared memory by four arrays, see slot_at() and so on. */
 static ImonStatements *table = NULL;
 
 /* A slot that this process knows. */
@@ -155,7 +142,6 @@ statements_size(void)
 	Size		size = MAXALIGN(sizeof(ImonStatements));
 
 	size = add_size(size, mul_size(n_slots, sizeof(ImonStatement)));
-	size = add_size(size, mul_size(n_slots + N_REMAINDERS + 1, sizeof(ImonStored)));
 	size = add_size(size, mul_size(n_slots, sizeof(pg_atomic_uint32)));
 	size = add_size(size, mul_size(n_slots, sizeof(uint32)));
 	return add_size(size, mul_size(index_size(n_slots), sizeof(uint32)));
@@ -170,18 +156,11 @@ slot_at(uint32 number)
 	return (ImonStatement *) slots + number;
 }
 
-/* What is stored of a slot; behind the slots, of the remainders. */
-static inline ImonStored *
-stored_of(uint32 number)
-{
-	return (ImonStored *) slot_at(table->n_slots) + number;
-}
-
 /* For how many more rounds of the hand the slot is safe. */
 static inline pg_atomic_uint32 *
 usage_of(uint32 number)
 {
-	return (pg_atomic_uint32 *) stored_of(table->n_slots + N_REMAINDERS + 1) + number;
+	return (pg_atomic_uint32 *) slot_at(table->n_slots) + number;
 }
 
 /* The free slots, a ring of n_slots. */
@@ -222,10 +201,6 @@ statements_init(void *part, LWLock *lock)
 	table->stats_reset = GetCurrentTimestamp();
 	pg_atomic_init_u64(&table->evicted, 0);
 	pg_atomic_init_u64(&table->dropped, 0);
-	table->resets = 0;
-	memset(&table->unstored, 0, sizeof(table->unstored));
-	memset(stored_of(0), 0,
-		   (table->n_slots + N_REMAINDERS + 1) * sizeof(ImonStored));
 	for (int i = 0; i <= N_REMAINDERS; i++)
 		init_counts(&table->remainders[i].counts);
 	for (uint32 i = 0; i < table->n_slots; i++)
@@ -317,8 +292,8 @@ move_count(pg_atomic_uint64 *to, pg_atomic_uint64 *from)
 		pg_atomic_fetch_add_u64(to, pg_atomic_exchange_u64(from, 0));
 }
 
-/* The number of a database's remainder.  Needs the lock, exclusive. */
-static int
+/* The remainder of a database.  Needs the lock, exclusive. */
+static ImonStatementCounts *
 remainder_of(Oid dbid)
 {
 	int			i;
@@ -328,15 +303,7 @@ remainder_of(Oid dbid)
 			break;
 	table->remainders[i].used = true;
 	table->remainders[i].dbid = i < N_REMAINDERS ? dbid : InvalidOid;
-	return i;
-}
-
-/* Moves how much of a count is stored. */
-static inline void
-move_stored(uint64 *to, uint64 *from)
-{
-	*to += *from;
-	*from = 0;
+	return &table->remainders[i].counts;
 }
 
 /*
@@ -344,21 +311,15 @@ move_stored(uint64 *to, uint64 *from)
  * lock, exclusive, and is fast: most buckets are never used.
  */
 static void
-fold(uint32 number)
+fold(ImonStatement *slot)
 {
-	int			remainder = remainder_of(slot_at(number)->key.dbid);
-	ImonStatementCounts *to = &table->remainders[remainder].counts;
-	ImonStatementCounts *from = &slot_at(number)->counts;
-	ImonGrowth *stored_to = &stored_of(table->n_slots + remainder)->counts;
-	ImonGrowth *stored_from = &stored_of(number)->counts;
+	ImonStatementCounts *to = remainder_of(slot->key.dbid);
+	ImonStatementCounts *from = &slot->counts;
 
 	move_count(&to->total_ns, &from->total_ns);
 	for (int i = 0; i < IMON_N_OUTCOMES; i++)
 		move_count(&to->failures[i], &from->failures[i]);
 	move_count(&to->failed_ns, &from->failed_ns);
-	move_stored(&stored_to->total_ns, &stored_from->total_ns);
-	move_stored(&stored_to->failures, &stored_from->failures);
-	move_stored(&stored_to->failed_ns, &stored_from->failed_ns);
 	for (uint32 groups = pg_atomic_read_u32(&from->groups); groups != 0;
 		 groups &= groups - 1)
 	{
@@ -366,10 +327,7 @@ fold(uint32 number)
 		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
 
 		for (int i = first; i < behind; i++)
-		{
 			move_count(&to->latency[i], &from->latency[i]);
-			move_stored(&stored_to->latency[i], &stored_from->latency[i]);
-		}
 	}
 }
 
@@ -388,7 +346,7 @@ evict(uint32 number)
 
 	remove_from_index(&slot->key);
 	pg_atomic_fetch_add_u32(&slot->generation, 1);
-	fold(number);
+	fold(slot);
 	free_slots()[(table->free_head + table->n_free) % table->n_slots] = number;
 	table->n_free++;
 	pg_atomic_fetch_add_u64(&table->evicted, 1);
@@ -446,9 +404,8 @@ fill_slot(const ImonStatementKey *key)
 	table->n_free--;
 
 	if (has_late_additions(slot))
-		fold(number);
+		fold(slot);
 	pg_atomic_write_u32(&slot->counts.groups, 0);
-	stored_of(number)->usage.known = false;
 	slot->key = *key;
 	slot->since = GetCurrentTimestamp();
 	pg_atomic_write_u32(usage_of(number), 0);
@@ -716,192 +673,175 @@ imon_statements_evicted(void)
 	return pg_atomic_read_u64(&table->evicted);
 }
 
-/*
- * What a count has grown by since it was stored.  Never negative, even if a
- * late addition has remained in its slot while the others were moved.
- */
-static inline uint64
-difference(uint64 count, uint64 stored)
-{
-	return count > stored ? count - stored : 0;
-}
-
-/* Moves what a count has grown by, and lets both be 0. */
-static inline void
-take_growth(uint64 *to, pg_atomic_uint64 *count, uint64 *stored)
-{
-	if (pg_atomic_read_u64(count) != 0)
-		*to += difference(pg_atomic_exchange_u64(count, 0), *stored);
-	*stored = 0;
-}
-
-/*
- * Empties counts, and keeps what is not stored of them; what is added meanwhile
- * may remain.  Needs the lock, exclusive.
- */
+/* Empties counts; what is added meanwhile may remain. */
 static void
-clear_counts(ImonStatementCounts *counts, ImonStored *stored)
+clear_counts(ImonStatementCounts *counts)
 {
-	ImonGrowth *to = &table->unstored;
-	uint64		failures = 0;
-
-	take_growth(&to->total_ns, &counts->total_ns, &stored->counts.total_ns);
+	pg_atomic_write_u64(&counts->total_ns, 0);
 	for (int i = 0; i < IMON_N_OUTCOMES; i++)
-		failures += pg_atomic_exchange_u64(&counts->failures[i], 0);
-	to->failures += difference(failures, stored->counts.failures);
-	stored->counts.failures = 0;
-	take_growth(&to->failed_ns, &counts->failed_ns, &stored->counts.failed_ns);
+		pg_atomic_write_u64(&counts->failures[i], 0);
+	pg_atomic_write_u64(&counts->failed_ns, 0);
 	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
-		take_growth(&to->latency[i], &counts->latency[i],
-					&stored->counts.latency[i]);
-	stored->usage.known = false;
+		pg_atomic_write_u64(&counts->latency[i], 0);
 }
 
 void
 imon_statements_reset(void)
 {
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
-	table->stats_reset = GetCurrentTimestamp();
-	table->resets++;
+	/* each has its own moment, whatever the clock does */
+	table->stats_reset = Max(GetCurrentTimestamp(), table->stats_reset + 1);
 	for (uint32 i = 0; i < table->n_slots; i++)
 	{
-		clear_counts(&slot_at(i)->counts, stored_of(i));
+		clear_counts(&slot_at(i)->counts);
 		slot_at(i)->since = table->stats_reset;
 	}
 	for (int i = 0; i <= N_REMAINDERS; i++)
 	{
-		clear_counts(&table->remainders[i].counts,
-					 stored_of(table->n_slots + i));
+		clear_counts(&table->remainders[i].counts);
 		table->remainders[i].used = false;
 	}
 	LWLockRelease(table->lock);
 }
 
-/* Failures of all kinds. */
-static uint64
-all_failures(ImonStatementCounts *counts)
+TimestampTz
+imon_statements_reset_at(void)
 {
-	uint64		failures = 0;
+	TimestampTz at;
 
-	for (int i = 0; i < IMON_N_OUTCOMES; i++)
-		failures += pg_atomic_read_u64(&counts->failures[i]);
-	return failures;
+	LWLockAcquire(table->lock, LW_SHARED);
+	at = table->stats_reset;
+	LWLockRelease(table->lock);
+	return at;
 }
 
 /*
- * Has something been counted that is not stored?  Whoever counts adds the time
- * last, so that a change of nothing else is not missed but seen later.
+ * Adds the counts of durations that are in these groups of buckets.  Those that
+ * fold() would not find are not added either: an eviction, and what comes to a
+ * slot after it, may move what this adds up, but never make it less.
+ */
+static void
+add_latency(uint64 *to, ImonStatementCounts *counts, uint32 groups)
+{
+	for (; groups != 0; groups &= groups - 1)
+	{
+		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
+		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
+
+		for (int i = first; i < behind; i++)
+			to[i] += pg_atomic_read_u64(&counts->latency[i]);
+	}
+}
+
+/* Adds counts, in these groups of buckets. */
+static void
+add_counts(ImonCounts *to, ImonStatementCounts *counts, uint32 groups)
+{
+	to->total_ns += pg_atomic_read_u64(&counts->total_ns);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+		to->failures += pg_atomic_read_u64(&counts->failures[i]);
+	to->failed_ns += pg_atomic_read_u64(&counts->failed_ns);
+	add_latency(to->latency, counts, groups);
+}
+
+/*
+ * Adds a slot to a tally, if anything was counted there.  Returns false if
+ * there may be no room for it.  Needs the lock.
  */
 static bool
-has_grown(ImonStatementCounts *counts, const ImonGrowth *stored)
+add_slot(ImonTally *tally, Size room, uint32 number)
 {
-	return pg_atomic_read_u64(&counts->total_ns) != stored->total_ns ||
-		pg_atomic_read_u64(&counts->failed_ns) != stored->failed_ns ||
-		pg_atomic_read_u64(&counts->latency[0]) != stored->latency[0] ||
-		all_failures(counts) != stored->failures;
-}
+	ImonStatement *slot = slot_at(number);
+	uint32		groups = pg_atomic_read_u32(&slot->counts.groups);
+	ImonTallyEntry *entry = imon_end_of_entries(tally);
+	ImonCounts	counts;
 
-/* Adds to the list what counts have grown by.  Needs the lock. */
-static List *
-append_growth(List *list, uint32 number, ImonStatementCounts *counts,
-			  const ImonStatement *slot, Oid dbid)
-{
-	ImonStored *stored = stored_of(number);
-	ImonStatementGrowth *growth;
-
-	if (!has_grown(counts, &stored->counts))
-		return list;
-	growth = palloc0(sizeof(ImonStatementGrowth));
-	growth->number = number;
-	growth->resets = table->resets;
-	growth->key.dbid = dbid;
-	if (slot)
+	if (!is_used(number))
 	{
-		growth->generation = pg_atomic_read_u32(&unconstify(ImonStatement *, slot)->generation);
-		growth->has_key = is_used(number);
-		growth->key = slot->key;
-		growth->usage = stored->usage;
+		if (has_late_additions(slot))
+			add_counts(&tally->evicted, &slot->counts, groups);
+		return true;
 	}
-	growth->counts.total_ns = difference(pg_atomic_read_u64(&counts->total_ns),
-										 stored->counts.total_ns);
-	growth->counts.failures = difference(all_failures(counts),
-										 stored->counts.failures);
-	growth->counts.failed_ns = difference(pg_atomic_read_u64(&counts->failed_ns),
-										  stored->counts.failed_ns);
-	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
-		growth->counts.latency[i] =
-			difference(pg_atomic_read_u64(&counts->latency[i]),
-					   stored->counts.latency[i]);
-	return lappend(list, growth);
+	if (room - tally->size < MAXALIGN(offsetof(ImonTallyEntry, latency) + IMON_HISTOGRAM_MAX_BYTES))
+		return false;
+	memset(&counts, 0, sizeof(counts));
+	add_counts(&counts, &slot->counts, groups);
+	if (counts.total_ns == 0 && counts.failures == 0 &&
+		imon_histogram_total(counts.latency) == 0)
+		return true;
+
+	memset(entry, 0, offsetof(ImonTallyEntry, latency));
+	entry->slot = number;
+	entry->generation = pg_atomic_read_u32(&slot->generation);
+	entry->key = slot->key;
+	entry->total_ns = counts.total_ns;
+	entry->failures = counts.failures;
+	entry->failed_ns = counts.failed_ns;
+	entry->latency_bytes = imon_histogram_pack(counts.latency, entry->latency);
+	tally->n_entries++;
+	tally->size = (char *) imon_next_entry(entry) - (char *) tally;
+	return true;
 }
 
 /*
- * Copies under the lock, as copy_table() does; only what has grown.  Running out
- * of memory meanwhile ends the transaction, and that releases the lock.
+ * Copies all counts to a tally with room for so many bytes; false if that is
+ * not enough.  The lock is held throughout, so that an eviction moves nothing
+ * from what was read to what will be, or the reverse.
  */
-List *
-imon_statement_growth(void)
+static bool
+fill_tally(ImonTally *tally, Size room)
 {
-	List	   *list = NIL;
-	ImonStatementGrowth *unstored = palloc0(sizeof(ImonStatementGrowth));
+	bool		fits = true;
+
+	memset(tally, 0, sizeof(ImonTally));
+	tally->size = MAXALIGN(sizeof(ImonTally));
+	LWLockAcquire(table->lock, LW_SHARED);
+	tally->stats_reset = table->stats_reset;
+	for (uint32 i = 0; i < table->n_slots && fits; i++)
+		fits = add_slot(tally, room, i);
+	for (int i = 0; i <= N_REMAINDERS; i++)
+		add_counts(&tally->evicted, &table->remainders[i].counts, ALL_GROUPS);
+	LWLockRelease(table->lock);
+	return fits;
+}
+
+ImonTally *
+imon_tally_statements(void)
+{
+	static Size room = 64 * 1024;
 
 	count_pending(true);
-	LWLockAcquire(table->lock, LW_SHARED);
-	for (uint32 i = 0; i < table->n_slots; i++)
-		list = append_growth(list, i, &slot_at(i)->counts, slot_at(i),
-							 InvalidOid);
-	for (int i = 0; i <= N_REMAINDERS; i++)
-		list = append_growth(list, table->n_slots + i,
-							 &table->remainders[i].counts, NULL,
-							 table->remainders[i].dbid);
-	unstored->number = NO_SLOT;
-	unstored->resets = table->resets;
-	unstored->counts = table->unstored;
-	LWLockRelease(table->lock);
-	return lappend(list, unstored);
-}
-
-/* Adds to counts, or subtracts. */
-static void
-add_growth(ImonGrowth *to, const ImonGrowth *growth, bool subtract)
-{
-	uint64		sign = subtract ? (uint64) -1 : 1;
-
-	to->total_ns += sign * growth->total_ns;
-	to->failures += sign * growth->failures;
-	to->failed_ns += sign * growth->failed_ns;
-	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
-		to->latency[i] += sign * growth->latency[i];
-}
-
-/*
- * What was counted by a slot may have moved to the remainder since, and, if
- * there was a reset, to what was not stored then.
- */
-void
-imon_statements_stored(const List *list)
-{
-	ListCell   *cell;
-
-	LWLockAcquire(table->lock, LW_EXCLUSIVE);
-	foreach(cell, list)
+	for (;;)
 	{
-		const ImonStatementGrowth *growth = lfirst(cell);
-		uint32		number = growth->number;
+		ImonTally  *tally = MemoryContextAllocHuge(CurrentMemoryContext, room);
 
-		if (number == NO_SLOT || growth->resets != table->resets)
-		{
-			add_growth(&table->unstored, &growth->counts, true);
-			continue;
-		}
-		if (number < table->n_slots &&
-			pg_atomic_read_u32(&slot_at(number)->generation) != growth->generation)
-			number = table->n_slots + remainder_of(growth->key.dbid);
-		else
-			stored_of(number)->usage = growth->usage;
-		add_growth(&stored_of(number)->counts, &growth->counts, false);
+		if (fill_tally(tally, room))
+			return tally;
+		pfree(tally);
+		room *= 2;				/* at most twice what a full table needs */
 	}
+}
+
+TimestampTz
+imon_latency_of_all(uint64 *counts)
+{
+	TimestampTz since;
+
+	memset(counts, 0, sizeof(uint64) * IMON_HISTOGRAM_BUCKETS);
+	LWLockAcquire(table->lock, LW_SHARED);
+	since = table->stats_reset;
+	for (uint32 i = 0; i < table->n_slots; i++)
+	{
+		ImonStatement *slot = slot_at(i);
+
+		if (is_used(i) || has_late_additions(slot))
+			add_latency(counts, &slot->counts,
+						pg_atomic_read_u32(&slot->counts.groups));
+	}
+	for (int i = 0; i <= N_REMAINDERS; i++)
+		add_latency(counts, &table->remainders[i].counts, ALL_GROUPS);
 	LWLockRelease(table->lock);
+	return since;
 }
 
 /* A row of statement_counts(). */

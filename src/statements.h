@@ -16,7 +16,6 @@
 
 #include "datatype/timestamp.h"
 #include "histogram.h"
-#include "nodes/pg_list.h"
 
 /* How an execution ended. */
 typedef enum ImonOutcome
@@ -40,14 +39,14 @@ typedef struct ImonStatementKey
 	char		padding[7];		/* zero: keys are compared as bytes */
 } ImonStatementKey;
 
-/* What was counted in some time. */
-typedef struct ImonGrowth
+/* What was counted of executions. */
+typedef struct ImonCounts
 {
 	uint64		total_ns;		/* of completed executions */
 	uint64		failures;
 	uint64		failed_ns;
 	uint64		latency[IMON_HISTOGRAM_BUCKETS];	/* of completed ones */
-} ImonGrowth;
+} ImonCounts;
 
 /* What pg_stat_statements counts of a statement, and we do not. */
 typedef enum ImonPgssColumn
@@ -69,17 +68,55 @@ typedef struct ImonPgssCounts
 	int64		columns[IMON_N_USAGE];
 } ImonPgssCounts;
 
-/* What a slot has counted since it was last stored. */
-typedef struct ImonStatementGrowth
+/* What a statement had counted at some moment. */
+typedef struct ImonTallyEntry
 {
-	uint32		number;			/* of the slot; private to statements.c, as */
-	uint32		generation;		/* are these three */
-	uint64		resets;
-	bool		has_key;		/* or is it a remainder? */
-	ImonStatementKey key;		/* of a remainder: dbid only */
-	ImonGrowth	counts;
-	ImonPgssCounts usage;		/* when it was last stored */
-} ImonStatementGrowth;
+	uint32		slot;			/* where it is: in this order */
+	uint32		generation;		/* of the slot: another one for whoever comes
+								 * after it */
+	ImonStatementKey key;
+	uint64		total_ns;
+	uint64		failures;
+	uint64		failed_ns;
+	ImonPgssCounts usage;		/* of the reader; empty at first */
+	uint32		latency_bytes;	/* packed, see histogram_type.h */
+	uint8		latency[FLEXIBLE_ARRAY_MEMBER];
+} ImonTallyEntry;
+
+/*
+ * What the table had counted at some moment: of each statement, and of those
+ * that were evicted in all.  It has no pointers, and may be copied as it is.
+ */
+typedef struct ImonTally
+{
+	TimestampTz stats_reset;	/* counts of two tallies go on from one to the
+								 * other only if these are equal */
+	Size		size;			/* with the entries, which follow */
+	uint32		n_entries;
+	ImonCounts	evicted;
+} ImonTally;
+
+/* The first entry of a tally. */
+static inline ImonTallyEntry *
+imon_first_entry(const ImonTally *tally)
+{
+	return (ImonTallyEntry *) ((char *) tally + MAXALIGN(sizeof(ImonTally)));
+}
+
+/* The entry after another, or the end. */
+static inline ImonTallyEntry *
+imon_next_entry(const ImonTallyEntry *entry)
+{
+	return (ImonTallyEntry *) ((char *) entry +
+							   MAXALIGN(offsetof(ImonTallyEntry, latency) + entry->latency_bytes));
+}
+
+/* Behind the last entry. */
+static inline ImonTallyEntry *
+imon_end_of_entries(const ImonTally *tally)
+{
+	return (ImonTallyEntry *) ((char *) tally + tally->size);
+}
 
 /* Registers shared memory.  Call once, in _PG_init. */
 extern void imon_statements_init(void);
@@ -100,18 +137,22 @@ extern void imon_count_execution(const ImonStatementKey *key,
  */
 extern void imon_statements_reset(void);
 
-/*
- * All that was counted and is not stored, a list of ImonStatementGrowth in the
- * current memory context.  Waits for the table's lock.  Shared memory must be
- * ready, and nobody else be storing.
- */
-extern List *imon_statement_growth(void);
+/* When they last did.  Waits for the table's lock. */
+extern TimestampTz imon_statements_reset_at(void);
 
 /*
- * Takes note that a list of imon_statement_growth() is stored; each "usage"
- * is what the next growth is to be compared with.  Raises no error.
+ * All that was counted, in the current memory context: about 200 bytes for each
+ * statement.  Waits for the table's lock.  Shared memory must be ready.
  */
-extern void imon_statements_stored(const List *list);
+extern ImonTally *imon_tally_statements(void);
+
+/*
+ * The durations of all executions that have completed, in an array of
+ * IMON_HISTOGRAM_BUCKETS counts.  Returns since when: until that changes, no
+ * count ever decreases.  Waits for the table's lock.  Shared memory must be
+ * ready.
+ */
+extern TimestampTz imon_latency_of_all(uint64 *counts);
 
 /* Counts an execution that could not be watched.  Shared memory must be ready. */
 extern void imon_drop_execution(void);
