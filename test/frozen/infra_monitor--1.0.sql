@@ -1586,6 +1586,7 @@ CREATE TABLE infra_monitor.samples (
 	disk_total bigint,
 	health_status text,
 	health_score float8,
+	latency infra_monitor.histogram,
 	collect_time float8 NOT NULL
 ) PARTITION BY RANGE (sampled_at);
 COMMENT ON TABLE infra_monitor.samples IS
@@ -1609,6 +1610,7 @@ COMMENT ON COLUMN infra_monitor.samples.disk_used IS 'bytes used in the file sys
 COMMENT ON COLUMN infra_monitor.samples.disk_total IS 'bytes in the file system of the data directory';
 COMMENT ON COLUMN infra_monitor.samples.health_status IS 'status of the last evaluation of the health checks';
 COMMENT ON COLUMN infra_monitor.samples.health_score IS 'its score, 0 to 10';
+COMMENT ON COLUMN infra_monitor.samples.latency IS 'times of the statements that completed since the sample before, of those that infra_monitor.track has counted';
 COMMENT ON COLUMN infra_monitor.samples.collect_time IS 'time it took to collect this row, ms';
 
 CREATE INDEX samples_sampled_at_idx ON infra_monitor.samples
@@ -2099,7 +2101,7 @@ CREATE TABLE infra_monitor.statement_samples (
 ) PARTITION BY RANGE (sampled_at);
 COMMENT ON TABLE infra_monitor.statement_samples IS
 'what statements have grown by, each infra_monitor.statement_interval: a row for each of the first infra_monitor.top_statements by time, calls, time of failures or p95, and always one without userid for all others, so that the sum is right; in partitions by UTC day, kept for infra_monitor.retention; not dumped; written by the sampler and take_statement_sample() only; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.statement_samples.epoch IS 'as in samples; what statements are counted from begins anew with the server only';
+COMMENT ON COLUMN infra_monitor.statement_samples.epoch IS 'as in samples; what was executed between the last sample before reset() and that is in none';
 COMMENT ON COLUMN infra_monitor.statement_samples.userid IS 'NULL: all statements without a row of their own';
 COMMENT ON COLUMN infra_monitor.statement_samples.usename IS 'NULL if the role had been dropped';
 COMMENT ON COLUMN infra_monitor.statement_samples.datname IS 'NULL if the database had been dropped';
@@ -2139,7 +2141,7 @@ RETURNS timestamptz
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'imon_take_statement_sample_1_0';
 COMMENT ON FUNCTION infra_monitor.take_statement_sample() IS
-'takes a sample of the statements now, in this transaction, and returns its time; waits for another writer up to lock_timeout; error for a second one in a transaction, on a standby, outside the home database, and unless preloaded; for superusers, grantable';
+'takes a sample of the statements now, in this transaction, and returns its time, or NULL and no sample if what they had counted at the last one is not known; waits for another writer up to lock_timeout; error for a second one in a transaction, without dynamic shared memory for what was counted, on a standby, outside the home database, and unless preloaded; for superusers, grantable';
 
 -- the rows of statement_history(), for arguments that are known to be good
 CREATE FUNCTION infra_monitor.statement_buckets(
@@ -2344,8 +2346,7 @@ WITH steps AS MATERIALIZED (
 ), grown AS (
 	SELECT r.queryid, r.datname, r.usename, r.dbid, r.calls, b.p95_time AS baseline_p95_time,
 		r.p95_time AS recent_p95_time, r.p95_time / b.p95_time AS ratio,
-		r.exec_time - r.calls * (b.exec_time / b.calls) AS extra_time,
-		c.cause, r.latency
+		r.exec_time - r.calls * (b.exec_time / b.calls) AS extra_time, c.cause
 	FROM steps
 		CROSS JOIN LATERAL infra_monitor.statements_between($1, $2, steps.baseline) b
 		JOIN LATERAL infra_monitor.statements_between($3, $4, steps.recent) r
@@ -2363,20 +2364,22 @@ WITH steps AS MATERIALIZED (
 			WHERE m.recent > m.baseline * $6 AND m.recent - m.baseline >= m.least
 		) c
 	WHERE b.calls >= greatest($5, 1) AND r.calls >= greatest($5, 1) AND r.p95_time >= b.p95_time * $6
+		-- chance: of n calls, the share that is faster than the true p95 is 0.95, give or take three standard deviations
+		AND infra_monitor.quantile(r.latency, greatest(0.95 - 3 * sqrt(0.0475 / r.calls), 0))
+			> infra_monitor.quantile(b.latency, least(0.95 + 3 * sqrt(0.0475 / b.calls), 1))
 )
 SELECT g.queryid, g.datname, g.usename, g.calls, g.baseline_p95_time, g.recent_p95_time, g.ratio, g.extra_time,
 	g.cause, (
 		SELECT t.query FROM infra_monitor.statement_texts t
 		WHERE t.queryid = g.queryid AND t.dbid = g.dbid ORDER BY t.first_seen DESC LIMIT 1)
 FROM grown g
-WHERE g.extra_time > 0
-	-- chance: a twentieth is expected above p95, give or take three standard deviations
-	AND g.calls - (SELECT min(h.cumulative) FROM infra_monitor.buckets(g.latency) h
-		WHERE h.le_seconds * 1000 >= g.baseline_p95_time) > 0.05 * g.calls + 3 * sqrt(0.0475 * g.calls)
+WHERE g.extra_time >= greatest(10, 0.001 * (
+	SELECT sum(s.exec_time) FROM infra_monitor.statement_samples s
+	WHERE s.sampled_at >= $3 AND s.sampled_at < $4))
 ORDER BY g.extra_time DESC
 $$;
 COMMENT ON FUNCTION infra_monitor.query_regressions(timestamptz, timestamptz, timestamptz, timestamptz, int, float8) IS
-'statements with min_calls in both spans, as stored in statement_samples, of which p95 is greater by the factor in the recent one, more than by chance, and the mean time as well; calls: in the recent span; extra_time: what these took beyond the mean of the baseline, ms, the most first; cause: what else is greater by that factor per call, the most first, of rows per call, blocks per call, temporary blocks per call, failures and lock waits, NULL if nothing that is measured; query NULL if its text was never to be had; error for a span that makes no sense; for pg_monitor';
+'statements with min_calls in both spans, as stored in statement_samples, of which p95 is greater by the factor in the recent one, certainly more than by chance (each p95 is known to three standard deviations), and that matters: extra_time is 10 ms and a thousandth of the time of all statements at least; calls: in the recent span; extra_time: what these took beyond the mean of the baseline, ms, the most first; cause: what else is greater by that factor per call, the most first, of rows per call, blocks per call, temporary blocks per call, failures and lock waits, NULL if nothing that is measured; query NULL if its text was never to be had; error for a span that makes no sense; for pg_monitor';
 
 --
 -- sampler.sql: the background worker
@@ -2407,6 +2410,13 @@ AS 'MODULE_PATHNAME', 'imon_sampler_drops_1_0';
 COMMENT ON FUNCTION infra_monitor.sampler_drops() IS
 'what was lost, by reason: since the server started, wait_ and concurrency_ since the last reset(); error unless preloaded; for pg_monitor';
 
+CREATE FUNCTION infra_monitor.baseline_size()
+RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_baseline_size_1_0';
+COMMENT ON FUNCTION infra_monitor.baseline_size() IS
+'dynamic shared memory that the sampler keeps, bytes; error unless preloaded; for pg_monitor';
+
 CREATE VIEW infra_monitor.sampler_status AS
 SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	s.last_error, s.last_error_at, s.rows_stored,
@@ -2416,7 +2426,8 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 		'infra_monitor.statement_samples'::pg_catalog.regclass, 'infra_monitor.statement_texts'::pg_catalog.regclass])) AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
-	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost
+	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost,
+	infra_monitor.baseline_size() AS dynamic_memory
 FROM infra_monitor.sampler_state() s;
 COMMENT ON VIEW infra_monitor.sampler_status IS
 'one row: what the sampler does, and what it cost; error unless preloaded; for pg_monitor';
@@ -2430,9 +2441,10 @@ COMMENT ON COLUMN infra_monitor.sampler_status.missed IS 'samples that should ha
 COMMENT ON COLUMN infra_monitor.sampler_status.last_error IS 'last error of a task, with the name of the task; NULL if there was none';
 COMMENT ON COLUMN infra_monitor.sampler_status.rows_stored IS 'samples stored since the server started, those of take_sample() included';
 COMMENT ON COLUMN infra_monitor.sampler_status.bytes_stored IS 'size of the history in this database, bytes; NULL if it has none';
-COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part';
+COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part, fixed at server start';
 COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the server started, wait_ and concurrency_ since the last reset(), by what it was part of: the details only, of what is also counted';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
+COMMENT ON COLUMN infra_monitor.sampler_status.dynamic_memory IS 'bytes of dynamic shared memory: what statements had counted at the last sample';
 
 -- Warnings that an administrator wants at installation, once.
 CREATE FUNCTION infra_monitor.installation_warnings()

@@ -1,6 +1,7 @@
 # History of the statements: the sum over statement_samples is what was executed,
-# whatever is evicted, reset, rolled back or restarted meanwhile; and a
-# regression made on purpose is found, with its cause.
+# whatever is evicted, rolled back or restarted meanwhile; where counters begin
+# anew nothing is negative, and the epoch changes; and a regression made on
+# purpose is found, with its cause.
 #
 # The observer is not counted, and samples are taken by it: what is executed
 # between two of them is known.
@@ -24,13 +25,21 @@ max_connections = 40
 autovacuum = off
 fsync = off
 log_statement = none
+restart_after_crash = on
+dynamic_shared_memory_type = mmap
 CONF
 $node->start;
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION infra_monitor CASCADE;
 CREATE DATABASE work;
 SQL
-$node->safe_psql('work', 'CREATE TABLE t AS SELECT i, 0 AS j FROM generate_series(1, 20000) i; CREATE INDEX t_i ON t (i); VACUUM ANALYZE t');
+$node->safe_psql('work', <<'SQL');
+CREATE TABLE t AS SELECT i, 0 AS j FROM generate_series(1, 100000) i;
+CREATE INDEX t_i ON t (i);
+CREATE TABLE u AS SELECT i, 0 AS k FROM generate_series(1, 1000) i;
+CREATE INDEX u_i ON u (i);
+VACUUM ANALYZE t, u;
+SQL
 
 my ($observer, $other_observer, $worker);
 
@@ -151,6 +160,52 @@ subtest 'evictions' => sub {
 	is(stored_in_all($since), '300|0', 'there is no more');
 };
 
+# Lets all other statements be evicted.
+sub evict_all
+{
+	my @queries = distinct_statements(400);
+
+	foreach (1 .. 3)
+	{
+		ask($worker, $_) foreach @queries;
+	}
+	return 3 * @queries;
+}
+
+# When the statement came into the table.
+sub counted_since
+{
+	return ask($observer, <<SQL);
+SELECT c.stats_since FROM infra_monitor.statement_counts() c
+WHERE (c.queryid, c.dbid) IN (SELECT t.queryid, t.dbid FROM infra_monitor.statement_texts t WHERE t.query = '$text')
+SQL
+}
+
+subtest 'evicted, and back again in the same interval' => sub {
+	execute(5, $query);
+	my $since = take_sample();
+	my $counted_since = counted_since();
+
+	execute(3, $query);
+	my $others = evict_all();
+	is(counted_since(), '', 'it was evicted');
+	execute(4, $query);
+	cmp_ok(counted_since(), 'gt', $counted_since, 'and is counted anew');
+	take_sample();
+	is(stored_in_all($since), $others + 7 . '|0', 'all executions, once');
+	is(stored($since, $text, q{calls, coalesce(rows::text, '?')}), '4|?',
+		'those since it is back as its own, of which pg_stat_statements knows no more than the sum');
+
+	evict_all();
+	execute(2, $query);
+	evict_all();
+	take_sample();
+	is(stored_in_all($since), 3 * 3 * 400 + 7 + 2 . '|0', 'gone twice');
+	execute(1, $query);
+	take_sample();
+	is(stored_in_all($since), 3 * 3 * 400 + 7 + 2 + 1 . '|0', 'and back again');
+};
+
 subtest 'pg_stat_statements_reset()' => sub {
 	execute(1, $query);
 	my $since = take_sample();
@@ -169,6 +224,32 @@ subtest 'pg_stat_statements_reset()' => sub {
 	is(stored_in_all($since), '15|0', 'and nothing of ours is lost');
 };
 
+subtest 'pg_stat_statements_reset() of a statement' => sub {
+	my $reset = <<SQL;
+SELECT pg_stat_statements_reset(0, t.dbid, t.queryid)
+FROM (SELECT DISTINCT t.queryid, t.dbid FROM infra_monitor.statement_texts t WHERE t.query = '$text') t
+SQL
+	my $since = take_sample();
+
+	execute(4, $query);
+	take_sample();
+
+	# fewer than before, and more
+	foreach my $after (2, 30)
+	{
+		execute(3, $query);
+		ask($observer, $reset);
+		execute($after, $query);
+		take_sample();
+	}
+	ask($observer, $reset);
+	execute(3, $query);
+	take_sample();
+	is(stored($since, $text, q{calls, coalesce(rows::text, '?')}), '4|4 5|? 33|? 3|3',
+		'what it has lost is not known, the rest is');
+	is(stored_in_all($since), '45|0', 'and nothing of ours is lost');
+};
+
 subtest q{reset('statements')} => sub {
 	my $since = take_sample();
 
@@ -183,9 +264,17 @@ subtest q{reset('statements')} => sub {
 	ask($other_observer, q{SELECT infra_monitor.reset('statements')});
 	ask($observer, 'COMMIT');
 	is(stored($since, $text, q{calls, coalesce(rows::text, '?')}), '2|?', 'the statement begins anew');
-	is(stored_in_all($since), '9|0', 'the others have the rest');
+	is(stored_in_all($since), '2|0', 'all do');
 	take_sample();
-	is(stored_in_all($since), '10|0', 'nothing is told twice');
+	is(stored_in_all($since), '2|0', 'nothing is told twice');
+	execute(4, $query);
+	take_sample();
+	is(stored($since, $text, q{calls, coalesce(rows::text, '?')}), '2|? 4|?', 'and it goes on');
+	execute(3, $query);
+	take_sample();
+	is(stored($since, $text, q{calls, coalesce(rows::text, '?')}), '2|? 4|? 3|3', 'soon with all that is known of it');
+	is( ask($observer, "SELECT count(DISTINCT epoch) FROM infra_monitor.statement_samples WHERE sampled_at >= '$since'"),
+		3, 'each time in another epoch');
 };
 
 subtest 'another sampler' => sub {
@@ -235,11 +324,94 @@ SQL
 	is($failures, 0, 'none failed');
 };
 
-is( ask($observer, <<'SQL'), 0, 'nothing is negative');
-SELECT count(*) FROM infra_monitor.statement_samples
-WHERE calls < 0 OR exec_time < 0 OR rows < 0 OR failures < 0 OR failed_time < 0 OR shared_blks_hit < 0
-	OR shared_blks_read < 0 OR temp_blks_written < 0 OR wal_bytes < 0
-SQL
+subtest 'percentiles of everything' => sub {
+	my $since = take_sample();
+	my $from = ask($observer, 'SELECT infra_monitor.take_sample()');
+	my @samples = ('FROM infra_monitor.samples s WHERE s.sampled_at >', "FROM infra_monitor.statement_samples s WHERE s.sampled_at > '$since'");
+
+	execute(60, $query);
+	execute(2, 'SELECT pg_sleep(0.02)');
+	my $between = ask($observer, 'SELECT infra_monitor.take_sample()');
+	execute(30, $query);
+	execute(8, 'SELECT pg_sleep(0.02)');
+	evict_all();
+	my $to = ask($observer, 'SELECT infra_monitor.take_sample()');
+	take_sample();
+	is( ask($observer, "SELECT infra_monitor.observations(infra_monitor.sum(latency)) $samples[0] '$from' AND sampled_at <= '$to'"),
+		100 + 3 * 400, 'samples have the times of all executions');
+	is( ask($observer, "SELECT (SELECT infra_monitor.sum(latency) $samples[0] '$from' AND sampled_at <= '$to') OPERATOR(infra_monitor.=) (SELECT infra_monitor.sum(latency) $samples[1])"),
+		't', 'the same as statement_samples');
+	is( ask($observer, "SELECT infra_monitor.quantile(infra_monitor.sum(latency), 0.95) BETWEEN 0 AND 20, infra_monitor.quantile(infra_monitor.sum(latency), 0.99) > 17 $samples[0] '$from' AND sampled_at <= '$between'"),
+		't|t', 'p95 and p99 of a window');
+
+	ask($observer, q{SELECT infra_monitor.reset('statements')});
+	my $reset = ask($observer, 'SELECT infra_monitor.take_sample()');
+	execute(1, $query);
+	my $next = ask($observer, 'SELECT infra_monitor.take_sample()');
+	is( ask($observer, "SELECT count(*) FILTER (WHERE latency IS NULL), sum(infra_monitor.observations(latency)) $samples[0] '$to' AND sampled_at <= '$next' AND sampled_at > '$to'"),
+		'1|1', 'not known of the interval in which counters begin anew, and only of that');
+	take_sample();
+};
+
+
+my $dynamic = $node->data_dir . '/pg_dynshmem';
+
+subtest 'no dynamic shared memory' => sub {
+	my $since = take_sample();
+	my $from = ask($observer, 'SELECT infra_monitor.take_sample()');
+
+	execute(3, $query);
+	chmod 0500, $dynamic or die "$dynamic: $!";
+	is(try_ask($observer, 'SELECT infra_monitor.take_statement_sample()'), undef, 'a sample by hand fails');
+	like($observer->{message}, qr/could not open shared memory segment/, 'with an error');
+	ask($observer, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_state()');
+	wait_in_session($observer, q{SELECT last_error LIKE 'statements: could not open shared memory segment%' FROM infra_monitor.sampler_state()},
+		'the sampler notes it');
+	wait_in_session($observer, "SELECT count(*) >= 2 FROM infra_monitor.samples WHERE sampled_at > '$from'", 'and takes other samples');
+	is(stored_in_all($since), '|', 'but none of the statements');
+	chmod 0700, $dynamic or die "$dynamic: $!";
+	execute(2, $query);
+	take_sample();
+	is(stored($since, $text, 'calls, rows'), '5|5', 'nothing is lost');
+};
+
+subtest 'somebody tidies up' => sub {
+	my $since = take_sample();
+	my %before = map { $_ => 1 } slurp_dir($dynamic);
+
+	execute(1, $query);
+	take_sample();
+	my @new = grep { !$before{$_} && /^mmap/ } slurp_dir($dynamic);
+	is(scalar @new, 1, 'the baseline is a file');
+	is(scalar(grep { /^mmap/ } slurp_dir($dynamic)), scalar(grep { /^mmap/ } keys %before), 'the one before is gone');
+	unlink "$dynamic/$new[0]" or die "$new[0]: $!";
+	execute(2, $query);
+	is(try_ask($observer, 'SELECT infra_monitor.take_statement_sample()'), undef, 'it cannot be read');
+	like($observer->{message}, qr/could not open shared memory segment/, 'which is an error once');
+	is(take_sample(), '', 'then there is a new one, but no sample');
+	execute(4, $query);
+	take_sample();
+	is(stored($since, $text, 'calls, rows'), '1|1 4|4', 'and then it goes on');
+};
+
+subtest 'very long texts' => sub {
+	my $skipped = q{SELECT drops FROM infra_monitor.sampler_drops() WHERE reason = 'statement_texts'};
+	my $since = take_sample();
+	my $before = ask($observer, $skipped);
+
+	# 68 MB of them
+	ask($worker, "SELECT $_ AS long_$_ /* " . 'x' x (4 * 1024 * 1024) . ' */') foreach 1 .. 17;
+	take_sample();
+	is( ask($observer, "SELECT count(*) FROM infra_monitor.statement_samples WHERE sampled_at > '$since' AND queryid IS NOT NULL"),
+		17, 'statements are stored');
+	is(ask($observer, $skipped) - $before, 17, 'their texts are not, and that is counted');
+	is(ask($observer, q{SELECT count(*) FROM infra_monitor.statement_texts WHERE query LIKE '%long_%'}), 0, 'not one of them');
+	ask($observer, 'SELECT pg_stat_statements_reset()');
+	ask($worker, 'SELECT 18 AS long_18');
+	take_sample();
+	is(ask($observer, q{SELECT string_agg(query, ' ') FROM infra_monitor.statement_texts WHERE query LIKE '%long_%'}), 'SELECT $1 AS long_18',
+		'when there is room again, texts are');
+};
 
 subtest 'secrets' => sub {
 	execute(1, q{CREATE ROLE secretive PASSWORD 'Tr0ub4dor'});
@@ -254,7 +426,7 @@ subtest 'secrets' => sub {
 };
 
 subtest 'a regression' => sub {
-	my $usual = 'SELECT count(*) FROM t WHERE j = 1';
+	my $usual = 'SELECT k FROM u WHERE i = 1';
 	my @times = ask($observer, 'SELECT clock_timestamp()');
 
 	# they may have been evicted, and are then not as new as they seem
@@ -277,8 +449,7 @@ subtest 'a regression' => sub {
 	my $regressions = 'SELECT %s FROM infra_monitor.query_regressions(%s) r';
 	my $windows = sub { join(', ', map { "'$times[$_]'" } @_) };
 
-	# other tests may run at the same time
-	is( ask($observer, sprintf($regressions, 'count(*)', $windows->(1, 2, 3, 4) . ', factor => 5')),
+	is( ask($observer, sprintf($regressions, 'count(*)', $windows->(1, 2, 3, 4))),
 		0, 'what goes on as before is no regression');
 	is( ask($observer, sprintf($regressions . ' LIMIT 1', 'query, datname, calls, cause, ratio > 3, extra_time > 0, recent_p95_time > baseline_p95_time', $windows->(3, 4, 5, 6))),
 		"$text|work|40|blocks per call|t|t|t",
@@ -304,7 +475,7 @@ FROM (SELECT *, CASE WHEN rank IS NOT NULL THEN row_number() OVER (PARTITION BY 
 SQL
 	}
 	is( ask($observer, "SELECT string_agg(split_part(query, ' ', 2), ' ' ORDER BY rank), round(sum(share)::numeric, 6) FROM infra_monitor.top_statements($span, 'rows', 2)"),
-		'count(*) j |1.000000',
+		'j k |1.000000',
 		'the first two and the others, and their shares');
 };
 
@@ -315,6 +486,7 @@ subtest 'restart' => sub {
 	take_sample();
 	execute(3, $query);
 	close_sessions($observer, $other_observer, $worker);
+	$node->append_conf('postgresql.conf', 'pg_stat_statements.max = 100');
 	$node->restart;
 	open_sessions();
 	wait_in_session($observer, "SELECT count(DISTINCT epoch) = 2 FROM infra_monitor.statement_samples WHERE sampled_at > '$since'",
@@ -325,6 +497,45 @@ subtest 'restart' => sub {
 SELECT string_agg(calls::text, ' ' ORDER BY sampled_at) FROM infra_monitor.statement_samples s
 WHERE sampled_at > '$since' AND (queryid, dbid) IN (SELECT queryid, dbid FROM infra_monitor.statement_texts WHERE query = '$text')
 SQL
+};
+
+subtest 'crash' => sub {
+	my $since = take_sample();
+	my $files = grep { /^mmap/ } slurp_dir($dynamic);
+
+	execute(3, $query);
+	take_sample();
+	execute(2, $query);
+	kill 'KILL', ask($worker, 'SELECT pg_backend_pid()');
+	is(await_session($_), 'refused', 'the session is gone') foreach $worker, $observer, $other_observer;
+	$node->poll_query_until('postgres', 'SELECT true') or die 'no restart';
+	open_sessions();
+	execute(4, $query);
+	wait_in_session($observer, "SELECT count(DISTINCT epoch) = 2 FROM infra_monitor.statement_samples WHERE sampled_at > '$since'",
+		'the sampler begins a new epoch');
+	take_sample();
+	is( ask($observer, <<SQL), 4, 'all counters have begun anew');
+SELECT sum(calls) FROM infra_monitor.statement_samples s
+WHERE epoch = (SELECT epoch FROM infra_monitor.statement_samples ORDER BY sampled_at DESC LIMIT 1)
+	AND (queryid, dbid) IN (SELECT queryid, dbid FROM infra_monitor.statement_texts WHERE query = '$text')
+SQL
+	cmp_ok(scalar(grep { /^mmap/ } slurp_dir($dynamic)), '<=', $files, 'no segment is left behind');
+};
+
+subtest 'evicted by pg_stat_statements' => sub {
+	my $since = take_sample();
+
+	foreach my $round (1 .. 3)
+	{
+		execute(20 * $round, $query);
+		ask($worker, $_) foreach distinct_statements(150);
+		take_sample();
+		execute(1, $query);
+	}
+	take_sample();
+	is(stored_in_all($since), '573|0', 'nothing of ours is lost');
+	is( ask($observer, "SELECT count(*) FILTER (WHERE rows IS NULL) > 0, count(*) FILTER (WHERE rows <> calls) FROM infra_monitor.statement_samples WHERE sampled_at > '$since' AND userid IS NOT NULL"),
+		't|0', 'what is known of the rest is right');
 };
 
 subtest 'standby' => sub {
@@ -353,6 +564,12 @@ SQL
 	close_sessions($on_standby, $session);
 	$standby->stop;
 };
+
+is( ask($observer, <<'SQL'), 0, 'nothing is negative');
+SELECT count(*) FROM infra_monitor.statement_samples
+WHERE calls < 0 OR exec_time < 0 OR rows < 0 OR failures < 0 OR failed_time < 0 OR shared_blks_hit < 0
+	OR shared_blks_read < 0 OR temp_blks_written < 0 OR wal_bytes < 0
+SQL
 
 close_sessions($observer, $other_observer, $worker);
 $node->stop;
