@@ -86,11 +86,15 @@ FROM (VALUES
 		(8, 'as before', '{40,40}', '{40,40}', '{0,0}', '{0,0}', '{10,10}'),
 		(9, 'faster', '{40,40}', '{40,40}', '{0,0}', '{0,0}', '{30,10}'),
 		(10, 'more rows, not slower', '{40,4000}', '{40,40}', '{0,0}', '{0,0}', '{10,10}'),
-		(11, 'slower by chance', '{40,40}', '{40,40}', '{0,0}', '{0,0}', '{10,-30}')
+		(11, 'slower by chance', '{40,40}', '{40,40}', '{0,0}', '{0,0}', '{10,-30}'),
+		(12, 'perhaps it was as slow before', '{40,40}', '{40,40}', '{0,0}', '{0,0}', '{-30,30}'),
+		(13, 'slower by less than 10 ms in all', '{40,40}', '{40,4000}', '{0,0}', '{0,0}', '{0.1,0.3}'),
+		(14, 'slower by less than a thousandth of all', '{40,40}', '{40,4000}', '{0,0}', '{0,0}', '{0.1,0.45}')
 	) AS q (id, query, rows, hit, temp, failures, ms)
 	CROSS JOIN generate_series(0, 1) AS s (day)
+	-- negative: a few of them were so slow, the second day more
 	CROSS JOIN LATERAL (SELECT CASE WHEN q.ms[s.day + 1] > 0 THEN array_fill(q.ms[s.day + 1], '{40}')
-		ELSE array_fill(10::float8, '{36}') || array_fill(-q.ms[s.day + 1], '{4}') END AS times) t
+		ELSE array_fill(10::float8, ARRAY[39 - 3 * s.day]) || array_fill(-q.ms[s.day + 1], ARRAY[1 + 3 * s.day]) END AS times) t
 	CROSS JOIN LATERAL (SELECT t.times, count(*) AS calls, sum(e) AS time FROM unnest(t.times) e) n;
 INSERT INTO infra_monitor.statement_samples
 SELECT '2000-01-02 10:00+00', 1, NULL, NULL, NULL, NULL, NULL, NULL, 1000, 5000, NULL, 3, 30, NULL, NULL, NULL, NULL,

@@ -19,10 +19,11 @@
 #include "fmgr.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
-#include "rows.h"
 #include "pg_stat_statements.h"
+#include "rows.h"
 #include "texts.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -34,16 +35,58 @@
  * Columns of the result, in order, by their names in pg_stat_statements.
  * "toplevel" came with 1.9, "stats_since" with 1.11.
  */
-static const char *const columns[] = {
-	"userid", "dbid", "queryid", "toplevel", "query", "calls",
-	"total_exec_time", "max_exec_time", "rows", "shared_blks_hit",
-	"shared_blks_read", "temp_blks_written", "wal_bytes", "stats_since"
+typedef enum ImonStatementColumn
+{
+	COLUMN_USERID,
+	COLUMN_DBID,
+	COLUMN_QUERYID,
+	COLUMN_TOPLEVEL,
+	COLUMN_QUERY,
+	COLUMN_CALLS,
+	COLUMN_TOTAL_EXEC_TIME,
+	COLUMN_MAX_EXEC_TIME,
+	COLUMN_ROWS,
+	COLUMN_SHARED_BLKS_HIT,
+	COLUMN_SHARED_BLKS_READ,
+	COLUMN_TEMP_BLKS_WRITTEN,
+	COLUMN_WAL_BYTES,
+	COLUMN_STATS_SINCE
+} ImonStatementColumn;
+
+#define N_COLUMNS (COLUMN_STATS_SINCE + 1)
+
+static const struct
+{
+	const char *name;
+	Oid			type;
+}			columns[N_COLUMNS] =
+
+{
+	[COLUMN_USERID] = {"userid", OIDOID},
+	[COLUMN_DBID] = {"dbid", OIDOID},
+	[COLUMN_QUERYID] = {"queryid", INT8OID},
+	[COLUMN_TOPLEVEL] = {"toplevel", BOOLOID},
+	[COLUMN_QUERY] = {"query", TEXTOID},
+	[COLUMN_CALLS] = {"calls", INT8OID},
+	[COLUMN_TOTAL_EXEC_TIME] = {"total_exec_time", FLOAT8OID},
+	[COLUMN_MAX_EXEC_TIME] = {"max_exec_time", FLOAT8OID},
+	[COLUMN_ROWS] = {"rows", INT8OID},
+	[COLUMN_SHARED_BLKS_HIT] = {"shared_blks_hit", INT8OID},
+	[COLUMN_SHARED_BLKS_READ] = {"shared_blks_read", INT8OID},
+	[COLUMN_TEMP_BLKS_WRITTEN] = {"temp_blks_written", INT8OID},
+	[COLUMN_WAL_BYTES] = {"wal_bytes", NUMERICOID},
+	[COLUMN_STATS_SINCE] = {"stats_since", TIMESTAMPTZOID},
 };
 
-#define COLUMN_TOPLEVEL 3
-#define COLUMN_QUERY 4
-#define COLUMN_STATS_SINCE 13
-#define N_COLUMNS lengthof(columns)
+/* When pg_stat_statements began to count, if it tells. */
+typedef struct ImonSince
+{
+	Datum		moment;
+	bool		isnull;
+} ImonSince;
+
+/* Takes a row of the columns above. */
+typedef void (*ImonRowSink) (void *arg, Datum *values, bool *nulls);
 
 PG_FUNCTION_INFO_V1(imon_statement_stats_1_0);
 PG_FUNCTION_INFO_V1(imon_pg_stat_statements_loaded_1_0);
@@ -99,51 +142,53 @@ pg_stat_statements_schema(void)
  * moment of its last reset (1.9 and later).  Needs SPI to be connected; the
  * result outlives it.
  */
-static Datum
-statistics_begin(char *schema, bool *isnull)
+static ImonSince
+statistics_begin(char *schema)
 {
 	List	   *names = list_make2(makeString(schema),
 								   makeString("pg_stat_statements_info"));
+	ImonSince	since = {.isnull = true};
 
-	*isnull = true;
 	if (!OidIsValid(LookupFuncName(names, 0, NULL, true)))
-		return (Datum) 0;
+		return since;
 	if (SPI_execute(psprintf("SELECT stats_reset FROM %s.pg_stat_statements_info()",
 							 quote_identifier(schema)), true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read pg_stat_statements_info");
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+	since.moment = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								 1, &since.isnull);
+	return since;
 }
 
 /* Finds the columns in what this version returns; absent ones are 0 or less. */
 static void
-find_columns(TupleDesc source, TupleDesc target, int *numbers)
+find_columns(TupleDesc source, int *numbers)
 {
 	for (int i = 0; i < N_COLUMNS; i++)
 	{
-		numbers[i] = SPI_fnumber(source, columns[i]);
+		numbers[i] = SPI_fnumber(source, columns[i].name);
 		if (numbers[i] <= 0)
 		{
 			if (i == COLUMN_TOPLEVEL || i == COLUMN_STATS_SINCE)
 				continue;
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("pg_stat_statements has no column \"%s\"", columns[i]),
+					 errmsg("pg_stat_statements has no column \"%s\"", columns[i].name),
 					 errhint("Run ALTER EXTENSION pg_stat_statements UPDATE.")));
 		}
-		else if (SPI_gettypeid(source, numbers[i]) != TupleDescAttr(target, i)->atttypid)
+		else if (SPI_gettypeid(source, numbers[i]) != columns[i].type)
 			elog(ERROR, "column \"%s\" of pg_stat_statements has an unexpected type",
-				 columns[i]);
+				 columns[i].name);
 	}
 }
 
-/* Puts the fetched rows into the result. */
+/* Passes the fetched rows on. */
 static void
-put_statements(ReturnSetInfo *rsinfo, Datum since, bool since_isnull)
+pass_rows(const ImonSince *since, ImonRowSink sink, void *arg)
 {
 	TupleDesc	source = SPI_tuptable->tupdesc;
 	int			numbers[N_COLUMNS];
 
-	find_columns(source, rsinfo->setDesc, numbers);
+	find_columns(source, numbers);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		Datum		values[N_COLUMNS];
@@ -159,23 +204,18 @@ put_statements(ReturnSetInfo *rsinfo, Datum since, bool since_isnull)
 				values[i] = BoolGetDatum(true);
 			else
 			{
-				values[i] = since;
-				nulls[i] = since_isnull;
+				values[i] = since->moment;
+				nulls[i] = since->isnull;
 			}
 		}
-		if (!nulls[COLUMN_QUERY])
-			values[COLUMN_QUERY] =
-				imon_query_datum(TextDatumGetCString(values[COLUMN_QUERY]));
-		imon_put_row(rsinfo, values, nulls);
+		sink(arg, values, nulls);
 	}
 }
 
-/*
- * Reads all statements into the result.  Needs SPI to be connected.
- */
+/* Reads all statements.  Needs SPI to be connected. */
 static void
-read_statements(ReturnSetInfo *rsinfo, const char *schema, bool showtext,
-				Datum since, bool since_isnull)
+read_statements(const char *schema, bool showtext, const ImonSince *since,
+				ImonRowSink sink, void *arg)
 {
 	Oid			types[1] = {BOOLOID};
 	Datum		args[1] = {BoolGetDatum(showtext)};
@@ -190,10 +230,20 @@ read_statements(ReturnSetInfo *rsinfo, const char *schema, bool showtext,
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
 		if (SPI_processed == 0)
 			break;
-		put_statements(rsinfo, since, since_isnull);
+		pass_rows(since, sink, arg);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
+}
+
+/* Puts a row into the result, a ReturnSetInfo. */
+static void
+put_statement(void *arg, Datum *values, bool *nulls)
+{
+	if (!nulls[COLUMN_QUERY])
+		values[COLUMN_QUERY] =
+			imon_query_datum(TextDatumGetCString(values[COLUMN_QUERY]));
+	imon_put_row((ReturnSetInfo *) arg, values, nulls);
 }
 
 /*
@@ -203,7 +253,7 @@ read_statements(ReturnSetInfo *rsinfo, const char *schema, bool showtext,
  */
 static bool
 read_with_texts(ReturnSetInfo *rsinfo, const char *schema,
-				Datum since, bool since_isnull)
+				const ImonSince *since)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -213,7 +263,7 @@ read_with_texts(ReturnSetInfo *rsinfo, const char *schema,
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		read_statements(rsinfo, schema, true, since, since_isnull);
+		read_statements(schema, true, since, put_statement, rsinfo);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -248,8 +298,7 @@ imon_statement_stats_1_0(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo;
 	bool		showtext;
 	char	   *schema;
-	Datum		since;
-	bool		since_isnull;
+	ImonSince	since;
 
 	imon_require_arguments(fcinfo, 1);
 	showtext = !PG_ARGISNULL(0) && PG_GETARG_BOOL(0);
@@ -257,9 +306,61 @@ imon_statement_stats_1_0(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	schema = pg_stat_statements_schema();
-	since = statistics_begin(schema, &since_isnull);
-	if (!showtext || !read_with_texts(rsinfo, schema, since, since_isnull))
-		read_statements(rsinfo, schema, false, since, since_isnull);
+	since = statistics_begin(schema);
+	if (!showtext || !read_with_texts(rsinfo, schema, &since))
+		read_statements(schema, false, &since, put_statement, rsinfo);
 	SPI_finish();
 	return (Datum) 0;
+}
+
+/* Who wants to know what is counted. */
+typedef struct ImonListener
+{
+	ImonPgssSink sink;
+	void	   *arg;
+} ImonListener;
+
+/* Passes what a row counts on.  Rows that may not be seen have no queryid. */
+static void
+pass_counts(void *arg, Datum *values, bool *nulls)
+{
+	static const ImonStatementColumn usage[IMON_N_USAGE] = {
+		[IMON_ROWS] = COLUMN_ROWS,
+		[IMON_SHARED_BLKS_HIT] = COLUMN_SHARED_BLKS_HIT,
+		[IMON_SHARED_BLKS_READ] = COLUMN_SHARED_BLKS_READ,
+		[IMON_TEMP_BLKS_WRITTEN] = COLUMN_TEMP_BLKS_WRITTEN,
+		[IMON_WAL_BYTES] = COLUMN_WAL_BYTES
+	};
+	const ImonListener *listener = arg;
+	ImonStatementKey key;
+	ImonPgssCounts counts;
+
+	if (nulls[COLUMN_QUERYID])
+		return;
+	memset(&key, 0, sizeof(key));
+	key.userid = DatumGetObjectId(values[COLUMN_USERID]);
+	key.dbid = DatumGetObjectId(values[COLUMN_DBID]);
+	key.queryid = (uint64) DatumGetInt64(values[COLUMN_QUERYID]);
+	key.toplevel = DatumGetBool(values[COLUMN_TOPLEVEL]);
+
+	memset(&counts, 0, sizeof(counts));
+	counts.known = true;
+	counts.since = nulls[COLUMN_STATS_SINCE] ? 0 :
+		DatumGetTimestampTz(values[COLUMN_STATS_SINCE]);
+	counts.calls = DatumGetInt64(values[COLUMN_CALLS]);
+	values[COLUMN_WAL_BYTES] = DirectFunctionCall1(numeric_int8,
+												   values[COLUMN_WAL_BYTES]);
+	for (int i = 0; i < IMON_N_USAGE; i++)
+		counts.columns[i] = DatumGetInt64(values[usage[i]]);
+	listener->sink(listener->arg, &key, &counts);
+}
+
+void
+imon_read_pgss_counts(ImonPgssSink sink, void *arg)
+{
+	char	   *schema = pg_stat_statements_schema();
+	ImonSince	since = statistics_begin(schema);
+	ImonListener listener = {sink, arg};
+
+	read_statements(schema, false, &since, pass_counts, &listener);
 }

@@ -42,12 +42,11 @@
 #include "texts.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #define MAX_TEXT 8192			/* characters of a query that are kept */
-#define FETCH_ROWS 500			/* of pg_stat_statements */
-#define KEY_COLUMNS 4			/* of the query on pg_stat_statements */
 #define SAMPLE_COLUMNS 18
 
 /* The file in which pg_stat_statements keeps its texts. */
@@ -84,12 +83,12 @@ typedef struct ImonInterval
 	ImonCounts	evicted;		/* what has no line: statements that are gone */
 } ImonInterval;
 
-/* What pg_stat_statements counts of a statement now. */
-typedef struct ImonPgssEntry
+/* Where a statement is in a tally. */
+typedef struct ImonPlace
 {
 	ImonStatementKey key;
-	ImonPgssCounts usage;
-} ImonPgssEntry;
+	ImonTallyEntry *entry;
+} ImonPlace;
 
 PG_FUNCTION_INFO_V1(imon_baseline_size_1_0);
 PG_FUNCTION_INFO_V1(imon_take_statement_sample_1_0);
@@ -126,68 +125,40 @@ imon_statement_texts_skipped(void)
 	return pg_atomic_read_u64(&shared->texts_skipped);
 }
 
-/* Copies a row of pg_stat_statements into the hash table. */
+/* Takes what pg_stat_statements counts of a statement, if we count it too. */
 static void
-keep_usage(HTAB *usages, HeapTuple row, TupleDesc tupdesc)
+keep_usage(void *arg, const ImonStatementKey *key, const ImonPgssCounts *counts)
 {
-	ImonStatementKey key;
-	ImonPgssEntry *entry;
-	bool		isnull;
-	bool		unknown = false;
-	Datum		since;
+	ImonPlace  *place = hash_search((HTAB *) arg, key, HASH_FIND, NULL);
 
-	memset(&key, 0, sizeof(key));
-	key.userid = DatumGetObjectId(SPI_getbinval(row, tupdesc, 1, &isnull));
-	key.dbid = DatumGetObjectId(SPI_getbinval(row, tupdesc, 2, &isnull));
-	key.queryid = (uint64) DatumGetInt64(SPI_getbinval(row, tupdesc, 3, &isnull));
-	key.toplevel = DatumGetBool(SPI_getbinval(row, tupdesc, 4, &isnull));
-	entry = hash_search(usages, &key, HASH_ENTER, NULL);
-	entry->usage.calls =
-		DatumGetInt64(SPI_getbinval(row, tupdesc, KEY_COLUMNS + 1, &isnull));
-	for (int i = 0; i < IMON_N_USAGE; i++)
-	{
-		entry->usage.columns[i] =
-			DatumGetInt64(SPI_getbinval(row, tupdesc, KEY_COLUMNS + 2 + i, &isnull));
-		unknown |= isnull;
-	}
-	since = SPI_getbinval(row, tupdesc, KEY_COLUMNS + 2 + IMON_N_USAGE, &isnull);
-	entry->usage.since = isnull ? 0 : DatumGetTimestampTz(since);
-	entry->usage.known = !unknown;
+	if (place)
+		place->entry->usage = *counts;
 }
 
 /*
- * Reads pg_stat_statements, without texts; empty if it does not collect.  Needs
+ * Completes a tally with what pg_stat_statements counts now, if it does.  Needs
  * SPI to be connected.
  */
-static HTAB *
-read_usages(void)
+static void
+read_usages(ImonTally *tally)
 {
-	static const char *const query =
-		"SELECT s.userid, s.dbid, s.queryid, s.toplevel, s.calls, s.rows,"
-		" s.shared_blks_hit, s.shared_blks_read, s.temp_blks_written,"
-		" s.wal_bytes::pg_catalog.int8, s.stats_since"
-		" FROM infra_monitor.statement_stats(false) s"
-		" WHERE s.queryid IS NOT NULL";
 	HASHCTL		control = {.keysize = sizeof(ImonStatementKey),
-	.entrysize = sizeof(ImonPgssEntry),.hcxt = CurrentMemoryContext};
-	HTAB	   *usages = hash_create("infra_monitor usages", 1024, &control,
-									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	Portal		portal;
+	.entrysize = sizeof(ImonPlace),.hcxt = CurrentMemoryContext};
+	HTAB	   *places;
 
 	if (!imon_pg_stat_statements_loaded())
-		return usages;
-	portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
-	for (;;)
+		return;
+	places = hash_create("infra_monitor places", Max(tally->n_entries, 1),
+						 &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	for (ImonTallyEntry *entry = imon_first_entry(tally);
+		 entry != imon_end_of_entries(tally); entry = imon_next_entry(entry))
 	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		if (SPI_processed == 0)
-			break;
-		for (uint64 i = 0; i < SPI_processed; i++)
-			keep_usage(usages, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-		SPI_freetuptable(SPI_tuptable);
+		ImonPlace  *place = hash_search(places, &entry->key, HASH_ENTER, NULL);
+
+		place->entry = entry;
 	}
-	SPI_cursor_close(portal);
-	return usages;
+	imon_read_pgss_counts(keep_usage, places);
+	hash_destroy(places);
 }
 
 /* Can the second be what the first has become? */
@@ -219,7 +190,7 @@ compare_usage(ImonLine *line, const ImonPgssCounts *before,
 	static const ImonPgssCounts none = {.known = true};
 	const ImonPgssCounts *from = &none;
 
-	if (now == NULL)
+	if (now->calls == 0)
 	{
 		/* statements that only fail may not be there, and have used nothing */
 		line->usage_known = line->calls == 0 && !before->known;
@@ -292,31 +263,26 @@ fill_line(ImonLine *line, ImonTallyEntry *now, const ImonTallyEntry *before)
 }
 
 /*
- * Looks at a statement: adds a line if it has grown, and completes its entry
- * with what pg_stat_statements counts now.  If it has not grown, whatever that
- * has counted belongs to the next time it does.
+ * Looks at a statement, and adds a line if it has grown.  If it has not,
+ * whatever pg_stat_statements has counted belongs to the next time it does.
  */
 static void
 add_line(ImonInterval *interval, ImonTallyEntry *now,
-		 const ImonTallyEntry *before, HTAB *usages)
+		 const ImonTallyEntry *before)
 {
 	static const ImonPgssCounts none = {0};
-	const ImonPgssCounts *usage_before = before ? &before->usage : &none;
+	const ImonPgssCounts *usage = before ? &before->usage : &none;
 	ImonLine   *line = &interval->lines[interval->n_lines];
-	ImonPgssEntry *usage;
 
-	now->usage = *usage_before;
 	if (!has_grown(now, before))
+	{
+		now->usage = *usage;
 		return;
+	}
 	interval->n_lines++;
 	memset(line, 0, sizeof(*line));
 	fill_line(line, now, before);
-	usage = hash_search(usages, &now->key, HASH_FIND, NULL);
-	compare_usage(line, usage_before, usage ? &usage->usage : NULL);
-	if (usage)
-		now->usage = usage->usage;
-	else
-		now->usage.known = false;
+	compare_usage(line, usage, &now->usage);
 }
 
 /* Subtracts what was known before from what those that are gone have left. */
@@ -349,7 +315,7 @@ subtract_entry(ImonCounts *from, const ImonTallyEntry *gone)
  */
 static void
 compare_tallies(ImonInterval *interval, const ImonTally *now,
-				const ImonTally *before, HTAB *usages)
+				const ImonTally *before)
 {
 	ImonTallyEntry *entry = imon_first_entry(now);
 	ImonTallyEntry *end = imon_end_of_entries(now);
@@ -376,7 +342,7 @@ compare_tallies(ImonInterval *interval, const ImonTally *now,
 			old = imon_next_entry(old);
 			continue;
 		}
-		add_line(interval, entry, same ? old : NULL, usages);
+		add_line(interval, entry, same ? old : NULL);
 		entry = imon_next_entry(entry);
 		if (same)
 			old = imon_next_entry(old);
@@ -649,27 +615,30 @@ store_texts(TimestampTz at)
 static bool
 write_sample(TimestampTz at, bool write)
 {
-	/* first: what is counted meanwhile is then missing there, not here */
-	HTAB	   *usages = read_usages();
 	ImonTally  *tally = imon_tally_statements();
 	ImonInterval *interval = palloc(sizeof(ImonInterval));
 	ImonBaseline baseline;
 	const ImonTally *before;
 
+	read_usages(tally);
 	imon_open_baseline(&baseline);
 	before = baseline.tally;
 	if (before && before->stats_reset != tally->stats_reset)
 		before = NULL;			/* all counts have begun anew */
-	compare_tallies(interval, tally, before, usages);
+	compare_tallies(interval, tally, before);
 	if (write && baseline.known)
 	{
 		choose_top(interval);
 		insert_lines(interval, at, imon_epoch_of_statements(tally->stats_reset));
 	}
 	imon_close_baseline(&baseline);
+	imon_replace_baseline(&baseline, tally);
+
+	/* texts can take a lot of memory, too */
+	pfree(interval->lines);
+	pfree(tally);
 	if (write && baseline.known && imon_pg_stat_statements_loaded())
 		store_texts(at);
-	imon_replace_baseline(&baseline, tally);
 	return baseline.known;
 }
 
