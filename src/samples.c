@@ -323,6 +323,8 @@ latency_growth(const ImonReading *last, const ImonReading *now, Datum *result)
 	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
 	{
 		Assert(now->latency[i] >= last->latency[i]);
+		if (now->latency[i] < last->latency[i])
+			return false;
 		latency[i] = now->latency[i] - last->latency[i];
 	}
 	*result = imon_histogram_datum(latency);
