@@ -718,6 +718,8 @@ imon_top_statements_order_1_0(PG_FUNCTION_ARGS)
 	char	   *order;
 
 	imon_require_arguments(fcinfo, 2);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
 	order = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	if (PG_GETARG_INT32(1) < 1)
 		ereport(ERROR,
