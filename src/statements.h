@@ -14,6 +14,8 @@
 #ifndef IMON_STATEMENTS_H
 #define IMON_STATEMENTS_H
 
+#include "internal.h"
+
 /* How an execution ended. */
 typedef enum ImonOutcome
 {
@@ -46,8 +48,8 @@ extern ImonOutcome imon_outcome_of_error(int sqlerrcode);
  * Counts an execution that took so many nanoseconds.  Shared memory must be
  * ready.
  */
-extern void imon_count_execution(const ImonStatementKey *key,
-								 ImonOutcome outcome, uint64 ns);
+extern IMON_INTERNAL void imon_count_execution(const ImonStatementKey *key,
+											   ImonOutcome outcome, uint64 ns);
 
 /*
  * Lets all counts begin anew.  Waits for the table's lock.  Shared memory must
