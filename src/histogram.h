@@ -63,7 +63,8 @@ imon_histogram_bucket(uint64 ns)
 		return ns <= IMON_HISTOGRAM_MIN ? 0 : IMON_HISTOGRAM_BOUNDS;
 	power = pg_leftmost_one_pos64(ns);
 	/* its highest bit makes the second term one row more */
-	bucket = imon_histogram_cells[((power - IMON_FIRST_POWER - 1) << IMON_CELL_BITS) +
+	bucket = imon_histogram_cells[(power << IMON_CELL_BITS) -
+								  ((IMON_FIRST_POWER + 1) << IMON_CELL_BITS) +
 								  (ns >> (power - IMON_CELL_BITS))];
 	return bucket + (ns > imon_histogram_bounds[bucket]);
 }
