@@ -45,6 +45,7 @@ OBJS = \
 	src/statements.o \
 	src/system.o \
 	src/texts.o \
+	src/transactions.o \
 	src/trend.o \
 	src/waits.o
 PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"

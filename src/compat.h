@@ -287,7 +287,7 @@ imon_query_time(const QueryDesc *desc, instr_time *running_since)
 #if PG_VERSION_NUM >= 190000
 	return imon_instr_time_ns(instr->total);
 #else
-	return (uint64) (instr->total * 1e9) + imon_instr_time_ns(instr->counter);
+	return (uint64) (int64) (instr->total * 1e9) + imon_instr_time_ns(instr->counter);
 #endif
 }
 

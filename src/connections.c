@@ -26,7 +26,6 @@
 
 #include <netdb.h>
 
-#include "access/xact.h"
 #include "compat.h"
 #include "connection_churn.h"
 #include "connection_times.h"
@@ -43,6 +42,7 @@
 #include "storage/proc.h"
 #include "texts.h"
 #include "totals.h"
+#include "transactions.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "window.h"
@@ -222,16 +222,18 @@ connection_begins(void)
 }
 
 /*
- * Transaction callback.  The only commit outside normal processing mode in a
- * process that serves a client is the one at the end of InitPostgres.
+ * Transaction callback.  The first commit in a process that serves a client,
+ * and the only one outside normal processing mode, is the one at the end of
+ * InitPostgres.
  */
 static void
-imon_connection_xact_callback(XactEvent event, void *arg)
+transaction_ends(XactEvent event)
 {
-	if (likely(established))
+	if (event != XACT_EVENT_COMMIT)
 		return;
-	if (event != XACT_EVENT_COMMIT || MyProcPort == NULL || MyProc == NULL ||
-		!IsInitProcessingMode() || connections == NULL)
+	imon_awaits &= ~IMON_AWAITS_CONNECTION;
+	if (MyProcPort == NULL || MyProc == NULL || !IsInitProcessingMode() ||
+		connections == NULL)
 		return;
 
 	established = true;
@@ -358,7 +360,7 @@ imon_connections_init(void)
 	imon_shmem_register(&connections_part);
 	imon_churn_init();
 	imon_connection_times_init();
-	RegisterXactCallback(imon_connection_xact_callback, NULL);
+	imon_await_transactions(IMON_AWAITS_CONNECTION, transaction_ends);
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = imon_emit_log;
 }

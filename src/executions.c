@@ -25,7 +25,6 @@
 #include "postgres.h"
 
 #include "access/parallel.h"
-#include "access/xact.h"
 #include "compat.h"
 #include "executions.h"
 #include "executor/executor.h"
@@ -40,6 +39,7 @@
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
+#include "transactions.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -57,14 +57,14 @@ typedef struct ImonExecution
 } ImonExecution;
 
 /*
- * Those that are watched, the newest last.  What an error has left over goes
- * when its subtransaction or transaction ends, or when its QueryDesc is used
- * again.
+ * Those that are watched, the newest last, behind a first one that stands for
+ * none and has no QueryDesc.  What an error has left over goes when its
+ * subtransaction or transaction ends, or when its QueryDesc is used again.
  */
 static ImonExecution first_executions[MIN_OPEN];
 static ImonExecution *executions = first_executions;
-static int	n_executions = 0;
-static int	max_executions = MIN_OPEN;
+static ImonExecution *newest = first_executions;
+static ImonExecution *last_place = &first_executions[MIN_OPEN - 1];
 
 /* How deep in the executor and in utility commands are we? */
 static int	nesting = 0;
@@ -98,7 +98,7 @@ static struct
 /* Has the exit callback been asked for? */
 static bool watching_exit = false;
 
-/* The error that is on its way to the client has been counted. */
+/* Has the error that is on its way to the client been counted? */
 static bool error_counted = false;
 
 /* Why this process ends. */
@@ -115,9 +115,7 @@ static emit_log_hook_type prev_emit_log_hook = NULL;
 static inline bool
 is_tracked(void)
 {
-	return imon_enabled && !IsParallelWorker() &&
-		(nesting == 0 ? imon_track != IMON_TRACK_NONE :
-		 imon_track == IMON_TRACK_ALL);
+	return nesting < imon_tracked_depth && !IsParallelWorker();
 }
 
 static inline void
@@ -130,14 +128,21 @@ set_key(ImonStatementKey *key, uint64 queryid)
 	key->toplevel = (nesting == 0);
 }
 
+/* The same as find_execution() below, for one that is not the newest. */
+static pg_noinline ImonExecution *
+find_older_execution(const QueryDesc *desc)
+{
+	for (ImonExecution *older = newest; older > executions; older--)
+		if (older->desc == desc)
+			return older;
+	return NULL;
+}
+
 /* The execution of this QueryDesc, or NULL if it is not watched. */
 static inline ImonExecution *
 find_execution(const QueryDesc *desc)
 {
-	for (int i = n_executions - 1; i >= 0; i--)
-		if (executions[i].desc == desc)
-			return &executions[i];
-	return NULL;
+	return likely(newest->desc == desc) ? newest : find_older_execution(desc);
 }
 
 /* Logs a query that may have been slow. */
@@ -166,21 +171,23 @@ static inline void
 query_ended(const ImonExecution *execution, ImonOutcome outcome,
 			int sqlerrcode, uint64 ns)
 {
+	uint64		elapsed_ns = imon_elapsed_ns(&execution->beginning, ns);
+
 	imon_count_execution(&execution->key, outcome, ns);
-	if (unlikely(imon_may_be_slow(&execution->beginning, ns)))
+	if (unlikely(imon_may_be_slow(elapsed_ns)))
 		log_slow_query(execution, outcome, sqlerrcode, ns);
-	imon_end_execution(&execution->beginning, ns);
+	imon_end_execution(&execution->beginning, elapsed_ns);
 }
 
 /* Ends watching an execution. */
 static inline void
 forget(ImonExecution *execution)
 {
-	int			behind = n_executions - 1 - (execution - executions);
-
-	if (unlikely(behind > 0))
-		memmove(execution, execution + 1, behind * sizeof(ImonExecution));
-	n_executions--;
+	if (unlikely(execution != newest))
+		memmove(execution, execution + 1,
+				(newest - execution) * sizeof(ImonExecution));
+	if (--newest == executions)
+		imon_awaits &= ~IMON_AWAITS_EXECUTION;
 }
 
 /* Nanoseconds since a moment. */
@@ -212,11 +219,13 @@ utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
 		.before = &utility->before,
 		.rows = rows
 	};
+	uint64		elapsed_ns;
 
+	elapsed_ns = imon_elapsed_ns(ended.beginning, ended.ns);
 	imon_count_execution(ended.key, outcome, ended.ns);
-	if (unlikely(imon_may_be_slow(ended.beginning, ended.ns)))
+	if (unlikely(imon_may_be_slow(elapsed_ns)))
 		imon_log_slow(&ended);
-	imon_end_execution(ended.beginning, ended.ns);
+	imon_end_execution(ended.beginning, elapsed_ns);
 	return ended.ns;
 }
 
@@ -250,6 +259,7 @@ count_noted_failure(void)
 		.sqlerrcode = noted_failure.sqlerrcode,
 		.rows = -1
 	};
+	uint64		elapsed_ns;
 
 	error_counted = false;
 	if (likely(!noted_failure.is_set))
@@ -257,11 +267,11 @@ count_noted_failure(void)
 	noted_failure.is_set = false;
 	set_key(&key, noted_failure.queryid);
 	key.toplevel = true;
-	imon_count_execution(&key, ended.outcome,
-						 1000 * (uint64) noted_failure.beginning.pre_us);
-	if (imon_may_be_slow(ended.beginning, 0))
+	elapsed_ns = imon_elapsed_ns(ended.beginning, 0);
+	imon_count_execution(&key, ended.outcome, elapsed_ns);
+	if (imon_may_be_slow(elapsed_ns))
 		imon_log_slow(&ended);
-	imon_end_execution(ended.beginning, 0);
+	imon_end_execution(ended.beginning, elapsed_ns);
 }
 
 /*
@@ -289,20 +299,22 @@ terminated(int code, Datum arg)
 static pg_noinline bool
 make_room(void)
 {
-	Size		size = max_executions * sizeof(ImonExecution);
+	Size		places = last_place - executions + 1;
 	ImonExecution *new;
 
-	if (max_executions >= MAX_OPEN)
+	if (places >= MAX_OPEN)
 		return false;
-	new = MemoryContextAllocExtended(TopMemoryContext, 2 * size,
+	new = MemoryContextAllocExtended(TopMemoryContext,
+									 2 * places * sizeof(ImonExecution),
 									 MCXT_ALLOC_NO_OOM);
 	if (new == NULL)
 		return false;
-	memcpy(new, executions, size);
+	memcpy(new, executions, places * sizeof(ImonExecution));
 	if (executions != first_executions)
 		pfree(executions);
 	executions = new;
-	max_executions *= 2;
+	newest = &new[places - 1];
+	last_place = &new[2 * places - 1];
 	return true;
 }
 
@@ -312,12 +324,13 @@ watch(QueryDesc *desc)
 {
 	ImonExecution *execution;
 
-	if (unlikely(n_executions == max_executions) && !make_room())
+	if (unlikely(newest == last_place) && !make_room())
 	{
 		imon_drop_execution();
 		return;
 	}
-	execution = &executions[n_executions++];
+	execution = ++newest;
+	imon_awaits |= IMON_AWAITS_EXECUTION;
 	execution->desc = desc;
 	execution->subid = GetCurrentSubTransactionId();
 	execution->ns = 0;
@@ -332,7 +345,6 @@ imon_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
 	/* without an identifier it is part of a utility command, or unknown */
 	bool		tracked = queryDesc->plannedstmt->queryId != 0 && is_tracked();
-	ImonExecution *left_over;
 
 	if (tracked && nesting == 0)
 		imon_before_executor_start(queryDesc);
@@ -343,45 +355,59 @@ imon_ExecutorStart(QueryDesc *queryDesc, int eflags)
 	if (tracked && nesting == 0)
 		imon_after_executor_start(queryDesc);
 
-	left_over = find_execution(queryDesc);
-	if (unlikely(left_over != NULL))
-		forget(left_over);
+	if (unlikely(newest > executions))
+	{
+		ImonExecution *left_over = find_execution(queryDesc);
+
+		if (left_over)
+			forget(left_over);
+	}
 	if (tracked)
 		watch(queryDesc);
+}
+
+/* The error that is on its way to the client has been counted. */
+static inline void
+expect_report(void)
+{
+	error_counted = true;
+	imon_awaits |= IMON_AWAITS_FAILURE;
 }
 
 /* A call of ExecutorRun or ExecutorFinish. */
 typedef struct ImonRun
 {
-	QueryDesc  *desc;
 	QueryDesc  *was_running;
-	instr_time	start;			/* zero unless timed by ourselves */
+	bool		is_timed;		/* by ourselves */
+	instr_time	start;
 } ImonRun;
 
 static inline void
 begin_run(ImonRun *run, QueryDesc *desc)
 {
-	run->desc = desc;
 	run->was_running = running;
-	INSTR_TIME_SET_ZERO(run->start);
-	if (nesting == 0)
+	run->is_timed = false;
+	if (likely(nesting == 0))
 		running = desc;
-	else if (imon_track == IMON_TRACK_ALL && find_execution(desc))
+	else if (nesting < imon_tracked_depth && find_execution(desc))
+	{
+		run->is_timed = true;
 		INSTR_TIME_SET_CURRENT(run->start);
+	}
 	nesting++;
 }
 
 /* Ends a run, also one that has raised an error. */
 static inline void
-end_run(ImonRun *run)
+end_run(const ImonRun *run, const QueryDesc *desc)
 {
 	ImonExecution *execution;
 
 	nesting--;
 	running = run->was_running;
-	if (likely(INSTR_TIME_IS_ZERO(run->start)))
+	if (likely(!run->is_timed))
 		return;
-	execution = find_execution(run->desc);
+	execution = find_execution(desc);
 	if (execution)
 		execution->ns += ns_since(run->start);
 }
@@ -391,13 +417,14 @@ end_run(ImonRun *run)
  * end_run().
  */
 static void
-count_failed_run(const ImonRun *run)
+count_failed_run(const QueryDesc *desc)
 {
-	ImonExecution *execution = find_execution(run->desc);
+	ImonExecution *execution = find_execution(desc);
 
 	if (execution == NULL)
 		return;
-	error_counted |= execution->key.toplevel;
+	if (execution->key.toplevel)
+		expect_report();
 	query_ended(execution, imon_outcome_of_error(geterrcode()), geterrcode(),
 				time_so_far(execution));
 	forget(execution);
@@ -418,12 +445,12 @@ imon_ExecutorRun(IMON_EXECUTOR_RUN_PARAMETERS)
 	}
 	PG_CATCH();
 	{
-		end_run(&run);
-		count_failed_run(&run);
+		end_run(&run, queryDesc);
+		count_failed_run(queryDesc);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	end_run(&run);
+	end_run(&run, queryDesc);
 }
 
 /* Calls the next ExecutorFinish hook. */
@@ -449,12 +476,12 @@ watch_finish(QueryDesc *queryDesc)
 	}
 	PG_CATCH();
 	{
-		end_run(&run);
-		count_failed_run(&run);
+		end_run(&run, queryDesc);
+		count_failed_run(queryDesc);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	end_run(&run);
+	end_run(&run, queryDesc);
 }
 
 /* ExecutorFinish hook.  What only reads has nothing to do there. */
@@ -475,17 +502,21 @@ imon_ExecutorFinish(QueryDesc *queryDesc)
 static inline void
 count_completed(ImonExecution *execution)
 {
-	uint64		ns = time_so_far(execution);
+	instr_time	ignored;
+	uint64		ns = execution->key.toplevel ?
+		imon_query_time(execution->desc, &ignored) : execution->ns;
 
 	execution->key.userid = GetUserId();
 	query_ended(execution, IMON_COMPLETED, 0, ns);
 	if (execution->key.toplevel)
 	{
 		/* a portal that the client reads bit by bit, while it does this */
-		for (ImonExecution *open = executions; open < execution; open++)
+		for (ImonExecution *open = executions + 1; open < execution; open++)
 			if (open->key.toplevel)
 				imon_note_open(&open->key);
-		imon_note_repeated(&execution->key, execution->desc, ns);
+		imon_note_repeated(&execution->key, execution->desc,
+						   execution->beginning.statement, ns,
+						   IsTransactionBlock());
 	}
 }
 
@@ -595,7 +626,8 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 	{
 		nesting--;
 		running_utility = was_running;
-		error_counted |= utility.key.toplevel;
+		if (utility.key.toplevel)
+			expect_report();
 		if (utility.key.queryid != 0 || utility.key.toplevel)
 			utility_ended(&utility, imon_outcome_of_error(geterrcode()),
 						  geterrcode(), -1);
@@ -609,7 +641,8 @@ imon_execute_utility(PlannedStmt *pstmt, const char *queryString,
 	utility.key.userid = GetUserId();	/* as in count_completed() */
 	ns = utility_ended(&utility, IMON_COMPLETED, 0, rows_of_utility(qc));
 	if (utility.key.toplevel)
-		imon_note_utility(&utility.key, command, qc ? qc->nprocessed : 0, ns);
+		imon_note_utility(&utility.key, command, utility.beginning.statement,
+						  qc ? qc->nprocessed : 0, ns);
 }
 
 /* Notes an error that comes from outside executor and utility commands. */
@@ -620,6 +653,7 @@ note_failure(ImonOutcome outcome, int sqlerrcode)
 		proc_exit_inprogress || !IsTransactionState() || !is_tracked())
 		return;
 	noted_failure.is_set = true;
+	imon_awaits |= IMON_AWAITS_FAILURE;
 	noted_failure.queryid = (uint64) pgstat_get_my_query_id();
 	noted_failure.outcome = outcome;
 	noted_failure.sqlerrcode = sqlerrcode;
@@ -661,8 +695,8 @@ imon_note_error(ErrorData *edata)
  * is that in which the process connects to its database, before it executes
  * anything: the moment to ask for the exit callback.
  */
-static pg_noinline void
-end_transaction(XactEvent event)
+static void
+transaction_ends(XactEvent event)
 {
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 		event != XACT_EVENT_PREPARE)
@@ -670,18 +704,11 @@ end_transaction(XactEvent event)
 	if (!watching_exit)
 		before_shmem_exit(terminated, (Datum) 0);
 	watching_exit = true;
-	n_executions = 0;
+	newest = executions;
 	count_noted_failure();
 	imon_repeated_end_transaction();
-}
-
-static void
-transaction_ends(XactEvent event, void *arg)
-{
-	if (unlikely(!watching_exit || n_executions > 0 ||
-				 noted_failure.is_set || error_counted ||
-				 imon_noted_in_block))
-		end_transaction(event);
+	imon_awaits &= ~(IMON_AWAITS_EXECUTION | IMON_AWAITS_FAILURE |
+					 IMON_AWAITS_BLOCK);
 }
 
 /* Subtransaction callback: what began in it, or in one of its own, is gone. */
@@ -691,9 +718,9 @@ subtransaction_ends(SubXactEvent event, SubTransactionId mySubid,
 {
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
-	for (int i = n_executions - 1; i >= 0; i--)
-		if (executions[i].subid >= mySubid)
-			forget(&executions[i]);
+	for (ImonExecution *open = newest; open > executions; open--)
+		if (open->subid >= mySubid)
+			forget(open);
 	count_noted_failure();
 }
 
@@ -714,6 +741,7 @@ imon_executions_init(void)
 	ProcessUtility_hook = imon_execute_utility;
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = imon_note_error;
-	RegisterXactCallback(transaction_ends, NULL);
+	imon_await_transactions(IMON_AWAITS_EXECUTION | IMON_AWAITS_FAILURE |
+							IMON_AWAITS_BLOCK, transaction_ends);
 	RegisterSubXactCallback(subtransaction_ends, NULL);
 }

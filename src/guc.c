@@ -43,6 +43,8 @@ bool		imon_log_parameters = false;
 int			imon_slow_query_log_size = 1024;
 int			imon_slow_query_text_size = 1024;
 int			imon_repeated_query_threshold = 20;
+int			imon_tracked_depth = 1;
+uint64		imon_slow_ns = UINT64CONST(1000000000);
 
 /*
  * Refuses what cannot be the name of a database.  Whether it exists is not
@@ -74,6 +76,33 @@ check_activity_interval(int *newval, void **extra, GucSource source)
 	GUC_check_errdetail("It must be 0 or at least %d ms.",
 						MIN_ACTIVITY_INTERVAL);
 	return false;
+}
+
+/* Statements are counted down to this depth. */
+static int
+tracked_depth(bool enabled, int track)
+{
+	if (!enabled || track == IMON_TRACK_NONE)
+		return 0;
+	return track == IMON_TRACK_ALL ? INT_MAX : 1;
+}
+
+static void
+assign_enabled(bool newval, void *extra)
+{
+	imon_tracked_depth = tracked_depth(newval, imon_track);
+}
+
+static void
+assign_track(int newval, void *extra)
+{
+	imon_tracked_depth = tracked_depth(imon_enabled, newval);
+}
+
+static void
+assign_slow_query_threshold(int newval, void *extra)
+{
+	imon_slow_ns = newval < 0 ? PG_UINT64_MAX : (uint64) newval * 1000000;
 }
 
 /*
@@ -132,14 +161,14 @@ imon_guc_init(void)
 							 "When off, hooks return at once and the sampler idles.",
 							 &imon_enabled, true,
 							 PGC_SIGHUP, 0,
-							 NULL, NULL, NULL);
+							 NULL, assign_enabled, NULL);
 
 	DefineCustomEnumVariable("infra_monitor.track",
 							 "Which statements are counted.",
 							 "\"top\": those that clients send; \"all\": also those inside of functions.",
 							 &imon_track, IMON_TRACK_TOP, track_options,
 							 PGC_SUSET, 0,
-							 NULL, NULL, NULL);
+							 NULL, assign_track, NULL);
 
 	DefineCustomIntVariable("infra_monitor.max_statements",
 							"Number of statements that are told apart.",
@@ -199,7 +228,7 @@ imon_guc_init(void)
 							&imon_slow_query_threshold, imon_slow_query_threshold,
 							-1, 24 * MS_PER_HOUR,
 							PGC_SUSET, GUC_UNIT_MS,
-							NULL, NULL, NULL);
+							NULL, assign_slow_query_threshold, NULL);
 
 	define_slow_log();
 	DefineCustomIntVariable("infra_monitor.repeated_query_threshold",

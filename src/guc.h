@@ -8,6 +8,8 @@
 #ifndef IMON_GUC_H
 #define IMON_GUC_H
 
+#include "internal.h"
+
 /* Which statements are counted. */
 typedef enum ImonTrack
 {
@@ -35,7 +37,17 @@ extern int	imon_slow_query_text_size;	/* bytes, with the zero at the end */
 
 /* The largest of the latter. */
 #define IMON_MAX_SLOW_TEXT (64 * 1024)
-extern int	imon_repeated_query_threshold;	/* executions, 0 = off */
+
+/* executions, 0 = off */
+extern IMON_INTERNAL int imon_repeated_query_threshold;
+
+/*
+ * The same as each execution compares it: down to which depth statements are
+ * counted, as imon_enabled and imon_track say, and the threshold in nanoseconds,
+ * PG_UINT64_MAX if it is off.
+ */
+extern IMON_INTERNAL int imon_tracked_depth;
+extern IMON_INTERNAL uint64 imon_slow_ns;
 
 /* Defines the parameters and reserves the prefix.  Call once, in _PG_init. */
 extern void imon_guc_init(void);

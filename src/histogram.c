@@ -10,7 +10,6 @@
 #include <math.h>
 
 #include "histogram.h"
-#include "port/pg_bitutils.h"
 
 /* R20 from one power of ten, a hundred times as large, to the next. */
 #define DECADE(u) \
@@ -25,11 +24,8 @@
 	UINT64CONST(630) * (u), UINT64CONST(710) * (u), \
 	UINT64CONST(800) * (u), UINT64CONST(900) * (u)
 
-#define N_BOUNDS (IMON_HISTOGRAM_BUCKETS - 1)
-
-/* Upper bounds of all buckets but the last, in nanoseconds. */
-static const uint64 bounds[] = {
-	DECADE(10),
+const uint64 imon_histogram_bounds[] = {
+	DECADE(IMON_HISTOGRAM_MIN / 100),
 	DECADE(100),
 	DECADE(1000),
 	DECADE(10000),
@@ -39,21 +35,12 @@ static const uint64 bounds[] = {
 	DECADE(100000000),
 	DECADE(UINT64CONST(1000000000)),
 	DECADE(UINT64CONST(10000000000)),
-	UINT64CONST(10000000000000)
+	IMON_HISTOGRAM_MAX
 };
 
-StaticAssertDecl(lengthof(bounds) == N_BOUNDS, "all bounds are there");
+StaticAssertDecl(lengthof(imon_histogram_bounds) == IMON_HISTOGRAM_BOUNDS, "all bounds are there");
 
-/*
- * Each power of two from 2^9 to 2^43 is divided into 16 equal cells, one row
- * each.  Adjacent bounds are farther apart than a cell is wide, so that there
- * is at most one within a cell; this is the bucket of its lowest value, and the
- * others may be in the next.  Above 10 000 s it is not looked at.
- */
-#define CELL_BITS 4
-#define FIRST_POWER 9
-
-static const uint8 cells[] = {
+const uint8 imon_histogram_cells[] = {
 	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 	1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 5, 5, 5, 6, 6, 6,
 	7, 7, 8, 8, 9, 9, 10, 10, 10, 11, 11, 11, 12, 12, 12, 12,
@@ -91,30 +78,15 @@ static const uint8 cells[] = {
 	199, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200
 };
 
-StaticAssertDecl(lengthof(cells) == (43 - FIRST_POWER + 1) << CELL_BITS,
+StaticAssertDecl(lengthof(imon_histogram_cells) ==
+				 (43 - IMON_FIRST_POWER + 1) << IMON_CELL_BITS,
 				 "cells for all bounds");
-
-int
-imon_histogram_bucket(uint64 ns)
-{
-	int			power;
-	int			bucket;
-
-	if (ns <= bounds[0])
-		return 0;
-	if (ns > bounds[N_BOUNDS - 1])
-		return N_BOUNDS;
-	power = pg_leftmost_one_pos64(ns);
-	bucket = cells[((power - FIRST_POWER) << CELL_BITS) |
-				   ((ns >> (power - CELL_BITS)) & ((1 << CELL_BITS) - 1))];
-	return bucket + (ns > bounds[bucket]);
-}
 
 uint64
 imon_histogram_bound(int bucket)
 {
 	Assert(bucket >= 0 && bucket < IMON_HISTOGRAM_BUCKETS);
-	return bucket < N_BOUNDS ? bounds[bucket] : PG_UINT64_MAX;
+	return bucket < IMON_HISTOGRAM_BOUNDS ? imon_histogram_bounds[bucket] : PG_UINT64_MAX;
 }
 
 /* The sum, PG_INT64_MAX if it is larger; "sum" never is. */
@@ -143,11 +115,11 @@ point_in_bucket(int bucket, double fraction)
 
 	/* the outer buckets have one bound each */
 	if (bucket == 0)
-		return bounds[0];
-	lower = bounds[bucket - 1];
-	if (bucket == N_BOUNDS || fraction <= 0)
+		return imon_histogram_bounds[0];
+	lower = imon_histogram_bounds[bucket - 1];
+	if (bucket == IMON_HISTOGRAM_BOUNDS || fraction <= 0)
 		return lower;
-	upper = bounds[bucket];
+	upper = imon_histogram_bounds[bucket];
 	if (fraction >= 1)
 		return upper;
 	return Min(lower * pow(upper / lower, fraction), upper);

@@ -29,12 +29,45 @@
 #ifndef IMON_HISTOGRAM_H
 #define IMON_HISTOGRAM_H
 
+#include "internal.h"
 #include "port/atomics.h"
+#include "port/pg_bitutils.h"
 
 #define IMON_HISTOGRAM_BUCKETS 202
 
+/* Upper bounds of all buckets but the last, in nanoseconds. */
+#define IMON_HISTOGRAM_BOUNDS (IMON_HISTOGRAM_BUCKETS - 1)
+#define IMON_HISTOGRAM_MIN UINT64CONST(1000)	/* the first of them */
+#define IMON_HISTOGRAM_MAX UINT64CONST(10000000000000)	/* the last */
+extern IMON_INTERNAL const uint64 imon_histogram_bounds[];
+
+/*
+ * Each power of two from 2^9 to 2^43 is divided into 16 equal cells, one row
+ * each.  Adjacent bounds are farther apart than a cell is wide, so that there
+ * is at most one within a cell; this is the bucket of its lowest value, and the
+ * others may be in the next.  Above 10 000 s it is not looked at.
+ */
+#define IMON_CELL_BITS 4
+#define IMON_FIRST_POWER 9
+extern IMON_INTERNAL const uint8 imon_histogram_cells[];
+
 /* The bucket of a duration in nanoseconds.  No logarithm, no loop. */
-extern int	imon_histogram_bucket(uint64 ns);
+static inline int
+imon_histogram_bucket(uint64 ns)
+{
+	int			power;
+	int			bucket;
+
+	if (unlikely(ns - IMON_HISTOGRAM_MIN - 1 >=
+				 IMON_HISTOGRAM_MAX - IMON_HISTOGRAM_MIN))
+		return ns <= IMON_HISTOGRAM_MIN ? 0 : IMON_HISTOGRAM_BOUNDS;
+	power = pg_leftmost_one_pos64(ns);
+	/* its highest bit makes the second term one row more */
+	bucket = imon_histogram_cells[(power << IMON_CELL_BITS) -
+								  ((IMON_FIRST_POWER + 1) << IMON_CELL_BITS) +
+								  (ns >> (power - IMON_CELL_BITS))];
+	return bucket + (ns > imon_histogram_bounds[bucket]);
+}
 
 /*
  * The upper bound of a bucket in nanoseconds, exact; PG_UINT64_MAX is that of

@@ -14,7 +14,6 @@
 #include <signal.h>
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -29,6 +28,7 @@
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "tcop/utility.h"
+#include "transactions.h"
 #include "utils/acl.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -151,6 +151,7 @@ hold_home(void)
 	bool		told = false;
 
 	holding = true;
+	imon_awaits |= IMON_AWAITS_HOME;
 	pg_atomic_fetch_add_u32(&home->holders, 1);
 	wake_sampler();
 
@@ -303,10 +304,8 @@ changes_home(Node *command)
  * become true.  A FATAL comes by here too, as an abort.
  */
 static void
-imon_home_xact_callback(XactEvent event, void *arg)
+transaction_ends(XactEvent event)
 {
-	if (likely(!holding && !change_pending && !drop_pending))
-		return;
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 		event != XACT_EVENT_PREPARE)
 		return;
@@ -320,6 +319,7 @@ imon_home_xact_callback(XactEvent event, void *arg)
 	drop_pending = false;
 	change_pending = false;
 	holding = false;
+	imon_awaits &= ~IMON_AWAITS_HOME;
 	wake_sampler();
 }
 
@@ -347,6 +347,8 @@ imon_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
 								params, queryEnv, dest, qc);
 
+	if (drops || changes)
+		imon_awaits |= IMON_AWAITS_HOME;
 	if (drops)
 	{
 		/* and again at the commit: a reading in between is like neither */
@@ -361,7 +363,7 @@ void
 imon_home_database_init(void)
 {
 	imon_shmem_register(&home_part);
-	RegisterXactCallback(imon_home_xact_callback, NULL);
+	imon_await_transactions(IMON_AWAITS_HOME, transaction_ends);
 	prev_ProcessUtility = ProcessUtility_hook;
 	ProcessUtility_hook = imon_ProcessUtility;
 }

@@ -27,6 +27,7 @@
 #include "statement_samples.h"
 #include "statements.h"
 #include "system.h"
+#include "transactions.h"
 #include "waits.h"
 
 IMON_MODULE_MAGIC;
@@ -62,5 +63,6 @@ _PG_init(void)
 	imon_concurrency_init();
 	imon_home_database_init();
 	imon_sampler_init();
+	imon_transactions_init();
 	imon_shmem_init();
 }

@@ -42,7 +42,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "compat.h"
 #include "executor/execdesc.h"
 #include "fmgr.h"
@@ -55,6 +54,7 @@
 #include "shmem.h"
 #include "storage/lwlock.h"
 #include "texts.h"
+#include "transactions.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
@@ -99,13 +99,12 @@ typedef struct ImonPattern
 	ImonLoop   *last;			/* used last; never NULL, has no queryid if it
 								 * has ended */
 	uint64		clock;
-	TimestampTz ended_at;		/* the last execution; outside of blocks */
+	TimestampTz sent;			/* the last execution; outside of blocks */
+	uint64		ns;				/* the time that it took */
 	ImonLoop	loops[MAX_LOOPS];	/* outside of blocks as they began */
 	char		names[MAX_LOOPS][NAMEDATALEN];	/* application, when the loop
 												 * became a burst; or empty */
 } ImonPattern;
-
-bool		imon_noted_in_block = false;
 
 static ImonPattern in_block = {.last = in_block.loops};
 static ImonPattern outside = {.last = outside.loops};
@@ -403,7 +402,7 @@ begin_loop(ImonPattern *pattern, uint64 queryid, Oid userid,
 	loop->kind = kind;
 	loop->began = loop->used = ++pattern->clock;
 	if (pattern == &in_block)
-		imon_noted_in_block = true;
+		imon_awaits |= IMON_AWAITS_BLOCK;
 	pattern->names[loop - pattern->loops][0] = '\0';
 	return loop;
 }
@@ -508,14 +507,15 @@ end_inner_loops(const ImonLoop *parent)
  * Ends what ends when these executions are added outside of blocks.  Returns
  * the statement's loop, or NULL if it is to begin.
  */
-static pg_attribute_always_inline ImonLoop *
-continue_outside(uint64 queryid, uint64 ns, uint64 rows)
+static ImonLoop *
+continue_outside(uint64 queryid, TimestampTz sent, uint64 ns, uint64 rows)
 {
-	TimestampTz sent = GetCurrentStatementStartTimestamp();
 	ImonLoop   *loop = find_loop(&outside, queryid);
-	bool		idle = sent > outside.ended_at + IDLE_LIMIT;
+	bool		idle = sent > outside.sent + (TimestampTz) (outside.ns / 1000) +
+		IDLE_LIMIT;
 
-	outside.ended_at = sent + (TimestampTz) (ns / 1000);
+	outside.sent = sent;
+	outside.ns = ns;
 	if (idle || (loop == NULL && begins_pattern(rows)))
 	{
 		end_pattern(&outside);
@@ -547,17 +547,17 @@ kind_of(const QueryDesc *desc)
 }
 
 /* A statement has completed; "desc" is NULL for a utility command. */
-static pg_attribute_always_inline void
-note(const ImonStatementKey *key, const QueryDesc *desc, uint64 rows, uint64 ns)
+static pg_noinline void
+note(const ImonStatementKey *key, const QueryDesc *desc, TimestampTz sent,
+	 uint64 rows, uint64 ns, bool is_block)
 {
-	bool		is_block = IsTransactionBlock();
 	ImonPattern *pattern = is_block ? &in_block : &outside;
 	ImonLoop   *loop;
 
 	if (unlikely(n_pending > 0))
 		record_pending(false);
 	loop = is_block ? find_loop(&in_block, key->queryid) :
-		continue_outside(key->queryid, ns, rows);
+		continue_outside(key->queryid, sent, ns, rows);
 	if (loop == NULL)
 		loop = begin_loop(pattern, key->queryid, key->userid,
 						  desc ? kind_of(desc) : IMON_REPEATED_NONE);
@@ -568,10 +568,24 @@ note(const ImonStatementKey *key, const QueryDesc *desc, uint64 rows, uint64 ns)
 
 void
 imon_note_repeated(const ImonStatementKey *key, const QueryDesc *desc,
-				   uint64 ns)
+				   TimestampTz sent, uint64 ns, bool is_block)
 {
-	if (imon_repeated_query_threshold > 0)
-		note(key, desc, imon_rows_processed(desc), ns);
+	uint64		rows = imon_rows_processed(desc);
+	ImonLoop   *loop = &outside.loops[0];
+
+	/* the commonest, as continue_outside() and add_executions() do it */
+	if (likely(outside.n == 1 && loop->queryid == key->queryid &&
+			   loop->kind != IMON_REPEATED_NONE && n_pending == 0 &&
+			   imon_repeated_query_threshold > 1 && !is_block))
+	{
+		outside.sent = sent;
+		outside.ns = ns;
+		loop->count = loop->turn = 1;
+		loop->ns = ns;
+		loop->rows = rows;
+	}
+	else if (imon_repeated_query_threshold > 0)
+		note(key, desc, sent, rows, ns, is_block);
 }
 
 /*
@@ -596,13 +610,13 @@ imon_note_open(const ImonStatementKey *key)
 }
 
 void
-imon_note_utility(const ImonStatementKey *key, NodeTag command, uint64 rows,
-				  uint64 ns)
+imon_note_utility(const ImonStatementKey *key, NodeTag command,
+				  TimestampTz sent, uint64 rows, uint64 ns)
 {
 	if (command == T_DiscardStmt)
 		end_pattern(&outside);
 	else if (command == T_FetchStmt && imon_repeated_query_threshold > 0)
-		note(key, NULL, rows, ns);
+		note(key, NULL, sent, rows, ns, IsTransactionBlock());
 }
 
 /* Adds what was executed in a small block to what is outside of blocks. */
@@ -616,7 +630,9 @@ replay_block(void)
 
 		if (from->count == 0)
 			continue;
-		loop = continue_outside(from->queryid, from->ns, from->rows);
+		loop = continue_outside(from->queryid,
+								GetCurrentStatementStartTimestamp(),
+								from->ns, from->rows);
 		if (loop == NULL)
 			loop = begin_loop(&outside, from->queryid, from->userid,
 							  from->kind);
@@ -639,7 +655,6 @@ imon_repeated_end_transaction(void)
 		end_pattern(&outside);
 		end_pattern(&in_block);
 	}
-	imon_noted_in_block = false;
 }
 
 void

@@ -13,28 +13,33 @@
 #define IMON_REPEATED_H
 
 #include "executor/execdesc.h"
+#include "internal.h"
 #include "nodes/nodes.h"
 #include "statements.h"
+#include "utils/timestamp.h"
 
 /* Registers shared memory.  Call once, in _PG_init. */
 extern void imon_repeated_init(void);
 
-/* A statement of the client has completed; its executor has not yet ended. */
-extern void imon_note_repeated(const ImonStatementKey *key,
-							   const QueryDesc *desc, uint64 ns);
+/*
+ * A statement of the client has completed; its executor has not yet ended.
+ * "sent" is when the client has sent it, "is_block" whether that is part of a
+ * transaction block.
+ */
+extern IMON_INTERNAL void imon_note_repeated(const ImonStatementKey *key,
+											 const QueryDesc *desc,
+											 TimestampTz sent, uint64 ns,
+											 bool is_block);
 
 /*
  * A statement of the client is still being read, while others complete that
  * began after it.
  */
-extern void imon_note_open(const ImonStatementKey *key);
+extern IMON_INTERNAL void imon_note_open(const ImonStatementKey *key);
 
 /* A utility command of the client has completed. */
 extern void imon_note_utility(const ImonStatementKey *key, NodeTag command,
-							  uint64 rows, uint64 ns);
-
-/* Has something been noted in the transaction block that runs now? */
-extern bool imon_noted_in_block;
+							  TimestampTz sent, uint64 rows, uint64 ns);
 
 /* A transaction of this process has ended; for blocks in which it has. */
 extern void imon_repeated_end_transaction(void);

@@ -17,6 +17,7 @@
 #include "executor/execdesc.h"
 #include "executor/instrument.h"
 #include "guc.h"
+#include "internal.h"
 #include "locks.h"
 #include "statements.h"
 #include "utils/timestamp.h"
@@ -78,7 +79,7 @@ typedef struct ImonParsed
 	int64		us;
 } ImonParsed;
 
-extern ImonParsed imon_parsed;
+extern IMON_INTERNAL ImonParsed imon_parsed;
 
 /*
  * Adds the time of parsing, which waits for the locks of tables, if that was
@@ -96,16 +97,21 @@ imon_add_parsing(ImonBeginning *beginning, uint64 queryid)
 	beginning->pre_us += imon_parsed.us;
 }
 
+/* Nanoseconds of an execution with what was before it in the same message. */
+static inline uint64
+imon_elapsed_ns(const ImonBeginning *beginning, uint64 ns)
+{
+	return ns + 1000 * (uint64) Max(beginning->pre_us, 0);
+}
+
 /*
- * Can an execution that takes so many nanoseconds be slow?  It is not if others
- * in the same message have used up its time.
+ * Can an execution be slow, with so many nanoseconds elapsed?  It is not if
+ * others in the same message have used up its time.
  */
 static inline bool
-imon_may_be_slow(const ImonBeginning *beginning, uint64 ns)
+imon_may_be_slow(uint64 elapsed_ns)
 {
-	return imon_slow_query_threshold >= 0 &&
-		(int64) ns + INT64CONST(1000) * Max(beginning->pre_us, 0) >=
-		INT64CONST(1000000) * imon_slow_query_threshold;
+	return elapsed_ns >= imon_slow_ns;
 }
 
 /*
@@ -117,17 +123,17 @@ imon_may_be_slow(const ImonBeginning *beginning, uint64 ns)
 extern void imon_log_slow(const ImonEnded *ended);
 
 /* Up to where the time of the client's message is used up. */
-extern TimestampTz imon_last_statement;
-extern int64 imon_last_end_ns;
+extern IMON_INTERNAL TimestampTz imon_last_statement;
+extern IMON_INTERNAL int64 imon_last_end_ns;
 
 /* Takes note that the time of an execution is used up; after the above. */
 static inline void
-imon_end_execution(const ImonBeginning *beginning, uint64 ns)
+imon_end_execution(const ImonBeginning *beginning, uint64 elapsed_ns)
 {
 	if (beginning->pre_us < 0)
 		return;
 	imon_last_statement = beginning->statement;
-	imon_last_end_ns = (int64) ns + INT64CONST(1000) * beginning->pre_us;
+	imon_last_end_ns = (int64) elapsed_ns;
 }
 
 /*

@@ -105,13 +105,16 @@ static ImonStatements *table = NULL;
 /* A slot that this process knows. */
 typedef struct ImonKnown
 {
-	ImonStatementKey key;
-	uint32		slot;
-	uint32		generation;		/* 0 = none */
+	uint64		queryid;
+	uint64		who;			/* see known_who(); 0 = nothing is known here */
+	ImonStatement *slot;
+	pg_atomic_uint32 *usage;	/* of the slot */
+	uint32		generation;		/* of the slot then */
 } ImonKnown;
 
 /* Open addressing; never more than half full; grows on a miss only. */
-static ImonKnown *known = NULL;
+static ImonKnown nothing_known[2];
+static ImonKnown *known = nothing_known;
 static uint32 known_mask = 0;
 static uint32 n_known = 0;
 
@@ -454,15 +457,35 @@ find_or_insert(const ImonStatementKey *key, bool wait, uint32 *generation)
 	return number;
 }
 
-/* Where the key is among the known, or would go. */
-static inline ImonKnown *
-find_known(const ImonStatementKey *key)
+/* All of the key but the queryid; a process has one database. */
+static inline uint64
+known_who(const ImonStatementKey *key)
 {
-	uint32		at = hash_key(key) & known_mask;
+	return key->userid | (uint64) key->toplevel << 32;
+}
 
-	while (known[at].generation != 0 && !same_key(&known[at].key, key))
-		at = (at + 1) & known_mask;
-	return &known[at];
+/* Where the statement is among the known if no other is there. */
+static inline ImonKnown *
+first_place(uint64 queryid, uint64 who)
+{
+	return &known[((uint32) queryid + (uint32) who) & known_mask];
+}
+
+static inline bool
+is_known_here(const ImonKnown *entry, uint64 queryid, uint64 who)
+{
+	return entry->queryid == queryid && entry->who == who;
+}
+
+/* Where the statement is among the known, or would go. */
+static ImonKnown *
+find_known(uint64 queryid, uint64 who)
+{
+	ImonKnown  *entry = first_place(queryid, who);
+
+	while (entry->who != 0 && !is_known_here(entry, queryid, who))
+		entry = entry == &known[known_mask] ? known : entry + 1;
+	return entry;
 }
 
 /*
@@ -472,7 +495,8 @@ find_known(const ImonStatementKey *key)
 static bool
 make_room(void)
 {
-	uint32		size = known ? known_mask + 1 : 0;
+	uint32		size = known_mask + 1;
+	uint32		new_size = Max(2 * size, KNOWN_MIN);
 	ImonKnown  *old = known;
 	ImonKnown  *new;
 
@@ -485,64 +509,66 @@ make_room(void)
 		return true;
 	}
 	new = MemoryContextAllocExtended(TopMemoryContext,
-									 sizeof(ImonKnown) * Max(2 * size, KNOWN_MIN),
+									 sizeof(ImonKnown) * new_size,
 									 MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
 	if (new == NULL)
 		return size > n_known + 1;
 	known = new;
-	known_mask = Max(2 * size, KNOWN_MIN) - 1;
+	known_mask = new_size - 1;
 	for (uint32 i = 0; i < size; i++)
-		if (old[i].generation != 0)
-			*find_known(&old[i].key) = old[i];
-	if (old)
+		if (old[i].who != 0)
+			*find_known(old[i].queryid, old[i].who) = old[i];
+	if (old != nothing_known)
 		pfree(old);
 	return true;
 }
 
-/* Remembers where a statement is. */
-static void
-remember(const ImonStatementKey *key, uint32 slot, uint32 generation)
+/*
+ * The entry in which to remember where a statement is; without memory one for
+ * this moment only.
+ */
+static ImonKnown *
+new_known(uint64 queryid, uint64 who)
 {
+	static ImonKnown not_kept;
 	ImonKnown  *entry;
 
 	if (!make_room())
-		return;
-	entry = find_known(key);
-	if (entry->generation == 0)
+		return &not_kept;
+	entry = find_known(queryid, who);
+	if (entry->who == 0)
 		n_known++;
-	entry->key = *key;
-	entry->slot = slot;
-	entry->generation = generation;
+	return entry;
 }
 
-/* The slot of a statement that find_known_slot() has not found. */
-static uint32
-find_unknown_slot(const ImonStatementKey *key, bool wait)
+/* Is the statement still where it was when this was remembered? */
+static inline bool
+is_valid(const ImonKnown *entry)
 {
+	return pg_atomic_read_u32(&entry->slot->generation) == entry->generation;
+}
+
+/* Where a statement is; NULL if that cannot be found out now. */
+static const ImonKnown *
+find_statement(const ImonStatementKey *key, bool wait)
+{
+	uint64		who = known_who(key);
+	ImonKnown  *entry = find_known(key->queryid, who);
 	uint32		generation;
-	uint32		number = find_or_insert(key, wait, &generation);
+	uint32		number;
 
-	if (number != NO_SLOT)
-		remember(key, number, generation);
-	return number;
-}
-
-/*
- * The slot of a statement, from memory if this process has seen it there and
- * it is still there, else NO_SLOT.
- */
-static inline uint32
-find_known_slot(const ImonStatementKey *key)
-{
-	ImonKnown  *entry;
-
-	if (unlikely(known == NULL))
-		return NO_SLOT;
-	entry = find_known(key);
-	if (likely(entry->generation != 0 &&
-			   pg_atomic_read_u32(&slot_at(entry->slot)->generation) == entry->generation))
-		return entry->slot;
-	return NO_SLOT;
+	if (entry->who != 0 && is_valid(entry))
+		return entry;
+	number = find_or_insert(key, wait, &generation);
+	if (number == NO_SLOT)
+		return NULL;
+	entry = new_known(key->queryid, who);
+	entry->queryid = key->queryid;
+	entry->who = who;
+	entry->generation = generation;
+	entry->slot = slot_at(number);
+	entry->usage = usage_of(number);
+	return entry;
 }
 
 /* Counts the duration of an execution that has completed. */
@@ -558,41 +584,45 @@ add_duration(ImonStatementCounts *counts, uint64 ns)
 	pg_atomic_fetch_add_u64(&counts->total_ns, ns);
 }
 
-/* Counts an execution of the statement in this slot. */
+/* The statement is in use: the hand must go around a few more times. */
 static inline void
-add_execution(uint32 number, ImonOutcome outcome, uint64 ns)
+touch(const ImonKnown *entry)
 {
-	ImonStatementCounts *counts = &slot_at(number)->counts;
-	pg_atomic_uint32 *usage = usage_of(number);
-	uint32		rounds = pg_atomic_read_u32(usage);
+	uint32		rounds = pg_atomic_read_u32(entry->usage);
 
-	if (likely(outcome == IMON_COMPLETED))
-		add_duration(counts, ns);
+	if (unlikely(rounds < MAX_USAGE))
+		pg_atomic_write_u32(entry->usage, rounds + 1);
+}
+
+/* Counts an execution; false if that cannot be done now. */
+static bool
+try_to_count(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns,
+			 bool wait)
+{
+	const ImonKnown *entry = find_statement(key, wait);
+
+	if (entry == NULL)
+		return false;
+	if (outcome == IMON_COMPLETED)
+		add_duration(&entry->slot->counts, ns);
 	else
 	{
-		pg_atomic_fetch_add_u64(&counts->failures[outcome], 1);
-		pg_atomic_fetch_add_u64(&counts->failed_ns, ns);
+		pg_atomic_fetch_add_u64(&entry->slot->counts.failures[outcome], 1);
+		pg_atomic_fetch_add_u64(&entry->slot->counts.failed_ns, ns);
 	}
-	if (unlikely(rounds < MAX_USAGE))
-		pg_atomic_write_u32(usage, rounds + 1);
+	touch(entry);
+	return true;
 }
 
 /* Counts what could not be counted before. */
-static pg_noinline void
+static void
 count_pending(bool wait)
 {
-	while (n_pending > 0)
-	{
-		ImonPendingExecution *last = &pending[n_pending - 1];
-		uint32		number = find_known_slot(&last->key);
-
-		if (number == NO_SLOT)
-			number = find_unknown_slot(&last->key, wait);
-		if (number == NO_SLOT)
-			return;
-		add_execution(number, last->outcome, last->ns);
+	while (n_pending > 0 &&
+		   try_to_count(&pending[n_pending - 1].key,
+						pending[n_pending - 1].outcome,
+						pending[n_pending - 1].ns, wait))
 		n_pending--;
-	}
 }
 
 void
@@ -602,7 +632,7 @@ imon_flush_executions(void)
 }
 
 /* Keeps an execution for later. */
-static pg_noinline void
+static void
 keep_pending(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
 {
 	if (n_pending == MAX_PENDING)
@@ -615,30 +645,31 @@ keep_pending(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
 	pending[n_pending++].ns = ns;
 }
 
-/* Counts an execution of a statement that find_known_slot() has not found. */
+/* Counts an execution in all other cases. */
 static pg_noinline void
-count_unknown(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
+count_slowly(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
 {
-	uint32		number = find_unknown_slot(key, false);
-
-	if (number != NO_SLOT)
-		add_execution(number, outcome, ns);
-	else
+	if (!try_to_count(key, outcome, ns, false))
 		keep_pending(key, outcome, ns);
+	count_pending(false);
 }
 
 void
 imon_count_execution(const ImonStatementKey *key, ImonOutcome outcome,
 					 uint64 ns)
 {
-	uint32		number = find_known_slot(key);
+	uint64		who = known_who(key);
+	const ImonKnown *entry = first_place(key->queryid, who);
 
-	if (likely(number != NO_SLOT))
-		add_execution(number, outcome, ns);
+	/* no calls from here: what they need would have to be saved first */
+	if (likely(is_known_here(entry, key->queryid, who) && is_valid(entry) &&
+			   outcome == IMON_COMPLETED && n_pending == 0))
+	{
+		add_duration(&entry->slot->counts, ns);
+		touch(entry);
+	}
 	else
-		count_unknown(key, outcome, ns);
-	if (unlikely(n_pending > 0))
-		count_pending(false);
+		count_slowly(key, outcome, ns);
 }
 
 ImonOutcome

@@ -16,6 +16,7 @@
 
 #include "datatype/timestamp.h"
 #include "histogram.h"
+#include "internal.h"
 
 /* How an execution ended. */
 typedef enum ImonOutcome
@@ -128,8 +129,8 @@ extern ImonOutcome imon_outcome_of_error(int sqlerrcode);
  * Counts an execution that took so many nanoseconds.  Shared memory must be
  * ready.
  */
-extern void imon_count_execution(const ImonStatementKey *key,
-								 ImonOutcome outcome, uint64 ns);
+extern IMON_INTERNAL void imon_count_execution(const ImonStatementKey *key,
+											   ImonOutcome outcome, uint64 ns);
 
 /*
  * Lets all counts begin anew.  Waits for the table's lock.  Shared memory must

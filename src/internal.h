@@ -1,0 +1,21 @@
+/*-------------------------------------------------------------------------
+ *
+ * internal.h
+ *	  Marks what other libraries cannot see.
+ *
+ * An access to a symbol that others might replace takes a detour through two
+ * tables.  Since 16 modules are compiled so that only what is called from SQL
+ * can be seen; on 15 what each execution of a statement needs has to be marked.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_INTERNAL_H
+#define IMON_INTERNAL_H
+
+#if defined(__GNUC__) && !defined(WIN32)
+#define IMON_INTERNAL __attribute__((visibility("hidden")))
+#else
+#define IMON_INTERNAL
+#endif
+
+#endif							/* IMON_INTERNAL_H */
