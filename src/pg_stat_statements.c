@@ -47,6 +47,7 @@ static const char *const columns[] = {
 
 PG_FUNCTION_INFO_V1(imon_statement_stats_1_0);
 PG_FUNCTION_INFO_V1(imon_pg_stat_statements_loaded_1_0);
+PG_FUNCTION_INFO_V1(imon_pg_stat_statements_evictions_1_0);
 
 bool
 imon_pg_stat_statements_loaded(void)
@@ -95,12 +96,12 @@ pg_stat_statements_schema(void)
 }
 
 /*
- * When pg_stat_statements began to count, as far as its version tells: the
- * moment of its last reset (1.9 and later).  Needs SPI to be connected; the
- * result outlives it.
+ * A column of pg_stat_statements_info (1.9 and later): "stats_reset", when
+ * pg_stat_statements began to count, or "dealloc".  Needs SPI to be connected;
+ * the result outlives it.
  */
 static Datum
-statistics_begin(char *schema, bool *isnull)
+information(char *schema, const char *column, bool *isnull)
 {
 	List	   *names = list_make2(makeString(schema),
 								   makeString("pg_stat_statements_info"));
@@ -108,10 +109,29 @@ statistics_begin(char *schema, bool *isnull)
 	*isnull = true;
 	if (!OidIsValid(LookupFuncName(names, 0, NULL, true)))
 		return (Datum) 0;
-	if (SPI_execute(psprintf("SELECT stats_reset FROM %s.pg_stat_statements_info()",
-							 quote_identifier(schema)), true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute(psprintf("SELECT %s FROM %s.pg_stat_statements_info()",
+							 column, quote_identifier(schema)), true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read pg_stat_statements_info");
 	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+}
+
+/*
+ * SQL: pg_stat_statements_evictions(), how often pg_stat_statements has given
+ * up statements for new ones; NULL where its version does not count that.
+ * Errors: not installed, not preloaded.
+ */
+Datum
+imon_pg_stat_statements_evictions_1_0(PG_FUNCTION_ARGS)
+{
+	Datum		result;
+	bool		isnull;
+
+	SPI_connect();
+	result = information(pg_stat_statements_schema(), "dealloc", &isnull);
+	SPI_finish();
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(DatumGetInt64(result));
 }
 
 /* Finds the columns in what this version returns; absent ones are 0 or less. */
@@ -257,7 +277,7 @@ imon_statement_stats_1_0(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	schema = pg_stat_statements_schema();
-	since = statistics_begin(schema, &since_isnull);
+	since = information(schema, "stats_reset", &since_isnull);
 	if (!showtext || !read_with_texts(rsinfo, schema, since, since_isnull))
 		read_statements(rsinfo, schema, false, since, since_isnull);
 	SPI_finish();
