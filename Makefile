@@ -20,6 +20,7 @@ OBJS = \
 	src/connections.o \
 	src/executions.o \
 	src/extension.o \
+	src/growth.o \
 	src/guc.o \
 	src/health.o \
 	src/histogram.o \
@@ -73,6 +74,7 @@ SQL_PARTS = \
 	src/slow_queries.sql \
 	src/slow_log.sql \
 	src/repeated.sql \
+	src/growth.sql \
 	src/health.sql \
 	src/checks_pool.sql \
 	src/checks_queries.sql \

@@ -110,3 +110,60 @@ FROM infra_monitor.pool_counts()
 $$;
 COMMENT ON FUNCTION infra_monitor.check_lock_waits() IS
 'health check: longest time that a session has been waiting for a heavyweight lock, seconds';
+
+CREATE FUNCTION infra_monitor.check_exhaustion_eta(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT least(coalesce(extract(epoch FROM f.exhausted_in)::float8, 86400), 86400), 'seconds',
+	CASE WHEN f.exhausted_in IS NULL THEN 'connections do not rise steadily'
+		ELSE format('connections rise by %s a minute and run out in %s', round(f.slope_per_minute::numeric, 1),
+			date_trunc('second', f.exhausted_in)) END
+FROM (VALUES (1)) one (n)
+	LEFT JOIN infra_monitor.pool_forecast f ON f.scope = 'server' AND f.exhausted_in IS NOT NULL
+$$;
+COMMENT ON FUNCTION infra_monitor.check_exhaustion_eta() IS
+'health check: time until connections run out if they go on rising as they do, seconds, at most a day, which also stands for "they do not rise"';
+
+CREATE FUNCTION infra_monitor.check_connection_leak(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(sum(l.idle_floor), 0)::float8 / greatest(p.slots, 1), 'ratio',
+	CASE count(l.*) WHEN 0 THEN 'nobody leaves more and more connections idle'
+		ELSE format('connections left idle by who opens more and more: %s of %s slots; most are of role "%s": %s',
+			sum(l.idle_floor), p.slots, (array_agg(l.usename ORDER BY l.idle_floor DESC, l.usename))[1], max(l.idle_floor)) END
+FROM (SELECT max_connections - reserved_connections AS slots FROM infra_monitor.pool_counts()) p
+	LEFT JOIN infra_monitor.leaks() l ON true
+GROUP BY p.slots
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connection_leak() IS
+'health check: share of the slots for ordinary roles that is held by connections which the groups of connection_leaks leave idle';
+
+CREATE FUNCTION infra_monitor.check_deadlocks(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g::float8, 'deadlocks',
+	CASE WHEN g IS NULL THEN 'not known: the sampler has just begun to count'
+		ELSE format('deadlocks in the last 5 minutes: %s', g) END
+FROM (SELECT infra_monitor.recent_growth('deadlocks', sum(deadlocks)::bigint) FROM pg_stat_database) d (g)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_deadlocks() IS
+'health check: deadlocks in the last five minutes, in all databases';
+
+CREATE FUNCTION infra_monitor.check_auth_failures(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g::float8, 'failures',
+	CASE WHEN g IS NULL THEN 'not known: the sampler has just begun to count'
+		ELSE format('authentication failures in the last 5 minutes: %s', g) END
+FROM (SELECT infra_monitor.recent_growth('auth_failures', auth_failures_total) FROM infra_monitor.pool_counts()) a (g)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_auth_failures() IS
+'health check: connections refused by authentication in the last five minutes';

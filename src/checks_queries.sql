@@ -17,3 +17,73 @@ FROM infra_monitor.pool_counts()
 $$;
 COMMENT ON FUNCTION infra_monitor.check_long_transactions() IS
 'health check: age of the oldest transaction of a client backend, seconds';
+
+CREATE FUNCTION infra_monitor.check_long_queries(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(max(s.seconds), 0), 'seconds',
+	CASE WHEN max(s.seconds) IS NULL THEN 'no query is running'
+		ELSE format('the longest query has been running for %s', make_interval(secs => floor(max(s.seconds)))) END
+FROM (SELECT greatest(extract(epoch FROM clock_timestamp() - query_start), 0)::float8 AS seconds
+	FROM infra_monitor.sessions()
+	WHERE state = 'active' AND pid <> pg_backend_pid()) s
+$$;
+COMMENT ON FUNCTION infra_monitor.check_long_queries() IS
+'health check: time that a client has been waiting for a query, of the longest, seconds';
+
+CREATE FUNCTION infra_monitor.check_slow_query_rate(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g / 5.0::float8, 'per minute',
+	CASE WHEN g IS NULL THEN 'not known: the sampler has just begun to count'
+		ELSE format('executions slower than infra_monitor.slow_query_threshold in the last 5 minutes: %s', g) END
+FROM infra_monitor.recent_growth('slow_queries', infra_monitor.slow_queries_logged()) g
+$$;
+COMMENT ON FUNCTION infra_monitor.check_slow_query_rate() IS
+'health check: executions slower than infra_monitor.slow_query_threshold, whatever came of them, a minute, over the last five';
+
+CREATE FUNCTION infra_monitor.check_rollback_ratio(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN c + r < 100 THEN 0 ELSE r::float8 / (c + r) END, 'ratio',
+	CASE WHEN c IS NULL OR r IS NULL THEN 'not known: the sampler has just begun to count'
+		WHEN c + r < 100 THEN 'fewer than 100 transactions in the last 5 minutes'
+		ELSE format('%s of %s transactions of the last 5 minutes were rolled back', r, c + r) END
+FROM (SELECT infra_monitor.recent_growth('commits', sum(xact_commit)::bigint),
+		infra_monitor.recent_growth('rollbacks', sum(xact_rollback)::bigint)
+	FROM pg_stat_database WHERE datname IS NOT NULL) t (c, r)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_rollback_ratio() IS
+'health check: share of the transactions of the last five minutes that was rolled back, in all databases; 0 if there were fewer than 100';
+
+CREATE FUNCTION infra_monitor.check_temp_spill(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g::float8, 'bytes',
+	CASE WHEN g IS NULL THEN 'not known: the sampler has just begun to count'
+		ELSE format('written to temporary files in the last 5 minutes: %s', pg_size_pretty(g)) END
+FROM (SELECT infra_monitor.recent_growth('temp_bytes', sum(temp_bytes)::bigint) FROM pg_stat_database) t (g)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_temp_spill() IS
+'health check: bytes that sorts and hashes have written to temporary files in the last five minutes, in all databases';
+
+CREATE FUNCTION infra_monitor.check_repeated_queries(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT count(*)::float8, 'statements',
+	format('statements that clients have executed in a loop in the last 5 minutes: %s', count(*))
+FROM infra_monitor.repeated_counts()
+WHERE last_seen > clock_timestamp() - interval '5 minutes'
+$$;
+COMMENT ON FUNCTION infra_monitor.check_repeated_queries() IS
+'health check: statements, by parent and application, of which a loop (N+1) has ended in the last five minutes';

@@ -15,6 +15,7 @@
 #include "executions.h"
 #include "fmgr.h"
 #include "guc.h"
+#include "growth.h"
 #include "health.h"
 #include "home_database.h"
 #include "miscadmin.h"
@@ -55,6 +56,7 @@ _PG_init(void)
 	imon_slow_log_init();
 	imon_repeated_init();
 	imon_executions_init();
+	imon_growth_init();
 	imon_health_init();
 	imon_samples_init();
 	imon_blame_init();

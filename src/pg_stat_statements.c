@@ -90,6 +90,7 @@ typedef void (*ImonRowSink) (void *arg, Datum *values, bool *nulls);
 
 PG_FUNCTION_INFO_V1(imon_statement_stats_1_0);
 PG_FUNCTION_INFO_V1(imon_pg_stat_statements_loaded_1_0);
+PG_FUNCTION_INFO_V1(imon_pg_stat_statements_evictions_1_0);
 
 bool
 imon_pg_stat_statements_loaded(void)
@@ -138,25 +139,52 @@ pg_stat_statements_schema(void)
 }
 
 /*
- * When pg_stat_statements began to count, as far as its version tells: the
- * moment of its last reset (1.9 and later).  Needs SPI to be connected; the
- * result outlives it.
+ * A column of pg_stat_statements_info (1.9 and later): "stats_reset", when
+ * pg_stat_statements began to count, or "dealloc".  Needs SPI to be connected;
+ * the result outlives it.
  */
-static ImonSince
-statistics_begin(char *schema)
+static Datum
+information(char *schema, const char *column, bool *isnull)
 {
 	List	   *names = list_make2(makeString(schema),
 								   makeString("pg_stat_statements_info"));
-	ImonSince	since = {.isnull = true};
 
+	*isnull = true;
 	if (!OidIsValid(LookupFuncName(names, 0, NULL, true)))
-		return since;
-	if (SPI_execute(psprintf("SELECT stats_reset FROM %s.pg_stat_statements_info()",
-							 quote_identifier(schema)), true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		return (Datum) 0;
+	if (SPI_execute(psprintf("SELECT %s FROM %s.pg_stat_statements_info()",
+							 column, quote_identifier(schema)), true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read pg_stat_statements_info");
-	since.moment = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-								 1, &since.isnull);
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+}
+
+/* When it began to count. */
+static ImonSince
+statistics_begin(char *schema)
+{
+	ImonSince	since;
+
+	since.moment = information(schema, "stats_reset", &since.isnull);
 	return since;
+}
+
+/*
+ * SQL: pg_stat_statements_evictions(), how often pg_stat_statements has given
+ * up statements for new ones; NULL where its version does not count that.
+ * Errors: not installed, not preloaded.
+ */
+Datum
+imon_pg_stat_statements_evictions_1_0(PG_FUNCTION_ARGS)
+{
+	Datum		result;
+	bool		isnull;
+
+	SPI_connect();
+	result = information(pg_stat_statements_schema(), "dealloc", &isnull);
+	SPI_finish();
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(DatumGetInt64(result));
 }
 
 /* Finds the columns in what this version returns; absent ones are 0 or less. */

@@ -22,3 +22,10 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'imon_statement_stats_1_0';
 COMMENT ON FUNCTION infra_monitor.statement_stats(boolean) IS
 'pg_stat_statements in whatever schema and version it is installed; times in ms; its own privileges apply to texts; error if it is not preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.pg_stat_statements_evictions()
+RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'imon_pg_stat_statements_evictions_1_0';
+COMMENT ON FUNCTION infra_monitor.pg_stat_statements_evictions() IS
+'how often pg_stat_statements has given up statements for new ones since it was reset; NULL before its version 1.9; error if it is not preloaded or not installed here; for pg_monitor';

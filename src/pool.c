@@ -19,6 +19,7 @@
 #include "slow_log.h"
 #include "statements.h"
 #include "utils/builtins.h"
+#include "utils/float.h"
 #include "utils/timestamp.h"
 #include "waits.h"
 
@@ -155,6 +156,11 @@ known_value(const char *check, const void *arg, double *value)
 		*value = seconds_since(look->at, activity->oldest_idle_in_transaction);
 	else if (strcmp(check, "lock_waits") == 0)
 		*value = seconds_since(look->at, activity->oldest_lock_wait);
+	else if (strcmp(check, "exhaustion_eta") == 0 ||
+			 strcmp(check, "connection_leak") == 0 ||
+			 strcmp(check, "deadlocks") == 0 ||
+			 strcmp(check, "auth_failures") == 0)
+		*value = get_float8_nan();	/* not of this moment: left to health() */
 	else
 		return false;
 	return true;

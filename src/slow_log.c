@@ -136,6 +136,7 @@ StaticAssertDecl(lengthof(outcome_names) == IMON_N_OUTCOMES,
 static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
 
 PG_FUNCTION_INFO_V1(imon_slow_query_log_1_0);
+PG_FUNCTION_INFO_V1(imon_slow_queries_logged_1_0);
 
 /* Bytes of a slot. */
 static Size
@@ -814,4 +815,12 @@ imon_slow_query_log_1_0(PG_FUNCTION_ARGS)
 			put_entry(rsinfo, copy);
 	pfree(copy);
 	return (Datum) 0;
+}
+
+/* SQL: slow_queries_logged(), how many executions were ever slow. */
+Datum
+imon_slow_queries_logged_1_0(PG_FUNCTION_ARGS)
+{
+	imon_shmem_require();
+	PG_RETURN_INT64((int64) pg_atomic_read_u64(&slow_log->n_entries));
 }

@@ -44,3 +44,10 @@ COMMENT ON COLUMN infra_monitor.slow_query_log.blocked_by IS 'who was at the roo
 COMMENT ON COLUMN infra_monitor.slow_query_log.query IS 'text, with $n for its literals and without comments unless infra_monitor.log_parameters was on, clipped at infra_monitor.slow_query_text_size; a command that can carry a secret shows its tag only; all that the client sent with it if it failed before execution';
 COMMENT ON COLUMN infra_monitor.slow_query_log.plan IS 'plan as EXPLAIN shows it, with ? for literals, if infra_monitor.slow_query_plan was on and it completed; clipped like the text';
 COMMENT ON COLUMN infra_monitor.slow_query_log.pre_exec_time IS 'part of exec_time before execution began: parsing, planning, waiting for the locks of tables, ms; NULL inside a function';
+
+CREATE FUNCTION infra_monitor.slow_queries_logged()
+RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_slow_queries_logged_1_0';
+COMMENT ON FUNCTION infra_monitor.slow_queries_logged() IS
+'executions that took infra_monitor.slow_query_threshold or longer since the server started, also those that are no longer kept; error unless preloaded; for pg_monitor';

@@ -440,6 +440,13 @@ AS 'MODULE_PATHNAME', 'imon_statement_stats_1_0';
 COMMENT ON FUNCTION infra_monitor.statement_stats(boolean) IS
 'pg_stat_statements in whatever schema and version it is installed; times in ms; its own privileges apply to texts; error if it is not preloaded; for pg_monitor';
 
+CREATE FUNCTION infra_monitor.pg_stat_statements_evictions()
+RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'imon_pg_stat_statements_evictions_1_0';
+COMMENT ON FUNCTION infra_monitor.pg_stat_statements_evictions() IS
+'how often pg_stat_statements has given up statements for new ones since it was reset; NULL before its version 1.9; error if it is not preloaded or not installed here; for pg_monitor';
+
 --
 -- statements.sql: the table of statements
 --
@@ -674,6 +681,13 @@ COMMENT ON COLUMN infra_monitor.slow_query_log.query IS 'text, with $n for its l
 COMMENT ON COLUMN infra_monitor.slow_query_log.plan IS 'plan as EXPLAIN shows it, with ? for literals, if infra_monitor.slow_query_plan was on and it completed; clipped like the text';
 COMMENT ON COLUMN infra_monitor.slow_query_log.pre_exec_time IS 'part of exec_time before execution began: parsing, planning, waiting for the locks of tables, ms; NULL inside a function';
 
+CREATE FUNCTION infra_monitor.slow_queries_logged()
+RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_slow_queries_logged_1_0';
+COMMENT ON FUNCTION infra_monitor.slow_queries_logged() IS
+'executions that took infra_monitor.slow_query_threshold or longer since the server started, also those that are no longer kept; error unless preloaded; for pg_monitor';
+
 --
 -- repeated.sql: statements that clients execute in a loop
 --
@@ -728,6 +742,17 @@ COMMENT ON COLUMN infra_monitor.repeated_queries.query IS 'text of the repeated 
 COMMENT ON COLUMN infra_monitor.repeated_queries.parent_query IS 'text of the parent; NULL as for query, or if there is no parent';
 
 --
+-- growth.sql: how much counters have grown in the last minutes
+--
+
+CREATE FUNCTION infra_monitor.recent_growth(counter text, value bigint)
+RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_recent_growth_1_0';
+COMMENT ON FUNCTION infra_monitor.recent_growth(text, bigint) IS
+'for health checks: how much a counter, which has this value now, has grown in the last five minutes, or since the sampler first asked; NULL if it has not asked in this time, or if the counter has begun anew; for pg_monitor';
+
+--
 -- health.sql: the checks, their thresholds, and the document
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
@@ -761,6 +786,24 @@ VALUES
 	 'Find the session in pg_stat_activity; the application forgot to commit or waits for something else. Set idle_in_transaction_session_timeout.'),
 	('lock_waits', 'pool', 'above', 30, 120, 1, false,
 	 'See infra_monitor.lock_waits for who blocks whom, and what the root of it is doing. Set lock_timeout for schema changes.'),
+	('exhaustion_eta', 'pool', 'below', 1800, 300, 2, false,
+	 'See infra_monitor.pool_forecast for who contributes most to the rise, and infra_monitor.connection_leaks. Find out why connections are opened faster than they are closed before they run out.'),
+	('connection_leak', 'pool', 'above', 0.05, 0.25, 2, false,
+	 'See infra_monitor.connection_leaks: it names the application, and the statements that end what it left behind. Close connections in the application, also after errors, or use its pool.'),
+	('deadlocks', 'pool', 'above', 1, 6, 1, false,
+	 'The server log names the statements of each deadlock. Lock rows and tables in the same order everywhere, and keep transactions short.'),
+	('auth_failures', 'pool', 'above', 20, 200, 1, false,
+	 'See infra_monitor.recent_rejections for who was refused: a service with an old password, or somebody who guesses.'),
+	('long_queries', 'queries', 'above', 300, 3600, 1, false,
+	 'See infra_monitor.running_queries for what it waits for and how long it usually takes. Set statement_timeout for roles of applications.'),
+	('slow_query_rate', 'queries', 'above', 12, 60, 2, false,
+	 'See infra_monitor.slow_query_log for the executions and what they waited for, and infra_monitor.slow_queries for the statements.'),
+	('rollback_ratio', 'queries', 'above', 0.10, 0.30, 2, false,
+	 'See the column failures of infra_monitor.slow_queries and the server log for the errors; an application that rolls back on purpose is seen here, too.'),
+	('temp_spill', 'queries', 'above', 1073741824::pg_catalog.float8, 10737418240::pg_catalog.float8, 1, false,
+	 'See the column temp_blks_written of infra_monitor.slow_queries for who writes it. An index may save the sort; else raise work_mem for the role.'),
+	('repeated_queries', 'queries', 'above', 5, NULL, 2, false,
+	 'See infra_monitor.repeated_queries for the loop, the statement before it and the application. Fetch all rows with one join or = ANY (...), or write them in one statement.'),
 	('long_transactions', 'queries', 'above', 300, 3600, 1, false,
 	 'Vacuum cannot remove what an open transaction may still see. Split the work, or end the session with pg_terminate_backend().'),
 	('xid_wraparound', 'database', 'above', 0.40, 0.60, 1, true,
@@ -771,6 +814,18 @@ VALUES
 	 'See pg_stat_archiver and the server log for the error of archive_command. Until it works, WAL piles up and recovery to now is impossible.'),
 	('sampler_alive', 'monitoring', 'above', 3, 10, 1, false,
 	 'See infra_monitor.sampler_status for its state and last error. If it is not running, the server log says why; max_worker_processes may be too low.'),
+	('missed_ticks', 'monitoring', 'above', 3, 10, 1, false,
+	 'See infra_monitor.sampler_status for its last error and its cost. The machine may be overloaded, or another writer holds the lock of the history.'),
+	('drops', 'monitoring', 'above', 100, 10000, 1, false,
+	 'See the column drops of infra_monitor.sampler_status, and the manual for what each reason means and which setting gives more room.'),
+	('statement_evictions', 'monitoring', 'above', 3, 30, 2, false,
+	 'Raise pg_stat_statements.max, or find out who sends so many different statements: lists of different lengths in IN (...), or names made up for each request.'),
+	('pg_stat_statements_track', 'monitoring', 'below', 0, NULL, 1, false,
+	 'Set pg_stat_statements.track to top.'),
+	('hidden_errors', 'monitoring', 'above', 1, 2, 1, false,
+	 'Set log_min_messages to error or a lower level, such as the default, warning.'),
+	('track_io_timing', 'monitoring', 'below', NULL, NULL, 1, false,
+	 'Set track_io_timing to on if pg_test_timing shows that the clock is fast; without it nobody can tell slow reads from slow processors.'),
 	('pg_stat_statements_loaded', 'monitoring', 'below', 0, NULL, 1, false,
 	 'Add pg_stat_statements to shared_preload_libraries and restart the server; statements are not counted without it.')
 $$;
@@ -1133,6 +1188,63 @@ $$;
 COMMENT ON FUNCTION infra_monitor.check_lock_waits() IS
 'health check: longest time that a session has been waiting for a heavyweight lock, seconds';
 
+CREATE FUNCTION infra_monitor.check_exhaustion_eta(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT least(coalesce(extract(epoch FROM f.exhausted_in)::float8, 86400), 86400), 'seconds',
+	CASE WHEN f.exhausted_in IS NULL THEN 'connections do not rise steadily'
+		ELSE format('connections rise by %s a minute and run out in %s', round(f.slope_per_minute::numeric, 1),
+			date_trunc('second', f.exhausted_in)) END
+FROM (VALUES (1)) one (n)
+	LEFT JOIN infra_monitor.pool_forecast f ON f.scope = 'server' AND f.exhausted_in IS NOT NULL
+$$;
+COMMENT ON FUNCTION infra_monitor.check_exhaustion_eta() IS
+'health check: time until connections run out if they go on rising as they do, seconds, at most a day, which also stands for "they do not rise"';
+
+CREATE FUNCTION infra_monitor.check_connection_leak(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(sum(l.idle_floor), 0)::float8 / greatest(p.slots, 1), 'ratio',
+	CASE count(l.*) WHEN 0 THEN 'nobody leaves more and more connections idle'
+		ELSE format('connections left idle by who opens more and more: %s of %s slots; most are of role "%s": %s',
+			sum(l.idle_floor), p.slots, (array_agg(l.usename ORDER BY l.idle_floor DESC, l.usename))[1], max(l.idle_floor)) END
+FROM (SELECT max_connections - reserved_connections AS slots FROM infra_monitor.pool_counts()) p
+	LEFT JOIN infra_monitor.leaks() l ON true
+GROUP BY p.slots
+$$;
+COMMENT ON FUNCTION infra_monitor.check_connection_leak() IS
+'health check: share of the slots for ordinary roles that is held by connections which the groups of connection_leaks leave idle';
+
+CREATE FUNCTION infra_monitor.check_deadlocks(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g::float8, 'deadlocks',
+	CASE WHEN g IS NULL THEN 'not known: the sampler has just begun to count'
+		ELSE format('deadlocks in the last 5 minutes: %s', g) END
+FROM (SELECT infra_monitor.recent_growth('deadlocks', sum(deadlocks)::bigint) FROM pg_stat_database) d (g)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_deadlocks() IS
+'health check: deadlocks in the last five minutes, in all databases';
+
+CREATE FUNCTION infra_monitor.check_auth_failures(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g::float8, 'failures',
+	CASE WHEN g IS NULL THEN 'not known: the sampler has just begun to count'
+		ELSE format('authentication failures in the last 5 minutes: %s', g) END
+FROM (SELECT infra_monitor.recent_growth('auth_failures', auth_failures_total) FROM infra_monitor.pool_counts()) a (g)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_auth_failures() IS
+'health check: connections refused by authentication in the last five minutes';
+
 --
 -- checks_queries.sql: health checks of category queries: statements and transactions of clients
 --
@@ -1151,6 +1263,76 @@ FROM infra_monitor.pool_counts()
 $$;
 COMMENT ON FUNCTION infra_monitor.check_long_transactions() IS
 'health check: age of the oldest transaction of a client backend, seconds';
+
+CREATE FUNCTION infra_monitor.check_long_queries(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(max(s.seconds), 0), 'seconds',
+	CASE WHEN max(s.seconds) IS NULL THEN 'no query is running'
+		ELSE format('the longest query has been running for %s', make_interval(secs => floor(max(s.seconds)))) END
+FROM (SELECT greatest(extract(epoch FROM clock_timestamp() - query_start), 0)::float8 AS seconds
+	FROM infra_monitor.sessions()
+	WHERE state = 'active' AND pid <> pg_backend_pid()) s
+$$;
+COMMENT ON FUNCTION infra_monitor.check_long_queries() IS
+'health check: time that a client has been waiting for a query, of the longest, seconds';
+
+CREATE FUNCTION infra_monitor.check_slow_query_rate(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g / 5.0::float8, 'per minute',
+	CASE WHEN g IS NULL THEN 'not known: the sampler has just begun to count'
+		ELSE format('executions slower than infra_monitor.slow_query_threshold in the last 5 minutes: %s', g) END
+FROM infra_monitor.recent_growth('slow_queries', infra_monitor.slow_queries_logged()) g
+$$;
+COMMENT ON FUNCTION infra_monitor.check_slow_query_rate() IS
+'health check: executions slower than infra_monitor.slow_query_threshold, whatever came of them, a minute, over the last five';
+
+CREATE FUNCTION infra_monitor.check_rollback_ratio(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN c + r < 100 THEN 0 ELSE r::float8 / (c + r) END, 'ratio',
+	CASE WHEN c IS NULL OR r IS NULL THEN 'not known: the sampler has just begun to count'
+		WHEN c + r < 100 THEN 'fewer than 100 transactions in the last 5 minutes'
+		ELSE format('%s of %s transactions of the last 5 minutes were rolled back', r, c + r) END
+FROM (SELECT infra_monitor.recent_growth('commits', sum(xact_commit)::bigint),
+		infra_monitor.recent_growth('rollbacks', sum(xact_rollback)::bigint)
+	FROM pg_stat_database WHERE datname IS NOT NULL) t (c, r)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_rollback_ratio() IS
+'health check: share of the transactions of the last five minutes that was rolled back, in all databases; 0 if there were fewer than 100';
+
+CREATE FUNCTION infra_monitor.check_temp_spill(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g::float8, 'bytes',
+	CASE WHEN g IS NULL THEN 'not known: the sampler has just begun to count'
+		ELSE format('written to temporary files in the last 5 minutes: %s', pg_size_pretty(g)) END
+FROM (SELECT infra_monitor.recent_growth('temp_bytes', sum(temp_bytes)::bigint) FROM pg_stat_database) t (g)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_temp_spill() IS
+'health check: bytes that sorts and hashes have written to temporary files in the last five minutes, in all databases';
+
+CREATE FUNCTION infra_monitor.check_repeated_queries(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT count(*)::float8, 'statements',
+	format('statements that clients have executed in a loop in the last 5 minutes: %s', count(*))
+FROM infra_monitor.repeated_counts()
+WHERE last_seen > clock_timestamp() - interval '5 minutes'
+$$;
+COMMENT ON FUNCTION infra_monitor.check_repeated_queries() IS
+'health check: statements, by parent and application, of which a loop (N+1) has ended in the last five minutes';
 
 --
 -- checks_maintenance.sql: health checks of category database: what vacuum and administrators look after
@@ -1253,6 +1435,88 @@ FROM infra_monitor.pg_stat_statements_loaded() loaded
 $$;
 COMMENT ON FUNCTION infra_monitor.check_pg_stat_statements_loaded() IS
 'health check: 1 if pg_stat_statements was preloaded, else 0';
+
+CREATE FUNCTION infra_monitor.check_missed_ticks(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g::float8, 'samples',
+	CASE WHEN g IS NULL THEN 'not known: the sampler has just begun to count'
+		ELSE format('samples that should have been taken in the last 5 minutes and were not: %s', g) END
+FROM (SELECT infra_monitor.recent_growth('missed_ticks', missed) FROM infra_monitor.sampler_state()) t (g)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_missed_ticks() IS
+'health check: samples that should have been taken in the last five minutes and were not';
+
+CREATE FUNCTION infra_monitor.check_drops(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT sum(d.g)::float8, 'events',
+	CASE WHEN sum(d.g) IS NULL THEN 'not known: the sampler has just begun to count'
+		WHEN sum(d.g) = 0 THEN 'nothing was lost in the last 5 minutes'
+		ELSE 'lost in the last 5 minutes: ' || string_agg(format('%s %s', d.reason, d.g), ', ' ORDER BY d.g DESC, d.reason)
+			FILTER (WHERE d.g > 0) END
+FROM (SELECT reason, infra_monitor.recent_growth('drops ' || reason, drops) AS g FROM infra_monitor.sampler_drops()) d
+$$;
+COMMENT ON FUNCTION infra_monitor.check_drops() IS
+'health check: what infra_monitor has lost in the last five minutes, all reasons of the column drops of sampler_status together';
+
+CREATE FUNCTION infra_monitor.check_statement_evictions(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g::float8, 'evictions',
+	CASE WHEN g IS NULL THEN 'not known: pg_stat_statements is not there, or the sampler has just begun to count'
+		ELSE format('times that pg_stat_statements has given up statements for new ones in the last 5 minutes: %s', g) END
+FROM (SELECT CASE WHEN infra_monitor.pg_stat_statements_loaded()
+	THEN infra_monitor.recent_growth('evictions', infra_monitor.pg_stat_statements_evictions()) END) e (g)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_statement_evictions() IS
+'health check: how often pg_stat_statements has given up statements for new ones in the last five minutes; each time it gives up one in twenty';
+
+CREATE FUNCTION infra_monitor.check_pg_stat_statements_track(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN t = 'none' THEN 0 ELSE 1 END::float8, 'boolean',
+	CASE WHEN t IS NULL THEN 'pg_stat_statements is not loaded: another check'
+		ELSE format('pg_stat_statements.track is %s', t) END
+FROM current_setting('pg_stat_statements.track', true) t
+$$;
+COMMENT ON FUNCTION infra_monitor.check_pg_stat_statements_track() IS
+'health check: 0 if pg_stat_statements is loaded but told to count nothing, else 1';
+
+CREATE FUNCTION infra_monitor.check_hidden_errors(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN m = 'panic' THEN 2 WHEN m IN ('log', 'fatal') THEN 1 ELSE 0 END::float8, 'level',
+	format('log_min_messages is %s: ', m)
+	|| CASE WHEN m = 'panic' THEN 'refused connections, and statements that fail before they are executed, are not counted'
+		WHEN m IN ('log', 'fatal') THEN 'statements that fail before they are executed are not counted'
+		ELSE 'all errors can be counted' END
+FROM current_setting('log_min_messages') m
+$$;
+COMMENT ON FUNCTION infra_monitor.check_hidden_errors() IS
+'health check: what log_min_messages keeps from being counted: 0 nothing, 1 statements that fail before they are executed, 2 refused connections, too; what is not logged is not shown to extensions';
+
+CREATE FUNCTION infra_monitor.check_track_io_timing(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN t THEN 1 ELSE 0 END::float8, 'boolean',
+	CASE WHEN t THEN 'the time of reads and writes is measured' ELSE 'the time of reads and writes is not measured' END
+FROM (SELECT current_setting('track_io_timing')::boolean) s (t)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_track_io_timing() IS
+'health check: 1 if track_io_timing is on, else 0; has no threshold unless you set one';
 
 --
 -- pool.sql: how close to running out of connections, and who holds them

@@ -134,8 +134,12 @@ sub read_calmly
 	return;
 }
 
+# The health checks about it, as they are now.
+my $checks = "SELECT string_agg(name || ' ' || status, ', ' ORDER BY name) FROM infra_monitor.evaluate_checks('pool') WHERE name IN ('connection_leak', 'exhaustion_eta')";
+
 breathe();
 read_calmly('breathing');
+is($node->safe_psql('postgres', $checks), 'connection_leak ok, exhaustion_eta ok', 'nothing is wrong');
 
 my @step = map { open_session($node, application_name => 'step') } 1 .. 10;
 read_calmly('after one step up');
@@ -235,8 +239,9 @@ FROM infra_monitor.connection_leaks
 SQL
 SKIP:
 {
-	skip 'it leaks no more', 9 if $refused_at;
+	skip 'it leaks no more', 10 if $refused_at;
 	is($leak, 'leaky|Leaky role|leaking|t|t|t|t|t|t', 'the leak in full');
+	like(ask($admin, $checks), qr/^connection_leak (warning|critical), exhaustion_eta critical$/, 'health checks say so');
 	my $growth = ask($admin, 'SELECT growth_per_hour FROM infra_monitor.connection_leaks');
 
 	cmp_ok(abs($growth / 3600 / $rate - 1), '<=', 0.15, 'how fast it grows');
@@ -282,6 +287,8 @@ SELECT bool_and(at > before) FILTER (WHERE before IS NOT NULL), count(*) BETWEEN
 	sum(connects) <= max(connects_total) - min(connects_total)
 FROM (SELECT *, lag(at) OVER () AS before FROM infra_monitor.sample_ring()) r
 SQL
+
+wait_for($node, $checks, 'nothing is wrong any more', 'connection_leak ok, exhaustion_eta ok');
 
 # a reset makes no difference negative
 $node->safe_psql('postgres', 'SELECT infra_monitor.reset()');
