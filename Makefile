@@ -87,6 +87,7 @@ SQL_PARTS = \
 	src/samples.sql \
 	src/waits.sql \
 	src/concurrency.sql \
+	src/slo.sql \
 	src/advice.sql \
 	src/history.sql \
 	src/pool_history.sql \

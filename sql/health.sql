@@ -173,7 +173,7 @@ DROP FUNCTION infra_monitor.check_long_transactions();
 SELECT name, value, unit, message FROM infra_monitor.evaluate_checks()
 WHERE status = 'unknown' ORDER BY name;
 SELECT bool_and(status = 'ok') AS others_ok,
-	count(*) = (SELECT count(*) FROM infra_monitor.check_defaults()) - 5 AS all_others
+	count(*) = (SELECT count(*) FROM infra_monitor.check_defaults()) - 6 AS all_others
 FROM infra_monitor.evaluate_checks() WHERE status <> 'unknown';
 SELECT infra_monitor.pool_status(), pg_temp.status_now();
 SELECT category, score, unknown FROM infra_monitor.score_checks(infra_monitor.evaluate_health()->'checks') ORDER BY category;

@@ -87,3 +87,36 @@ WHERE last_seen > clock_timestamp() - interval '5 minutes'
 $$;
 COMMENT ON FUNCTION infra_monitor.check_repeated_queries() IS
 'health check: statements, by parent and application, of which a loop (N+1) has ended in the last five minutes';
+
+CREATE FUNCTION infra_monitor.check_latency_p95(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN n > 0 THEN coalesce(infra_monitor.quantile(l, 0.95), 0) END, 'ms',
+	CASE WHEN n = 0 THEN 'not known: there are no samples of the last 5 minutes in this database'
+		WHEN infra_monitor.observations(l) = 0 THEN 'no statement has completed in the last 5 minutes'
+		ELSE format('95 %% of the %s executions of the last 5 minutes took %s ms or less',
+			infra_monitor.observations(l), round(infra_monitor.quantile(l, 0.95)::numeric, 1)) END
+FROM (SELECT count(latency), infra_monitor.sum(latency) FROM infra_monitor.samples
+	WHERE sampled_at > clock_timestamp() - interval '5 minutes') s (n, l)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_latency_p95() IS
+'health check: 95 percent of the executions of the last five minutes took no longer, ms; 0 if there were none';
+
+CREATE FUNCTION infra_monitor.check_failed_time_ratio(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN c + f < 10000 THEN 0 ELSE f::float8 / (c + f) END, 'ratio',
+	CASE WHEN c IS NULL OR f IS NULL THEN 'not known: the sampler has just begun to count'
+		WHEN c + f < 10000 THEN 'statements have taken less than 10 s in the last 5 minutes'
+		ELSE format('statements that did not finish have taken %s of %s s in the last 5 minutes',
+			round(f / 1000.0, 1), round((c + f) / 1000.0, 1)) END
+FROM (SELECT infra_monitor.recent_growth('completed_time', total_time::bigint),
+		infra_monitor.recent_growth('failed_time', failed_time::bigint)
+	FROM infra_monitor.statement_totals()) s (c, f)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_failed_time_ratio() IS
+'health check: share of the time of all statements that was lost to those which did not finish, in the last five minutes; 0 if all together took less than ten seconds';

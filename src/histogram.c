@@ -148,3 +148,32 @@ imon_histogram_quantile(const uint64 *counts, double q)
 	}
 	return NAN;					/* not reached: the last sum is the total */
 }
+
+/* The share of a bucket that is up to so many nanoseconds. */
+static double
+share_of_bucket(int bucket, double ns)
+{
+	double		upper = bucket < IMON_HISTOGRAM_BOUNDS ?
+		imon_histogram_bounds[bucket] : INFINITY;
+	double		lower;
+
+	if (ns >= upper)
+		return 1;
+	if (bucket == 0 || bucket == IMON_HISTOGRAM_BOUNDS)
+		return 0;
+	lower = imon_histogram_bounds[bucket - 1];
+	return ns <= lower ? 0 : log(ns / lower) / log(upper / lower);
+}
+
+double
+imon_histogram_fraction(const uint64 *counts, double ns)
+{
+	uint64		total = imon_histogram_total(counts);
+	double		below = 0;
+
+	if (total == 0)
+		return NAN;
+	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
+		below += (double) counts[i] * share_of_bucket(i, ns);
+	return Min(below / (double) total, 1);
+}

@@ -88,6 +88,13 @@ extern uint64 imon_histogram_total(const uint64 *counts);
  */
 extern double imon_histogram_quantile(const uint64 *counts, double q);
 
+/*
+ * The reverse: the share of the observations up to so many nanoseconds.  It
+ * divides a bucket as the quantile does; those above 10 000 s count as longer
+ * than any duration but infinity.  NaN if there is no observation.
+ */
+extern double imon_histogram_fraction(const uint64 *counts, double ns);
+
 /* Makes an array of IMON_HISTOGRAM_BUCKETS counts in shared memory empty. */
 static inline void
 imon_histogram_init(pg_atomic_uint64 *counts)

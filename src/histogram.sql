@@ -195,6 +195,13 @@ AS 'MODULE_PATHNAME', 'imon_quantile_1_0';
 COMMENT ON FUNCTION infra_monitor.quantile(infra_monitor.histogram, float8) IS
 'duration in milliseconds that a share q of the observations does not exceed, off by 14.3 percent at most from 1 us to 10 000 s; NULL if there are none; error unless q is from 0 to 1; for pg_monitor';
 
+CREATE FUNCTION infra_monitor.fraction(infra_monitor.histogram, duration float8)
+RETURNS float8
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_fraction_1_0';
+COMMENT ON FUNCTION infra_monitor.fraction(infra_monitor.histogram, float8) IS
+'share of the observations that do not exceed a duration in milliseconds, 0 to 1: exact at a bound of a bucket, interpolated within one; NULL if there are none; error for NaN; for pg_monitor';
+
 CREATE FUNCTION infra_monitor.observations(infra_monitor.histogram)
 RETURNS bigint
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE

@@ -84,6 +84,7 @@ PG_FUNCTION_INFO_V1(imon_histogram_ne_1_0);
 PG_FUNCTION_INFO_V1(imon_histogram_hash_1_0);
 PG_FUNCTION_INFO_V1(imon_histogram_hash_extended_1_0);
 PG_FUNCTION_INFO_V1(imon_quantile_1_0);
+PG_FUNCTION_INFO_V1(imon_fraction_1_0);
 PG_FUNCTION_INFO_V1(imon_observations_1_0);
 PG_FUNCTION_INFO_V1(imon_buckets_1_0);
 
@@ -842,6 +843,26 @@ imon_quantile_1_0(PG_FUNCTION_ARGS)
 	if (imon_histogram_total(counts) == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_FLOAT8(imon_histogram_quantile(counts, q) / 1e6);
+}
+
+/* SQL: fraction, the share that does not exceed a duration in milliseconds. */
+Datum
+imon_fraction_1_0(PG_FUNCTION_ARGS)
+{
+	uint64		counts[IMON_HISTOGRAM_BUCKETS];
+	double		duration;
+
+	if (has_null(fcinfo, 2))
+		PG_RETURN_NULL();
+	imon_histogram_counts(PG_GETARG_DATUM(0), counts);
+	duration = PG_GETARG_FLOAT8(1);
+	if (isnan(duration))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a duration must be a number")));
+	if (imon_histogram_total(counts) == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_FLOAT8(imon_histogram_fraction(counts, duration * 1e6));
 }
 
 /* SQL: observations, how many there are. */

@@ -130,6 +130,7 @@ static ImonPendingExecution pending[MAX_PENDING];
 static int	n_pending = 0;
 
 PG_FUNCTION_INFO_V1(imon_statement_counts_1_0);
+PG_FUNCTION_INFO_V1(imon_statement_totals_1_0);
 
 /* Size of the index: a power of two, at most half full. */
 static uint32
@@ -992,4 +993,34 @@ imon_statement_counts_1_0(PG_FUNCTION_ARGS)
 	for (uint64 i = 0; i < n_rows; i++)
 		put_row(rsinfo, &rows[i]);
 	return (Datum) 0;
+}
+
+/* Adds the times in counts, milliseconds. */
+static void
+add_times(double *total, double *failed, ImonStatementCounts *counts)
+{
+	*total += pg_atomic_read_u64(&counts->total_ns) / 1e6;
+	*failed += pg_atomic_read_u64(&counts->failed_ns) / 1e6;
+}
+
+/* SQL: statement_totals(), one row: total_time, failed_time. */
+Datum
+imon_statement_totals_1_0(PG_FUNCTION_ARGS)
+{
+	double		total = 0;
+	double		failed = 0;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	imon_shmem_require();
+	LWLockAcquire(table->lock, LW_SHARED);
+	for (uint32 i = 0; i < table->n_slots; i++)
+		add_times(&total, &failed, &slot_at(i)->counts);
+	for (int i = 0; i <= N_REMAINDERS; i++)
+		add_times(&total, &failed, &table->remainders[i].counts);
+	LWLockRelease(table->lock);
+
+	values[0] = Float8GetDatum(total);
+	values[1] = Float8GetDatum(failed);
+	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));
 }

@@ -229,6 +229,13 @@ AS 'MODULE_PATHNAME', 'imon_quantile_1_0';
 COMMENT ON FUNCTION infra_monitor.quantile(infra_monitor.histogram, float8) IS
 'duration in milliseconds that a share q of the observations does not exceed, off by 14.3 percent at most from 1 us to 10 000 s; NULL if there are none; error unless q is from 0 to 1; for pg_monitor';
 
+CREATE FUNCTION infra_monitor.fraction(infra_monitor.histogram, duration float8)
+RETURNS float8
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_fraction_1_0';
+COMMENT ON FUNCTION infra_monitor.fraction(infra_monitor.histogram, float8) IS
+'share of the observations that do not exceed a duration in milliseconds, 0 to 1: exact at a bound of a bucket, interpolated within one; NULL if there are none; error for NaN; for pg_monitor';
+
 CREATE FUNCTION infra_monitor.observations(infra_monitor.histogram)
 RETURNS bigint
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
@@ -462,6 +469,14 @@ LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_statement_counts_1_0';
 COMMENT ON FUNCTION infra_monitor.statement_counts() IS
 'executions by statement: their times (latency, total_time in ms) if completed, how the others ended, and the time that those took; queryid NULL: failed before it was known, or of another role and the caller not in pg_read_all_stats; userid NULL: what evicted statements of the database have left; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.statement_totals(
+	OUT total_time float8, OUT failed_time float8)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_statement_totals_1_0';
+COMMENT ON FUNCTION infra_monitor.statement_totals() IS
+'time of all executions that completed, and of all that did not, ms, also of statements that were evicted; error unless preloaded; for pg_monitor';
 
 --
 -- locks.sql: who waits for whom
@@ -794,6 +809,10 @@ VALUES
 	 'The server log names the statements of each deadlock. Lock rows and tables in the same order everywhere, and keep transactions short.'),
 	('auth_failures', 'pool', 'above', 20, 200, 1, false,
 	 'See infra_monitor.recent_rejections for who was refused: a service with an old password, or somebody who guesses.'),
+	('latency_p95', 'queries', 'above', 1000, 2000, 2, false,
+	 'See infra_monitor.top_statements(now() - interval ''10 minutes'', order_by => ''p95_time'') for which statements are slow, and infra_monitor.query_regressions() for those that have become so.'),
+	('failed_time_ratio', 'queries', 'above', 0.05, 0.20, 2, false,
+	 'See the column failed_time of infra_monitor.slow_queries for which statements are cancelled or fail after users have waited for them, and infra_monitor.slow_query_log for the executions.'),
 	('long_queries', 'queries', 'above', 300, 3600, 1, false,
 	 'See infra_monitor.running_queries for what it waits for and how long it usually takes. Set statement_timeout for roles of applications.'),
 	('slow_query_rate', 'queries', 'above', 12, 60, 2, false,
@@ -1333,6 +1352,39 @@ WHERE last_seen > clock_timestamp() - interval '5 minutes'
 $$;
 COMMENT ON FUNCTION infra_monitor.check_repeated_queries() IS
 'health check: statements, by parent and application, of which a loop (N+1) has ended in the last five minutes';
+
+CREATE FUNCTION infra_monitor.check_latency_p95(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN n > 0 THEN coalesce(infra_monitor.quantile(l, 0.95), 0) END, 'ms',
+	CASE WHEN n = 0 THEN 'not known: there are no samples of the last 5 minutes in this database'
+		WHEN infra_monitor.observations(l) = 0 THEN 'no statement has completed in the last 5 minutes'
+		ELSE format('95 %% of the %s executions of the last 5 minutes took %s ms or less',
+			infra_monitor.observations(l), round(infra_monitor.quantile(l, 0.95)::numeric, 1)) END
+FROM (SELECT count(latency), infra_monitor.sum(latency) FROM infra_monitor.samples
+	WHERE sampled_at > clock_timestamp() - interval '5 minutes') s (n, l)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_latency_p95() IS
+'health check: 95 percent of the executions of the last five minutes took no longer, ms; 0 if there were none';
+
+CREATE FUNCTION infra_monitor.check_failed_time_ratio(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN c + f < 10000 THEN 0 ELSE f::float8 / (c + f) END, 'ratio',
+	CASE WHEN c IS NULL OR f IS NULL THEN 'not known: the sampler has just begun to count'
+		WHEN c + f < 10000 THEN 'statements have taken less than 10 s in the last 5 minutes'
+		ELSE format('statements that did not finish have taken %s of %s s in the last 5 minutes',
+			round(f / 1000.0, 1), round((c + f) / 1000.0, 1)) END
+FROM (SELECT infra_monitor.recent_growth('completed_time', total_time::bigint),
+		infra_monitor.recent_growth('failed_time', failed_time::bigint)
+	FROM infra_monitor.statement_totals()) s (c, f)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_failed_time_ratio() IS
+'health check: share of the time of all statements that was lost to those which did not finish, in the last five minutes; 0 if all together took less than ten seconds';
 
 --
 -- checks_maintenance.sql: health checks of category database: what vacuum and administrators look after
@@ -1979,6 +2031,168 @@ LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_concurrency_state_1_0';
 COMMENT ON FUNCTION infra_monitor.concurrency_state() IS
 'pairs of database and role whose concurrency is known, and, since the counters were reset, how many gave way to others, and how often one was seen that found no room; error unless preloaded; for pg_monitor';
+
+--
+-- slo.sql: objectives, and whether they are kept
+--
+
+CREATE FUNCTION infra_monitor.slo_defaults(
+	OUT name text, OUT kind text, OUT target float8,
+	OUT threshold_time float8, OUT period interval)
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 2
+-- inlined, so what stands here is qualified
+AS $$
+VALUES
+	('availability', 'availability', 0.9995::pg_catalog.float8, NULL::pg_catalog.float8, '30 days'::pg_catalog.interval),
+	('latency', 'latency', 0.95, 2000, '30 days')
+$$;
+COMMENT ON FUNCTION infra_monitor.slo_defaults() IS
+'the objectives that hold unless slo_target_overrides says otherwise; for pg_monitor';
+
+CREATE TABLE infra_monitor.slo_target_overrides (
+	name text PRIMARY KEY,
+	kind text CHECK (kind OPERATOR(pg_catalog.=) ANY ('{availability,latency}')),
+	target float8 CHECK (target OPERATOR(pg_catalog.>) 0 AND target OPERATOR(pg_catalog.<) 1),
+	threshold_time float8 CHECK (threshold_time OPERATOR(pg_catalog.>) 0),
+	period interval CHECK (period OPERATOR(pg_catalog.>) '0'),
+	enabled boolean,
+	CONSTRAINT slo_target_is_complete CHECK (
+		name OPERATOR(pg_catalog.=) ANY ('{availability,latency}')
+		OR (kind IS NOT NULL AND target IS NOT NULL
+			AND (kind OPERATOR(pg_catalog.=) 'availability' OR threshold_time IS NOT NULL))),
+	CONSTRAINT slo_default_keeps_its_kind CHECK (
+		kind IS NULL OR kind OPERATOR(pg_catalog.=) name
+		OR NOT name OPERATOR(pg_catalog.=) ANY ('{availability,latency}'))
+);
+COMMENT ON TABLE infra_monitor.slo_target_overrides IS
+'objectives of your own: another target for availability or latency (NULL keeps the default), or a further objective, which needs kind and target, and threshold_time if its kind is latency; dumped by pg_dump; for superusers, grantable';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.name IS 'availability, latency, or a name of your own';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.kind IS 'availability: share of the time; latency: share of the executions that took no longer than threshold_time';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.target IS 'the share wanted, above 0 and below 1';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.threshold_time IS 'ms';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.period IS 'for which the objective is given; default 30 days';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.enabled IS 'false: no objective';
+
+SELECT pg_catalog.pg_extension_config_dump('infra_monitor.slo_target_overrides', '');
+
+CREATE VIEW infra_monitor.slo_targets AS
+SELECT coalesce(d.name, o.name) AS name, coalesce(o.kind, d.kind) AS kind,
+	coalesce(o.target, d.target) AS target,
+	CASE WHEN coalesce(o.kind, d.kind) OPERATOR(pg_catalog.=) 'latency'
+		THEN coalesce(o.threshold_time, d.threshold_time) END AS threshold_time,
+	coalesce(o.period, d.period, '30 days') AS period,
+	coalesce(o.enabled, true) AS enabled,
+	CASE WHEN o.name IS NULL THEN 'default' ELSE 'override' END AS source
+FROM infra_monitor.slo_defaults() d
+	FULL JOIN infra_monitor.slo_target_overrides o ON o.name OPERATOR(pg_catalog.=) d.name;
+COMMENT ON VIEW infra_monitor.slo_targets IS
+'objectives in force: the defaults, with slo_target_overrides over them; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.slo_targets.target IS 'the share wanted: of the time, or of the executions';
+COMMENT ON COLUMN infra_monitor.slo_targets.threshold_time IS 'how long an execution may take, ms; NULL for availability';
+COMMENT ON COLUMN infra_monitor.slo_targets.source IS 'default or override';
+
+CREATE FUNCTION infra_monitor.availability(
+	windows timestamptz[], until timestamptz,
+	OUT window_start timestamptz, OUT known_since timestamptz,
+	OUT available float8, OUT unavailable float8)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 4
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH stored AS (
+	-- two hours more: what was before the first sample of a window
+	SELECT s.sampled_at AS at, s.health_status = 'unhealthy' AS is_bad
+	FROM infra_monitor.samples s
+	WHERE s.sampled_at >= (SELECT min(w) FROM unnest($1) w) - interval '2 hours' AND s.sampled_at < $2
+), neighbours AS (
+	SELECT at, is_bad, lead(at, 1, $2) OVER by_time AS behind, at - lag(at) OVER by_time AS before,
+		coalesce(lead(at, 2) OVER by_time - lead(at) OVER by_time, i.interval) AS afterwards, i.interval
+	FROM stored, (SELECT coalesce(current_setting('infra_monitor.sample_interval', true), '10s')::interval AS interval) i
+	WINDOW by_time AS (ORDER BY at)
+), spans AS (
+	-- a sample speaks for the time up to the next, if that is not too far away
+	-- for how far apart they are just before and after, where the interval may
+	-- have been changed
+	SELECT at, behind, is_bad, CASE WHEN behind - at > 3 * u.usual THEN at + u.usual ELSE behind END AS covered
+	FROM neighbours, greatest(least(before, afterwards), least(afterwards, interval)) AS u (usual)
+), clipped AS (
+	SELECT w.window_start, CASE WHEN s.at IS NOT NULL THEN greatest(s.at, w.window_start) END AS at, s.behind,
+		greatest(s.covered, w.window_start) AS covered, s.is_bad
+	FROM unnest($1) AS w (window_start)
+		LEFT JOIN spans s ON s.behind > w.window_start
+)
+SELECT window_start, min(at),
+	coalesce(sum(extract(epoch FROM covered - at)) FILTER (WHERE is_bad IS NOT TRUE), 0)::float8,
+	coalesce(sum(extract(epoch FROM behind - covered)), 0)::float8
+		+ coalesce(sum(extract(epoch FROM covered - at)) FILTER (WHERE is_bad), 0)::float8
+FROM clipped
+GROUP BY window_start
+$$;
+COMMENT ON FUNCTION infra_monitor.availability(timestamptz[], timestamptz) IS
+'source of slo_status: for each start of a window up to "until", the seconds in which the server was available and not, since the first sample in it; not available is unhealthy, and a gap: no sample for three times as long as before; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.latency_between(
+	windows timestamptz[], until timestamptz,
+	OUT window_start timestamptz, OUT known_since timestamptz,
+	OUT latency infra_monitor.histogram)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 4
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT w.window_start, min(s.sampled_at) FILTER (WHERE s.latency IS NOT NULL), infra_monitor.sum(s.latency)
+FROM unnest($1) AS w (window_start)
+	LEFT JOIN infra_monitor.samples s ON s.sampled_at >= w.window_start AND s.sampled_at < $2
+GROUP BY w.window_start
+$$;
+COMMENT ON FUNCTION infra_monitor.latency_between(timestamptz[], timestamptz) IS
+'source of slo_status: for each start of a window up to "until", the times of all executions that completed, as far as samples are kept; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.slo_status_at(
+	at timestamptz, OUT name text, OUT period interval, OUT attained float8,
+	OUT error_budget_left float8, OUT burn_rate float8, OUT kind text,
+	OUT target float8, OUT threshold_time float8, OUT known_since timestamptz)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED ROWS 8
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH targets AS MATERIALIZED (
+	SELECT t.*, p.window_length, $1 - p.window_length AS window_start
+	FROM infra_monitor.slo_targets t,
+		unnest(ARRAY['1 hour'::interval, '6 hours', '3 days', '30 days', t.period]) AS p (window_length)
+	WHERE t.enabled
+	GROUP BY t.name, t.kind, t.target, t.threshold_time, t.period, t.enabled, t.source, p.window_length
+), times AS MATERIALIZED (
+	SELECT a.* FROM infra_monitor.availability((SELECT array_agg(DISTINCT t.window_start) FROM targets t WHERE t.kind = 'availability'), $1) a
+), executions AS MATERIALIZED (
+	SELECT l.* FROM infra_monitor.latency_between((SELECT array_agg(DISTINCT t.window_start) FROM targets t WHERE t.kind = 'latency'), $1) l
+), shares AS (
+	SELECT t.*, a.known_since, a.available / nullif(a.available + a.unavailable, 0) AS attained
+	FROM targets t JOIN times a USING (window_start) WHERE t.kind = 'availability'
+	UNION ALL
+	SELECT t.*, e.known_since, infra_monitor.fraction(e.latency, t.threshold_time)
+	FROM targets t JOIN executions e USING (window_start) WHERE t.kind = 'latency'
+)
+SELECT name, window_length, attained, 1 - (1 - attained) / (1 - target), (1 - attained) / (1 - target),
+	kind, target, threshold_time, known_since
+FROM shares
+ORDER BY name, window_length
+$$;
+COMMENT ON FUNCTION infra_monitor.slo_status_at(timestamptz) IS
+'the rows of slo_status as they were at some moment, as far as samples are kept; for pg_monitor';
+
+CREATE VIEW infra_monitor.slo_status AS
+SELECT s.name, s.period, s.attained, s.error_budget_left, s.burn_rate, s.kind,
+	s.target, s.threshold_time, s.known_since
+FROM infra_monitor.slo_status_at(pg_catalog.clock_timestamp()) s;
+COMMENT ON VIEW infra_monitor.slo_status IS
+'are the objectives kept? for each objective the last hour, 6 hours, 3 days, 30 days, and its own period; from the samples in this database; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.slo_status.period IS 'the time up to now that the row is about';
+COMMENT ON COLUMN infra_monitor.slo_status.attained IS 'share of the time in which the server was available, or of the executions that were fast enough; NULL if nothing is known';
+COMMENT ON COLUMN infra_monitor.slo_status.error_budget_left IS 'what is left of the failures that the objective allows in this period: 1 all, 0 none, negative: missed';
+COMMENT ON COLUMN infra_monitor.slo_status.burn_rate IS 'how fast the budget is used up: 1 is just what the objective allows; 14.4 for an hour uses up 2 percent of that of 30 days';
+COMMENT ON COLUMN infra_monitor.slo_status.threshold_time IS 'how long an execution may take, ms; NULL for availability';
+COMMENT ON COLUMN infra_monitor.slo_status.known_since IS 'from when on samples of the period are kept; the row says nothing of the time before';
 
 --
 -- advice.sql: how large the pools should be

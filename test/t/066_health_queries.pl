@@ -25,7 +25,7 @@ sub wait_until_known
 {
 	wait_for($node, <<'SQL', 'counters are known');
 SELECT count(*) = 0 FROM infra_monitor.evaluate_checks()
-WHERE status = 'unknown' AND name IN ('deadlocks', 'auth_failures', 'slow_query_rate', 'rollback_ratio',
+WHERE status = 'unknown' AND name IN ('failed_time_ratio', 'deadlocks', 'auth_failures', 'slow_query_rate', 'rollback_ratio',
 	'temp_spill', 'missed_ticks', 'drops', 'statement_evictions')
 SQL
 }
@@ -62,6 +62,30 @@ sub forget
 wait_until_known();
 is($node->safe_psql('postgres', "SELECT string_agg(name, ' ' ORDER BY name) FROM infra_monitor.evaluate_checks() WHERE status NOT IN ('ok', 'unknown')"),
 	'', 'a new server is at fault in nothing');
+
+# statements that take their time; first, for as few others as possible
+threshold('latency_p95', 40, 1_000_000);
+$node->safe_psql('postgres', 'SELECT 1;' x 500);
+wait_for_sample($node, 'a sample');
+becomes('latency_p95', 'ok', 'all are fast');
+$node->safe_psql('postgres', 'SELECT pg_sleep(0.05);' x 100);
+becomes('latency_p95', 'warning', 'one in twenty is slow');
+threshold('latency_p95', 30, 40);
+becomes('latency_p95', 'critical', 'and slower than that');
+$node->safe_psql('postgres', 'DELETE FROM infra_monitor.samples');
+becomes('latency_p95', 'ok', 'forgotten');
+
+# statements that never finish: ten seconds in all
+becomes('failed_time_ratio', 'ok', 'none');
+my @impatient = map { open_session($node) } 1 .. 5;
+ask($_, "SET statement_timeout = '2500ms'") for @impatient;
+send_query($_, 'SELECT pg_sleep(600)') for @impatient;
+eval { answer_of($_) } for @impatient;
+close_sessions(@impatient);
+becomes('failed_time_ratio', 'critical', 'most of the time is lost');
+threshold('failed_time_ratio', '0.05', 2);
+becomes('failed_time_ratio', 'warning', 'as much as is allowed');
+forget('failed_time_ratio');
 
 # two sessions that wait for each other; one of them is chosen
 becomes('deadlocks', 'ok', 'none');

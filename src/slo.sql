@@ -1,0 +1,162 @@
+
+--
+-- slo.sql: objectives, and whether they are kept
+--
+
+CREATE FUNCTION infra_monitor.slo_defaults(
+	OUT name text, OUT kind text, OUT target float8,
+	OUT threshold_time float8, OUT period interval)
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 2
+-- inlined, so what stands here is qualified
+AS $$
+VALUES
+	('availability', 'availability', 0.9995::pg_catalog.float8, NULL::pg_catalog.float8, '30 days'::pg_catalog.interval),
+	('latency', 'latency', 0.95, 2000, '30 days')
+$$;
+COMMENT ON FUNCTION infra_monitor.slo_defaults() IS
+'the objectives that hold unless slo_target_overrides says otherwise; for pg_monitor';
+
+CREATE TABLE infra_monitor.slo_target_overrides (
+	name text PRIMARY KEY,
+	kind text CHECK (kind OPERATOR(pg_catalog.=) ANY ('{availability,latency}')),
+	target float8 CHECK (target OPERATOR(pg_catalog.>) 0 AND target OPERATOR(pg_catalog.<) 1),
+	threshold_time float8 CHECK (threshold_time OPERATOR(pg_catalog.>) 0),
+	period interval CHECK (period OPERATOR(pg_catalog.>) '0'),
+	enabled boolean,
+	CONSTRAINT slo_target_is_complete CHECK (
+		name OPERATOR(pg_catalog.=) ANY ('{availability,latency}')
+		OR (kind IS NOT NULL AND target IS NOT NULL
+			AND (kind OPERATOR(pg_catalog.=) 'availability' OR threshold_time IS NOT NULL))),
+	CONSTRAINT slo_default_keeps_its_kind CHECK (
+		kind IS NULL OR kind OPERATOR(pg_catalog.=) name
+		OR NOT name OPERATOR(pg_catalog.=) ANY ('{availability,latency}'))
+);
+COMMENT ON TABLE infra_monitor.slo_target_overrides IS
+'objectives of your own: another target for availability or latency (NULL keeps the default), or a further objective, which needs kind and target, and threshold_time if its kind is latency; dumped by pg_dump; for superusers, grantable';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.name IS 'availability, latency, or a name of your own';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.kind IS 'availability: share of the time; latency: share of the executions that took no longer than threshold_time';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.target IS 'the share wanted, above 0 and below 1';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.threshold_time IS 'ms';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.period IS 'for which the objective is given; default 30 days';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.enabled IS 'false: no objective';
+
+SELECT pg_catalog.pg_extension_config_dump('infra_monitor.slo_target_overrides', '');
+
+CREATE VIEW infra_monitor.slo_targets AS
+SELECT coalesce(d.name, o.name) AS name, coalesce(o.kind, d.kind) AS kind,
+	coalesce(o.target, d.target) AS target,
+	CASE WHEN coalesce(o.kind, d.kind) OPERATOR(pg_catalog.=) 'latency'
+		THEN coalesce(o.threshold_time, d.threshold_time) END AS threshold_time,
+	coalesce(o.period, d.period, '30 days') AS period,
+	coalesce(o.enabled, true) AS enabled,
+	CASE WHEN o.name IS NULL THEN 'default' ELSE 'override' END AS source
+FROM infra_monitor.slo_defaults() d
+	FULL JOIN infra_monitor.slo_target_overrides o ON o.name OPERATOR(pg_catalog.=) d.name;
+COMMENT ON VIEW infra_monitor.slo_targets IS
+'objectives in force: the defaults, with slo_target_overrides over them; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.slo_targets.target IS 'the share wanted: of the time, or of the executions';
+COMMENT ON COLUMN infra_monitor.slo_targets.threshold_time IS 'how long an execution may take, ms; NULL for availability';
+COMMENT ON COLUMN infra_monitor.slo_targets.source IS 'default or override';
+
+CREATE FUNCTION infra_monitor.availability(
+	windows timestamptz[], until timestamptz,
+	OUT window_start timestamptz, OUT known_since timestamptz,
+	OUT available float8, OUT unavailable float8)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 4
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH stored AS (
+	-- two hours more: what was before the first sample of a window
+	SELECT s.sampled_at AS at, s.health_status = 'unhealthy' AS is_bad
+	FROM infra_monitor.samples s
+	WHERE s.sampled_at >= (SELECT min(w) FROM unnest($1) w) - interval '2 hours' AND s.sampled_at < $2
+), neighbours AS (
+	SELECT at, is_bad, lead(at, 1, $2) OVER by_time AS behind, at - lag(at) OVER by_time AS before,
+		coalesce(lead(at, 2) OVER by_time - lead(at) OVER by_time, i.interval) AS afterwards, i.interval
+	FROM stored, (SELECT coalesce(current_setting('infra_monitor.sample_interval', true), '10s')::interval AS interval) i
+	WINDOW by_time AS (ORDER BY at)
+), spans AS (
+	-- a sample speaks for the time up to the next, if that is not too far away
+	-- for how far apart they are just before and after, where the interval may
+	-- have been changed
+	SELECT at, behind, is_bad, CASE WHEN behind - at > 3 * u.usual THEN at + u.usual ELSE behind END AS covered
+	FROM neighbours, greatest(least(before, afterwards), least(afterwards, interval)) AS u (usual)
+), clipped AS (
+	SELECT w.window_start, CASE WHEN s.at IS NOT NULL THEN greatest(s.at, w.window_start) END AS at, s.behind,
+		greatest(s.covered, w.window_start) AS covered, s.is_bad
+	FROM unnest($1) AS w (window_start)
+		LEFT JOIN spans s ON s.behind > w.window_start
+)
+SELECT window_start, min(at),
+	coalesce(sum(extract(epoch FROM covered - at)) FILTER (WHERE is_bad IS NOT TRUE), 0)::float8,
+	coalesce(sum(extract(epoch FROM behind - covered)), 0)::float8
+		+ coalesce(sum(extract(epoch FROM covered - at)) FILTER (WHERE is_bad), 0)::float8
+FROM clipped
+GROUP BY window_start
+$$;
+COMMENT ON FUNCTION infra_monitor.availability(timestamptz[], timestamptz) IS
+'source of slo_status: for each start of a window up to "until", the seconds in which the server was available and not, since the first sample in it; not available is unhealthy, and a gap: no sample for three times as long as before; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.latency_between(
+	windows timestamptz[], until timestamptz,
+	OUT window_start timestamptz, OUT known_since timestamptz,
+	OUT latency infra_monitor.histogram)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 4
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT w.window_start, min(s.sampled_at) FILTER (WHERE s.latency IS NOT NULL), infra_monitor.sum(s.latency)
+FROM unnest($1) AS w (window_start)
+	LEFT JOIN infra_monitor.samples s ON s.sampled_at >= w.window_start AND s.sampled_at < $2
+GROUP BY w.window_start
+$$;
+COMMENT ON FUNCTION infra_monitor.latency_between(timestamptz[], timestamptz) IS
+'source of slo_status: for each start of a window up to "until", the times of all executions that completed, as far as samples are kept; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.slo_status_at(
+	at timestamptz, OUT name text, OUT period interval, OUT attained float8,
+	OUT error_budget_left float8, OUT burn_rate float8, OUT kind text,
+	OUT target float8, OUT threshold_time float8, OUT known_since timestamptz)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED ROWS 8
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH targets AS MATERIALIZED (
+	SELECT t.*, p.window_length, $1 - p.window_length AS window_start
+	FROM infra_monitor.slo_targets t,
+		unnest(ARRAY['1 hour'::interval, '6 hours', '3 days', '30 days', t.period]) AS p (window_length)
+	WHERE t.enabled
+	GROUP BY t.name, t.kind, t.target, t.threshold_time, t.period, t.enabled, t.source, p.window_length
+), times AS MATERIALIZED (
+	SELECT a.* FROM infra_monitor.availability((SELECT array_agg(DISTINCT t.window_start) FROM targets t WHERE t.kind = 'availability'), $1) a
+), executions AS MATERIALIZED (
+	SELECT l.* FROM infra_monitor.latency_between((SELECT array_agg(DISTINCT t.window_start) FROM targets t WHERE t.kind = 'latency'), $1) l
+), shares AS (
+	SELECT t.*, a.known_since, a.available / nullif(a.available + a.unavailable, 0) AS attained
+	FROM targets t JOIN times a USING (window_start) WHERE t.kind = 'availability'
+	UNION ALL
+	SELECT t.*, e.known_since, infra_monitor.fraction(e.latency, t.threshold_time)
+	FROM targets t JOIN executions e USING (window_start) WHERE t.kind = 'latency'
+)
+SELECT name, window_length, attained, 1 - (1 - attained) / (1 - target), (1 - attained) / (1 - target),
+	kind, target, threshold_time, known_since
+FROM shares
+ORDER BY name, window_length
+$$;
+COMMENT ON FUNCTION infra_monitor.slo_status_at(timestamptz) IS
+'the rows of slo_status as they were at some moment, as far as samples are kept; for pg_monitor';
+
+CREATE VIEW infra_monitor.slo_status AS
+SELECT s.name, s.period, s.attained, s.error_budget_left, s.burn_rate, s.kind,
+	s.target, s.threshold_time, s.known_since
+FROM infra_monitor.slo_status_at(pg_catalog.clock_timestamp()) s;
+COMMENT ON VIEW infra_monitor.slo_status IS
+'are the objectives kept? for each objective the last hour, 6 hours, 3 days, 30 days, and its own period; from the samples in this database; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.slo_status.period IS 'the time up to now that the row is about';
+COMMENT ON COLUMN infra_monitor.slo_status.attained IS 'share of the time in which the server was available, or of the executions that were fast enough; NULL if nothing is known';
+COMMENT ON COLUMN infra_monitor.slo_status.error_budget_left IS 'what is left of the failures that the objective allows in this period: 1 all, 0 none, negative: missed';
+COMMENT ON COLUMN infra_monitor.slo_status.burn_rate IS 'how fast the budget is used up: 1 is just what the objective allows; 14.4 for an hour uses up 2 percent of that of 30 days';
+COMMENT ON COLUMN infra_monitor.slo_status.threshold_time IS 'how long an execution may take, ms; NULL for availability';
+COMMENT ON COLUMN infra_monitor.slo_status.known_since IS 'from when on samples of the period are kept; the row says nothing of the time before';
