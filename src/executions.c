@@ -236,8 +236,9 @@ time_so_far(const ImonExecution *execution)
 }
 
 /*
- * Counts what was noted: all of its time was before execution.  The transaction
- * is being cleaned up, or the process is about to end.
+ * Counts what was noted: all of its time was before execution, but after the
+ * statements before it in the same message.  The transaction is being cleaned
+ * up, or the process is about to end.
  */
 static void
 count_noted_failure(void)
@@ -250,15 +251,16 @@ count_noted_failure(void)
 		.sqlerrcode = noted_failure.sqlerrcode,
 		.rows = -1
 	};
+	int64		us = noted_failure.beginning.pre_us;
 
 	error_counted = false;
 	if (likely(!noted_failure.is_set))
 		return;
 	noted_failure.is_set = false;
+	us -= imon_used_up(noted_failure.beginning.statement, us);
 	set_key(&key, noted_failure.queryid);
 	key.toplevel = true;
-	imon_count_execution(&key, ended.outcome,
-						 1000 * (uint64) noted_failure.beginning.pre_us);
+	imon_count_execution(&key, ended.outcome, 1000 * (uint64) us);
 	if (imon_may_be_slow(ended.beginning, 0))
 		imon_log_slow(&ended);
 	imon_end_execution(ended.beginning, 0);
