@@ -159,12 +159,12 @@ log_slow_query(const ImonExecution *execution, ImonOutcome outcome,
 }
 
 /*
- * The execution of a query has ended: for all who take an interest.  No error
- * (but see imon_log_slow()), no lock that is waited for.
+ * A query has ended without completing: for all who take an interest.  No
+ * error, no lock that is waited for.
  */
-static inline void
-query_ended(const ImonExecution *execution, ImonOutcome outcome,
-			int sqlerrcode, uint64 ns)
+static void
+query_failed(const ImonExecution *execution, ImonOutcome outcome,
+			 int sqlerrcode, uint64 ns)
 {
 	imon_count_execution(&execution->key, outcome, ns);
 	if (unlikely(imon_may_be_slow(&execution->beginning, ns)))
@@ -195,8 +195,8 @@ ns_since(instr_time start)
 }
 
 /*
- * The same as query_ended() for a utility command.  Returns the time that it
- * took.
+ * A utility command has ended, in whatever way: for all who take an interest.
+ * Returns the time that it took.  No error, no lock that is waited for.
  */
 static uint64
 utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
@@ -276,8 +276,8 @@ terminated(int code, Datum arg)
 	ImonExecution *execution = running ? find_execution(running) : NULL;
 
 	if (execution)
-		query_ended(execution, IMON_TERMINATED, fatal_sqlerrcode,
-					time_so_far(execution));
+		query_failed(execution, IMON_TERMINATED, fatal_sqlerrcode,
+					 time_so_far(execution));
 	else if (running_utility)
 		utility_ended(running_utility, IMON_TERMINATED, fatal_sqlerrcode, -1);
 	count_noted_failure();
@@ -400,8 +400,8 @@ count_failed_run(const ImonRun *run)
 	if (execution == NULL)
 		return;
 	error_counted |= execution->key.toplevel;
-	query_ended(execution, imon_outcome_of_error(geterrcode()), geterrcode(),
-				time_so_far(execution));
+	query_failed(execution, imon_outcome_of_error(geterrcode()), geterrcode(),
+				 time_so_far(execution));
 	forget(execution);
 }
 
@@ -471,16 +471,48 @@ imon_ExecutorFinish(QueryDesc *queryDesc)
 }
 
 /*
- * Counts an execution that has completed, for the role that it has left behind:
- * as pg_stat_statements does.
+ * Logs a query that has completed, and may have been slow, before it is counted:
+ * should a cancel or the end of the session come while its plan is written, it
+ * counts as that.  Like a part of its run: what the plan executes is nested, and
+ * may move what is watched.  Returns where the execution is then.
  */
-static inline void
+static pg_noinline ImonExecution *
+log_completed(const ImonExecution *execution, uint64 ns)
+{
+	QueryDesc  *desc = execution->desc;
+	ImonExecution copy = *execution;
+	ImonRun		run;
+
+	begin_run(&run, desc);
+	PG_TRY();
+	{
+		log_slow_query(&copy, IMON_COMPLETED, 0, ns);
+	}
+	PG_CATCH();
+	{
+		end_run(&run);
+		count_failed_run(&run);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	end_run(&run);
+	return find_execution(desc);
+}
+
+/*
+ * Counts an execution that has completed, for the role that it has left behind:
+ * as pg_stat_statements does.  Returns where it is then.
+ */
+static inline ImonExecution *
 count_completed(ImonExecution *execution)
 {
 	uint64		ns = time_so_far(execution);
 
 	execution->key.userid = GetUserId();
-	query_ended(execution, IMON_COMPLETED, 0, ns);
+	if (unlikely(imon_may_be_slow(&execution->beginning, ns)))
+		execution = log_completed(execution, ns);
+	imon_count_execution(&execution->key, IMON_COMPLETED, ns);
+	imon_end_execution(&execution->beginning, ns);
 	if (execution->key.toplevel)
 	{
 		/* a portal that the client reads bit by bit, while it does this */
@@ -489,6 +521,7 @@ count_completed(ImonExecution *execution)
 				imon_note_open(&open->key);
 		imon_note_repeated(&execution->key, execution->desc, ns);
 	}
+	return execution;
 }
 
 static void
@@ -497,10 +530,7 @@ imon_ExecutorEnd(QueryDesc *queryDesc)
 	ImonExecution *execution = find_execution(queryDesc);
 
 	if (execution)
-	{
-		count_completed(execution);
-		forget(execution);
-	}
+		forget(count_completed(execution));
 	if (prev_ExecutorEnd)
 		prev_ExecutorEnd(queryDesc);
 	else

@@ -23,6 +23,17 @@ ask($observer, $_) for split /^/, <<'SQL';
 CREATE EXTENSION infra_monitor CASCADE
 CREATE TABLE t AS SELECT i FROM generate_series(1, 2) i
 CREATE FUNCTION nap() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); END $$
+CREATE TABLE parent (i int PRIMARY KEY)
+CREATE TABLE child (i int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)
+CREATE TABLE t_of_v (i int)
+CREATE VIEW v AS SELECT i FROM t_of_v
+SET client_min_messages = error
+CREATE TYPE slow
+CREATE FUNCTION slow_in(cstring) RETURNS slow LANGUAGE internal IMMUTABLE STRICT AS 'oidin'
+CREATE FUNCTION slow_out(slow) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'pg_get_viewdef'
+CREATE TYPE slow (INPUT = slow_in, OUTPUT = slow_out, LIKE = oid)
+CREATE FUNCTION keep(slow) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN true; END $$
+RESET client_min_messages
 SQL
 
 # Begins to run a query by the extended protocol; it may have many rows, which
@@ -52,6 +63,7 @@ sub start_over
 {
 	ask($observer, 'SELECT pg_stat_statements_reset()');
 	ask($observer, q{SELECT infra_monitor.reset('statements')});
+	ask($observer, q{SELECT infra_monitor.reset('slow_queries')});
 	return;
 }
 
@@ -334,6 +346,72 @@ SQL
 	ask($victim, 'ROLLBACK TO s');
 	ask($victim, 'COMMIT');
 	is_failure('in portions', queryid('SELECT 1 / (i - 2) FROM t ORDER BY i'), '0|0|0|1', 0.001, 5000);
+};
+
+# Of several statements in one message, one that fails behind the executor, or
+# before it, has only taken the time since the one before it ended.
+subtest 'the last one of several fails' => sub {
+	my %query = (
+		'at commit' => 'BEGIN; INSERT INTO child VALUES (1); SELECT pg_sleep(0.5); COMMIT',
+		'not analysed' => 'SELECT pg_sleep(0.5); SELECT no_such_column');
+
+	foreach my $name (sort keys %query)
+	{
+		start_over();
+		try_ask($victim, $query{$name});
+		is($victim->{sqlstate}, $name eq 'at commit' ? '23503' : '42703', "$name: it fails");
+		ask($victim, 'ROLLBACK');
+		is( ask($observer, 'SELECT sum(failed), sum(failed_time) BETWEEN 0.001 AND 300 FROM infra_monitor.statement_counts()'),
+			'1|t', "$name: the failure has not taken the time of the others");
+		is( ask($observer, 'SELECT calls, total_exec_time >= 500 FROM infra_monitor.slow_queries WHERE query LIKE \'%pg_sleep%\''),
+			'1|t', "$name: it is theirs");
+	}
+};
+
+# While the plan of a slow one is written, its outcome is open: the client is
+# told that it was cancelled, or nothing, and it counts as that.  What is written
+# in place of the constant is the definition of a view, which waits for a lock.
+subtest 'while the plan is written' => sub {
+	my $view = ask($observer, q{SELECT 'v'::regclass::oid});
+	my $query = "SELECT /* plan */ i FROM t WHERE keep('$view'::slow)";
+	my $queryid = queryid($query);
+	my %end = (
+		pg_cancel_backend => 'cancelled',
+		pg_terminate_backend => 'terminated',
+		none => 'completed');
+	my $counts = "SELECT infra_monitor.observations(latency), cancelled, terminated, failed FROM infra_monitor.statement_counts() WHERE queryid = $queryid AND toplevel";
+
+	foreach my $function (sort keys %end)
+	{
+		my $outcome = $end{$function};
+
+		foreach my $track (qw(top all))
+		{
+			ask($victim, $_) for split /^/, <<"SQL";
+SET infra_monitor.track = '$track'
+SET infra_monitor.slow_query_plan = on
+SET infra_monitor.slow_query_threshold = 0
+SQL
+			start_over();
+			ask($holder, 'BEGIN');
+			ask($holder, 'LOCK TABLE t_of_v');
+			send_query($victim, $query);
+			wait_until_waiting($victim, 'relation');
+			ask($observer, $outcome eq 'completed' ? 'SELECT 1' : "SELECT $function($victim->{pid})");
+			ask($holder, 'ROLLBACK') if $outcome eq 'completed';
+			await_session($victim);
+			ask($holder, 'ROLLBACK') if $outcome ne 'completed';
+			wait_in_session($observer, $counts, "$outcome: counted once, track = $track",
+				join('|', map { $outcome eq $_ ? 1 : 0 } qw(completed cancelled terminated failed)));
+			wait_in_session($observer,
+				"SELECT outcome, plan IS NOT NULL FROM infra_monitor.slow_query_log() WHERE pid = $victim->{pid} AND queryid = $queryid",
+				"$outcome: and logged once", "$outcome|" . ($outcome eq 'completed' ? 't' : 'f'));
+			is( ask($observer, q{SELECT count(*) FROM infra_monitor.slow_queries WHERE toplevel AND query LIKE '%pg_rewrite%'}),
+				0, 'what it takes to write it is not a statement of the client');
+			$victim = open_victim() if $outcome eq 'terminated';
+		}
+	}
+	ask($victim, 'RESET ALL');
 };
 
 close_sessions($observer, $holder, $victim);
