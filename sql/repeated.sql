@@ -195,6 +195,30 @@ SELECT regress_script(:'page', '20 ' || :'a' || ' ; ' || :'b' || ' ; ' || :'b') 
 SELECT * FROM regress_show();
 SELECT regress_script('1 SELECT /* top */ i FROM regress_rows LIMIT 3', '3 ' || substr(:'page', 3) || repeat(' ; ' || :'b', 20)) :run
 SELECT * FROM regress_show();
+-- once for each row, and something that not each row needs
+SELECT regress_script(:'page', '3 ' || :'a' || ' ; ' || :'b', '2 ' || :'a', '4 ' || :'a' || ' ; ' || :'b', '1 ' || :'a',
+	'2 ' || :'a' || ' ; ' || :'b', '5 ' || :'a', '3 ' || :'a' || ' ; ' || :'b') :run
+SELECT * FROM regress_show();
+-- not for each row, and not regularly: a random pool does that, too
+SELECT regress_script(:'page', '3 ' || :'a' || ' ; ' || :'b', '2 ' || :'a', '4 ' || :'a' || ' ; ' || :'b', '1 ' || :'a',
+	'2 ' || :'a' || ' ; ' || :'c', '7 ' || :'a', '3 ' || :'a' || ' ; ' || :'b') :run
+SELECT * FROM regress_show();
+-- in a transaction it does not
+SELECT regress_script('1 BEGIN', :'page', '3 ' || :'a' || ' ; ' || :'b', '2 ' || :'a', '4 ' || :'a' || ' ; ' || :'b', '1 ' || :'a',
+	'2 ' || :'a' || ' ; ' || :'c', '7 ' || :'a', '3 ' || :'a' || ' ; ' || :'b', '1 COMMIT') :run
+SELECT * FROM regress_show();
+-- a loop after one of four executions of the parent, or less
+SELECT regress_script('2 ' || substr(:'page', 3) || ' ; ' || :'b' || ' ; ' || :'c', :'page', '20 ' || :'a') :run
+SELECT * FROM regress_show();
+SELECT regress_script('3 ' || substr(:'page', 3) || ' ; ' || :'b' || ' ; ' || :'c', :'page', '20 ' || :'a') :run
+SELECT * FROM regress_show();
+-- a statement that is repeated without a parent as well
+SELECT regress_script('19 ' || :'a', :'page', '20 ' || :'a') :run
+SELECT * FROM regress_show();
+SELECT regress_script('20 ' || :'a', :'page', '20 ' || :'a') :run
+SELECT * FROM regress_show();
+SELECT regress_script('20 ' || :'a', :'page', '20 ' || :'a', :'page', '20 ' || :'a') :run
+SELECT * FROM regress_show();
 -- a reset of the session is the end
 SELECT regress_script(:'page', '10 ' || :'a', '1 DISCARD ALL', '10 ' || :'a') :run
 SET application_name = 'regress_loops';
@@ -257,7 +281,7 @@ RESET infra_monitor.repeated_query_threshold;
 --
 SELECT regress_script('1 BEGIN', :'page', '20 SELECT /* slow */ pg_sleep(0.001), %s', '1 COMMIT', '1 BEGIN', :'page', '30 SELECT /* slow */ pg_sleep(0.001), %s', '1 COMMIT') :run
 SELECT datname = current_database() AS datname, usename = current_user AS usename, bursts, executions, longest_burst,
-	total_exec_time BETWEEN 50 AND 50000 AS total_exec_time, clock_timestamp() - last_seen < '10 min' AS last_seen,
+	total_exec_time >= 49 AS total_exec_time, clock_timestamp() - last_seen < '10 min' AS last_seen,
 	queryid = (SELECT queryid FROM pg_stat_statements WHERE query LIKE 'SELECT /* slow */%') AS queryid,
 	parent_queryid = (SELECT queryid FROM pg_stat_statements WHERE query LIKE 'SELECT /* page */%') AS parent_queryid
 FROM infra_monitor.repeated_queries;

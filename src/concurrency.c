@@ -21,12 +21,12 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "concurrency.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "guc.h"
 #include "port/pg_bitutils.h"
-#include "portability/instr_time.h"
 #include "rows.h"
 #include "shmem.h"
 #include "utils/builtins.h"
@@ -157,19 +157,6 @@ imon_concurrency_reset(void)
 	memset((char *) concurrency + offsetof(ImonConcurrency, looks), 0,
 		   sizeof(ImonConcurrency) - offsetof(ImonConcurrency, looks));
 	LWLockRelease(concurrency->lock);
-}
-
-/*
- * Milliseconds of a clock that is never set.  For the sampler only: that of
- * another process may be another one.
- */
-static int64
-clock_ms(void)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MILLISEC(now);
 }
 
 /* The hour of a moment, from 1. */
@@ -391,7 +378,7 @@ imon_count_concurrency(const ImonSessions *sessions)
 	ImonPairCount *counts = palloc(sizeof(ImonPairCount) * Max(sessions->count, 1));
 	int			all[N_KINDS] = {0};
 	int			n = count_pairs(sessions, counts, all);
-	int64		now = clock_ms();
+	int64		now = imon_clock_ms();
 	int64		hour = hour_of(now);
 
 	LWLockAcquire(concurrency->lock, LW_EXCLUSIVE);
@@ -591,28 +578,16 @@ imon_concurrency_1_0(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* A counter of the part. */
-static uint64
-read_counter(const uint64 *counter)
-{
-	uint64		value;
-
-	LWLockAcquire(concurrency->lock, LW_SHARED);
-	value = *counter;
-	LWLockRelease(concurrency->lock);
-	return value;
-}
-
 uint64
 imon_concurrency_evictions(void)
 {
-	return read_counter(&concurrency->evicted);
+	return imon_read_counter(concurrency->lock, &concurrency->evicted);
 }
 
 uint64
 imon_concurrency_drops(void)
 {
-	return read_counter(&concurrency->dropped);
+	return imon_read_counter(concurrency->lock, &concurrency->dropped);
 }
 
 /* SQL: concurrency_state, one row: pairs, evicted, dropped. */

@@ -164,12 +164,12 @@ log_slow_query(const ImonExecution *execution, ImonOutcome outcome,
 }
 
 /*
- * The execution of a query has ended: for all who take an interest.  No error
- * (but see imon_log_slow()), no lock that is waited for.
+ * A query has ended without completing: for all who take an interest.  No
+ * error, no lock that is waited for.
  */
-static inline void
-query_ended(const ImonExecution *execution, ImonOutcome outcome,
-			int sqlerrcode, uint64 ns)
+static void
+query_failed(const ImonExecution *execution, ImonOutcome outcome,
+			 int sqlerrcode, uint64 ns)
 {
 	uint64		elapsed_ns = imon_elapsed_ns(&execution->beginning, ns);
 
@@ -202,8 +202,8 @@ ns_since(instr_time start)
 }
 
 /*
- * The same as query_ended() for a utility command.  Returns the time that it
- * took.
+ * A utility command has ended, in whatever way: for all who take an interest.
+ * Returns the time that it took.  No error, no lock that is waited for.
  */
 static uint64
 utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
@@ -245,8 +245,9 @@ time_so_far(const ImonExecution *execution)
 }
 
 /*
- * Counts what was noted: all of its time was before execution.  The transaction
- * is being cleaned up, or the process is about to end.
+ * Counts what was noted: all of its time was before execution, but after the
+ * statements before it in the same message.  The transaction is being cleaned
+ * up, or the process is about to end.
  */
 static void
 count_noted_failure(void)
@@ -259,16 +260,18 @@ count_noted_failure(void)
 		.sqlerrcode = noted_failure.sqlerrcode,
 		.rows = -1
 	};
+	int64		us = noted_failure.beginning.pre_us;
 	uint64		elapsed_ns;
 
 	error_counted = false;
 	if (likely(!noted_failure.is_set))
 		return;
 	noted_failure.is_set = false;
+	us -= imon_used_up(noted_failure.beginning.statement, us);
 	set_key(&key, noted_failure.queryid);
 	key.toplevel = true;
+	imon_count_execution(&key, ended.outcome, 1000 * (uint64) us);
 	elapsed_ns = imon_elapsed_ns(ended.beginning, 0);
-	imon_count_execution(&key, ended.outcome, elapsed_ns);
 	if (imon_may_be_slow(elapsed_ns))
 		imon_log_slow(&ended);
 	imon_end_execution(ended.beginning, elapsed_ns);
@@ -284,8 +287,8 @@ terminated(int code, Datum arg)
 	ImonExecution *execution = running ? find_execution(running) : NULL;
 
 	if (execution)
-		query_ended(execution, IMON_TERMINATED, fatal_sqlerrcode,
-					time_so_far(execution));
+		query_failed(execution, IMON_TERMINATED, fatal_sqlerrcode,
+					 time_so_far(execution));
 	else if (running_utility)
 		utility_ended(running_utility, IMON_TERMINATED, fatal_sqlerrcode, -1);
 	count_noted_failure();
@@ -425,8 +428,8 @@ count_failed_run(const QueryDesc *desc)
 		return;
 	if (execution->key.toplevel)
 		expect_report();
-	query_ended(execution, imon_outcome_of_error(geterrcode()), geterrcode(),
-				time_so_far(execution));
+	query_failed(execution, imon_outcome_of_error(geterrcode()), geterrcode(),
+				 time_so_far(execution));
 	forget(execution);
 }
 
@@ -496,18 +499,51 @@ imon_ExecutorFinish(QueryDesc *queryDesc)
 }
 
 /*
- * Counts an execution that has completed, for the role that it has left behind:
- * as pg_stat_statements does.
+ * Logs a query that has completed, and may have been slow, before it is counted:
+ * should a cancel or the end of the session come while its plan is written, it
+ * counts as that.  Like a part of its run: what the plan executes is nested, and
+ * may move what is watched.  Returns where the execution is then.
  */
-static inline void
+static pg_noinline ImonExecution *
+log_completed(const ImonExecution *execution, uint64 ns)
+{
+	QueryDesc  *desc = execution->desc;
+	ImonExecution copy = *execution;
+	ImonRun		run;
+
+	begin_run(&run, desc);
+	PG_TRY();
+	{
+		log_slow_query(&copy, IMON_COMPLETED, 0, ns);
+	}
+	PG_CATCH();
+	{
+		end_run(&run, desc);
+		count_failed_run(desc);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	end_run(&run, desc);
+	return find_execution(desc);
+}
+
+/*
+ * Counts an execution that has completed, for the role that it has left behind:
+ * as pg_stat_statements does.  Returns where it is then.
+ */
+static inline ImonExecution *
 count_completed(ImonExecution *execution)
 {
 	instr_time	ignored;
 	uint64		ns = execution->key.toplevel ?
 		imon_query_time(execution->desc, &ignored) : execution->ns;
+	uint64		elapsed_ns = imon_elapsed_ns(&execution->beginning, ns);
 
 	execution->key.userid = GetUserId();
-	query_ended(execution, IMON_COMPLETED, 0, ns);
+	if (unlikely(imon_may_be_slow(elapsed_ns)))
+		execution = log_completed(execution, ns);
+	imon_count_execution(&execution->key, IMON_COMPLETED, ns);
+	imon_end_execution(&execution->beginning, elapsed_ns);
 	if (execution->key.toplevel)
 	{
 		/* a portal that the client reads bit by bit, while it does this */
@@ -518,6 +554,7 @@ count_completed(ImonExecution *execution)
 						   execution->beginning.statement, ns,
 						   IsTransactionBlock());
 	}
+	return execution;
 }
 
 static void
@@ -526,10 +563,7 @@ imon_ExecutorEnd(QueryDesc *queryDesc)
 	ImonExecution *execution = find_execution(queryDesc);
 
 	if (execution)
-	{
-		count_completed(execution);
-		forget(execution);
-	}
+		forget(count_completed(execution));
 	if (prev_ExecutorEnd)
 		prev_ExecutorEnd(queryDesc);
 	else

@@ -14,8 +14,15 @@
  *
  * Outside of blocks nothing tells where the work of one request ends, and a
  * pool that executes one statement after the other is no loop.  There a burst
- * needs a parent that returned at least half as many rows as it has executions,
- * and the pattern ends
+ * needs a parent that returned at least half as many rows as it has executions.
+ * As in a random pool a frequent statement often follows a rare one like that,
+ * - it must come regularly: as a rule the statement before it is the same each
+ *	 time (MAX_CHANGES); or be executed as often as the parent returned rows, or
+ *	 a multiple of that,
+ * - the parent must be followed by loops often enough (MAX_BARREN), as far as
+ *	 the process knows,
+ * - and the statement must not be one that is also repeated without a parent.
+ * The pattern ends
  * - when its first statement is executed again, but for the part of it that
  *	 begins with a statement which has just returned enough rows for a burst:
  *	 the first one may be in the loop, and have been executed before by chance,
@@ -63,6 +70,11 @@
 #define MAX_PENDING 8			/* bursts kept for later, each process */
 #define SMALL_BLOCK 4			/* executions */
 #define IDLE_LIMIT (2 * USECS_PER_SEC)
+#define MAX_CHANGES(count) (2 + (count) / 32)	/* of what comes before */
+#define MAX_BARREN 3			/* executions of a parent for each loop */
+#define N_KNOWN 64				/* statements of which that is known */
+#define N_PLACES 4				/* where one of them can be */
+#define MAX_KNOWN 64			/* what is counted of them; then all is halved */
 
 #define REPEATED_COLUMNS 11
 
@@ -85,9 +97,14 @@ typedef struct ImonLoop
 	uint64		used;			/* the same, last */
 	uint32		count;
 	uint32		turn;			/* of these, since a statement that began
-								 * before was last executed; outside of blocks */
+								 * before was last executed; outside of
+								 * blocks.  Of the first: since it began */
 	Oid			userid;
-	ImonRepeatedKind kind;
+	uint8		kind;			/* an ImonRepeatedKind */
+	uint8		changes;		/* how often another statement came before it
+								 * than the time before, at most; outside of
+								 * blocks */
+	uint16		before;			/* that, a part of its queryid */
 	uint64		parent_queryid; /* when it became a burst; 0 = none */
 } ImonLoop;
 
@@ -108,6 +125,20 @@ typedef struct ImonPattern
 
 static ImonPattern in_block = {.last = in_block.loops};
 static ImonPattern outside = {.last = outside.loops};
+
+/* What is known of a statement outside of blocks. */
+typedef struct ImonKnown
+{
+	uint64		queryid;
+	uint64		used;			/* by the pattern's clock */
+	uint16		executions;		/* that returned rows for a burst */
+	uint16		followed;		/* by bursts */
+	uint16		loops;			/* bursts with a parent */
+	uint16		strays;			/* repeated as often, without a parent */
+} ImonKnown;
+
+/* By queryid; one that comes takes the place of that not used for longest. */
+static ImonKnown known[N_KNOWN];
 
 /* What is told apart in the table; compared as bytes. */
 typedef struct ImonRepeatedKey
@@ -324,17 +355,78 @@ is_burst(const ImonLoop *loop)
 		loop->kind != IMON_REPEATED_NONE && imon_repeated_query_threshold > 0;
 }
 
-/* The parent of a burst that ends, 0 if there is none. */
+/* The parent of a burst in a block that ends, 0 if there is none. */
 static uint64
-parent_of(ImonPattern *pattern, const ImonLoop *loop)
+parent_of(const ImonLoop *loop)
 {
-	const ImonLoop *parent = find_parent(pattern, loop);
+	const ImonLoop *parent = find_parent(&in_block, loop);
 
 	/* one that others have pushed out */
-	if (pattern == &in_block && loop->parent_queryid != 0 &&
-		find_loop(pattern, loop->parent_queryid) == NULL)
+	if (loop->parent_queryid != 0 &&
+		find_loop(&in_block, loop->parent_queryid) == NULL)
 		return loop->parent_queryid;
 	return parent ? parent->queryid : 0;
+}
+
+/* The place of a statement; a new one if need be. */
+static ImonKnown *
+find_known(uint64 queryid)
+{
+	ImonKnown  *places = &known[queryid % (N_KNOWN / N_PLACES) * N_PLACES];
+	ImonKnown  *oldest = places;
+
+	for (ImonKnown *place = places; place < places + N_PLACES; place++)
+	{
+		if (place->queryid == queryid)
+			return place;
+		if (place->used < oldest->used)
+			oldest = place;
+	}
+	memset(oldest, 0, sizeof(ImonKnown));
+	oldest->queryid = queryid;
+	return oldest;
+}
+
+/* What is known of a statement, which is about to grow by one or so. */
+static ImonKnown *
+know(uint64 queryid)
+{
+	ImonKnown  *statement = find_known(queryid);
+
+	statement->used = outside.clock;
+	if (statement->executions > MAX_KNOWN || statement->followed > MAX_KNOWN)
+	{
+		statement->executions /= 2;
+		statement->followed /= 2;
+	}
+	if (statement->loops > MAX_KNOWN || statement->strays > MAX_KNOWN)
+	{
+		statement->loops /= 2;
+		statement->strays /= 2;
+	}
+	return statement;
+}
+
+/*
+ * Is the burst a loop over the rows of its parent, or has it come about by
+ * chance?  For one outside of blocks.
+ */
+static bool
+is_over_rows(const ImonLoop *loop, const ImonLoop *parent)
+{
+	uint64		rows = parent->rows / Max(parent->count, 1);
+	const ImonKnown *itself;
+	const ImonKnown *before;
+
+	if (loop->changes > MAX_CHANGES(loop->count) &&
+		(rows == 0 || loop->count % rows != 0))
+		return false;
+	know(loop->queryid)->loops++;
+	know(parent->queryid)->followed++;
+	itself = know(loop->queryid);
+	before = know(parent->queryid);
+	return before->executions <= MAX_BARREN * before->followed &&
+		2 * itself->strays <= itself->loops;
 }
 
 /* A burst has ended: records it, if there is enough reason. */
@@ -345,9 +437,18 @@ end_burst(ImonPattern *pattern, const ImonLoop *loop)
 	uint64		parent_queryid;
 	ImonBurst	burst;
 
-	parent_queryid = parent_of(pattern, loop);
-	if (parent_queryid == 0 && pattern == &outside)
-		return;
+	if (pattern == &outside)
+	{
+		const ImonLoop *parent = find_parent(pattern, loop);
+
+		if (parent == NULL)
+			know(loop->queryid)->strays++;
+		if (parent == NULL || !is_over_rows(loop, parent))
+			return;
+		parent_queryid = parent->queryid;
+	}
+	else
+		parent_queryid = parent_of(loop);
 
 	memset(&burst, 0, sizeof(ImonBurst));
 	burst.key.queryid = loop->queryid;
@@ -368,6 +469,9 @@ end_loop(ImonPattern *pattern, const ImonLoop *loop)
 {
 	if (unlikely(is_burst(loop)))
 		end_burst(pattern, loop);
+	if (loop == outside.loops && imon_repeated_query_threshold > 0 &&
+		loop->turn >= imon_repeated_query_threshold)
+		know(loop->queryid)->strays++;
 }
 
 /* Ends all loops of a pattern. */
@@ -422,11 +526,31 @@ keep_origin(ImonPattern *pattern, ImonLoop *loop)
 			NAMEDATALEN);
 }
 
+/* Notes what was executed before a statement. */
+static inline void
+note_before(ImonLoop *loop, const ImonLoop *last)
+{
+	uint16		before = (uint16) last->queryid;
+
+	if (loop->before == before)
+		return;
+	if (loop->before != 0 && loop->changes < PG_UINT8_MAX)
+		loop->changes++;
+	loop->before = before;
+}
+
 /* Adds executions to a loop. */
 static inline void
 add_executions(ImonPattern *pattern, ImonLoop *loop, uint32 count, uint64 ns,
 			   uint64 rows)
 {
+	if (pattern == &outside)
+	{
+		note_before(loop, pattern->last);
+		if (rows >= (uint64) count * imon_repeated_query_threshold &&
+			imon_repeated_query_threshold > 0)
+			know(loop->queryid)->executions += count;
+	}
 	loop->count += count;
 	loop->turn += count;
 	loop->ns += ns;
@@ -485,6 +609,17 @@ restart_loop(ImonLoop *loop)
 	loop->turn = 0;
 	loop->ns = 0;
 	loop->rows = 0;
+	loop->changes = 0;
+}
+
+/* The same for the first, alone; its turn is how often it has been. */
+static inline void
+restart_first(void)
+{
+	uint32		turn = outside.loops[0].turn;
+
+	restart_loop(&outside.loops[0]);
+	outside.loops[0].turn = turn;
 }
 
 /* Ends the loops of which this one, executed again, is the parent. */
@@ -529,7 +664,7 @@ continue_outside(uint64 queryid, TimestampTz sent, uint64 ns, uint64 rows)
 	else if (loop > outside.loops)
 		end_inner_loops(loop);
 	else if (outside.n == 1)	/* the commonest: one again and again */
-		restart_loop(loop);
+		restart_first();
 	else
 	{
 		end_outside();
@@ -575,12 +710,16 @@ imon_note_repeated(const ImonStatementKey *key, const QueryDesc *desc,
 
 	/* the commonest, as continue_outside() and add_executions() do it */
 	if (likely(outside.n == 1 && loop->queryid == key->queryid &&
+			   loop->before == (uint16) key->queryid && !is_block &&
 			   loop->kind != IMON_REPEATED_NONE && n_pending == 0 &&
-			   imon_repeated_query_threshold > 1 && !is_block))
+			   imon_repeated_query_threshold > 1 &&
+			   rows < (uint64) imon_repeated_query_threshold))
 	{
 		outside.sent = sent;
 		outside.ns = ns;
-		loop->count = loop->turn = 1;
+		loop->count = 1;
+		loop->turn++;
+		loop->changes = 0;
 		loop->ns = ns;
 		loop->rows = rows;
 	}
@@ -670,6 +809,7 @@ imon_repeated_reset(void)
 {
 	outside.n = 0;
 	outside.last->queryid = 0;
+	memset(known, 0, sizeof(known));
 	n_pending = 0;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	table->n = 0;

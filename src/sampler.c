@@ -28,6 +28,7 @@
 #include "activity.h"
 #include "blame.h"
 #include "commands/dbcommands.h"
+#include "clock.h"
 #include "compat.h"
 #include "concurrency.h"
 #include "connections.h"
@@ -221,16 +222,6 @@ imon_sampler_init(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/* Milliseconds of a clock that is never set. */
-static int64
-monotonic_ms(void)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MILLISEC(now);
-}
-
 static void
 set_state(ImonSamplerState state)
 {
@@ -263,7 +254,7 @@ record_error(const char *message)
 static void
 sleep_until(int64 moment)
 {
-	int64		timeout = Max(moment - monotonic_ms(), 0);
+	int64		timeout = Max(moment - imon_clock_ms(), 0);
 
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 (long) timeout, imon_sampler_wait_event());
@@ -359,7 +350,7 @@ static ImonTask tasks[N_TASKS] = {
 static void
 set_intervals(void)
 {
-	int64		now = monotonic_ms();
+	int64		now = imon_clock_ms();
 
 	tasks[TASK_ACTIVITY].interval = imon_activity_interval;
 	tasks[TASK_HEALTH].interval = imon_health_interval;
@@ -377,7 +368,7 @@ static void
 run_all_now(void)
 {
 	for (int i = 0; i < N_TASKS; i++)
-		tasks[i].due = monotonic_ms();
+		tasks[i].due = imon_clock_ms();
 }
 
 /*
@@ -387,7 +378,7 @@ run_all_now(void)
 static int64
 schedule_next(ImonTask *task, bool done)
 {
-	int64		now = monotonic_ms();
+	int64		now = imon_clock_ms();
 	int64		steps = 1;
 
 	if (!done)
@@ -471,7 +462,7 @@ note_unusable(const char *version)
 		logged = SAMPLER_RUNNING;	/* it was usable meanwhile */
 	set_state(state);
 	extension_seen = InvalidOid;
-	look_for_extension_at = monotonic_ms() + LOOK_FOR_EXTENSION_MS;
+	look_for_extension_at = imon_clock_ms() + LOOK_FOR_EXTENSION_MS;
 	if (state == logged)
 		return;
 
@@ -622,7 +613,7 @@ account_for_tick(const ImonTask *task, int64 left_out)
 	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
 	if (task_done)
 		sampler->last_tick = now;
-	sampler->next_tick = now + (task->due - monotonic_ms()) * 1000;
+	sampler->next_tick = now + (task->due - imon_clock_ms()) * 1000;
 	LWLockRelease(sampler->lock);
 }
 
@@ -635,14 +626,14 @@ run_if_due(ImonTask *task)
 	bool		done = true;
 	int64		left_out;
 
-	if (task->interval == 0 || task->due > monotonic_ms())
+	if (task->interval == 0 || task->due > imon_clock_ms())
 		return;
 
 	INSTR_TIME_SET_CURRENT(start);
 	task_done = false;
 	if (!task->in_database)
 		done = run_alone(task);
-	else if (OidIsValid(MyDatabaseId) && monotonic_ms() >= look_for_extension_at)
+	else if (OidIsValid(MyDatabaseId) && imon_clock_ms() >= look_for_extension_at)
 		done = run_in_transaction(task);
 	INSTR_TIME_SET_CURRENT(duration);
 	INSTR_TIME_SUBTRACT(duration, start);
@@ -658,7 +649,7 @@ run_if_due(ImonTask *task)
 static int64
 run_due_tasks(void)
 {
-	int64		next = monotonic_ms() + LOOK_FOR_EXTENSION_MS;
+	int64		next = imon_clock_ms() + LOOK_FOR_EXTENSION_MS;
 
 	for (int i = 0; i < N_TASKS; i++)
 	{
@@ -703,7 +694,7 @@ note_failed_attempt(void)
 	if (failed)
 		record_error(psprintf("could not connect to database \"%s\", see the server log",
 							  sampler->attempted));
-	return monotonic_ms() + backoff_ms(attempts);
+	return imon_clock_ms() + backoff_ms(attempts);
 }
 
 /* Has anything changed since the last attempt that could make it succeed? */
@@ -726,13 +717,13 @@ wait_to_connect(void)
 
 	for (;;)
 	{
-		int64		next = monotonic_ms() + LOOK_FOR_EXTENSION_MS;
+		int64		next = imon_clock_ms() + LOOK_FOR_EXTENSION_MS;
 
 		if (!imon_enabled)
 			set_state(SAMPLER_DISABLED);
 		else if (imon_home_wanted())
 			set_state(SAMPLER_AWAY);
-		else if (monotonic_ms() < not_before && !worth_another_attempt())
+		else if (imon_clock_ms() < not_before && !worth_another_attempt())
 		{
 			set_state(SAMPLER_WAITING_FOR_DATABASE);
 			next = Min(next, not_before);

@@ -154,6 +154,17 @@ imon_preloaded_1_0(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(imon_shmem_ready());
 }
 
+uint64
+imon_read_counter(LWLock *lock, const uint64 *counter)
+{
+	uint64		value;
+
+	LWLockAcquire(lock, LW_SHARED);
+	value = *counter;
+	LWLockRelease(lock);
+	return value;
+}
+
 /*
  * SQL: shared_memory() returns (part, bytes).  Bytes as requested; the
  * allocator rounds up.

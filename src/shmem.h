@@ -40,4 +40,7 @@ extern bool imon_shmem_ready(void);
 /* Raises an error that says what to configure unless imon_shmem_ready(). */
 extern void imon_shmem_require(void);
 
+/* A counter that a lock guards; waits for it. */
+extern uint64 imon_read_counter(LWLock *lock, const uint64 *counter);
+
 #endif							/* IMON_SHMEM_H */

@@ -479,14 +479,6 @@ keep_with_plan(const ImonEnded *ended, int64 skipped_us, int64 total_us)
 	MemoryContextDelete(context);
 }
 
-/* Microseconds of the client's statement that are used up by others in it. */
-static inline int64
-used_up(TimestampTz statement, int64 elapsed_us)
-{
-	return statement == imon_last_statement ?
-		Min(imon_last_end_ns / 1000, elapsed_us) : 0;
-}
-
 /* Is it slow, if it takes so long? */
 static inline bool
 is_slow(int64 us)
@@ -504,7 +496,7 @@ imon_log_slow(const ImonEnded *ended)
 
 	if (beginning->pre_us >= 0)
 	{
-		skipped_us = used_up(beginning->statement, beginning->pre_us);
+		skipped_us = imon_used_up(beginning->statement, beginning->pre_us);
 		total_us += beginning->pre_us - skipped_us;
 	}
 	if (!is_slow(total_us))
@@ -519,7 +511,7 @@ void
 imon_note_slow_text(const char *query, TimestampTz statement, int64 elapsed_us)
 {
 	noted_text[0] = '\0';
-	if (query && is_slow(elapsed_us - used_up(statement, elapsed_us)))
+	if (query && is_slow(elapsed_us - imon_used_up(statement, elapsed_us)))
 		imon_mask_query(noted_text, imon_slow_query_text_size, query, -1, 0,
 						imon_log_parameters);
 }

@@ -136,6 +136,14 @@ imon_end_execution(const ImonBeginning *beginning, uint64 elapsed_ns)
 	imon_last_end_ns = (int64) elapsed_ns;
 }
 
+/* Microseconds of the client's message that are used up by others in it. */
+static inline int64
+imon_used_up(TimestampTz statement, int64 elapsed_us)
+{
+	return statement == imon_last_statement ?
+		Min(imon_last_end_ns / 1000, elapsed_us) : 0;
+}
+
 /*
  * Notes the text of a statement that fails before it gets to the executor, if
  * it is slow already.  For the log hook.

@@ -423,28 +423,16 @@ imon_wait_counts_1_0(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* A counter of the part. */
-static uint64
-read_counter(const uint64 *counter)
-{
-	uint64		value;
-
-	LWLockAcquire(waits->lock, LW_SHARED);
-	value = *counter;
-	LWLockRelease(waits->lock);
-	return value;
-}
-
 uint64
 imon_wait_queries_lost(void)
 {
-	return read_counter(&waits->without_query);
+	return imon_read_counter(waits->lock, &waits->without_query);
 }
 
 uint64
 imon_wait_observations_lost(void)
 {
-	return read_counter(&waits->dropped);
+	return imon_read_counter(waits->lock, &waits->dropped);
 }
 
 /*
