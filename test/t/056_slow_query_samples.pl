@@ -45,6 +45,25 @@ sub store_each
 	return;
 }
 
+# Waits until the sampler has done all that was due.
+sub wait_for_sampler
+{
+	my ($name) = @_;
+
+	wait_for_sample($node, "$name: $_") foreach 'it samples', 'again', 'and again';
+	return;
+}
+
+# Has nothing stored from now on.  What the sampler has planned before it does all
+# the same, so that is a new one.
+sub store_no_more
+{
+	store_each('1h');
+	ask($control, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+	wait_for_sampler('a new sampler');
+	return;
+}
+
 # Executes, as a role, so many statements that show up under a name.
 sub execute
 {
@@ -95,6 +114,7 @@ is(scalar split(/, /, $columns), 22, 'the table has all columns of the view');
 #
 # In memory, in both, and once in the view
 #
+wait_for_sampler('the sampler stores when the extension is created, and then in an hour');
 execute('alice', 'first', 5);
 is(shown('slow_query_samples', 'first'), '0|0', 'not stored yet');
 is(shown('slow_query_log', 'first'), '5|5', 'but shown');
@@ -138,7 +158,7 @@ is( ask($control, "SELECT string_agg(substring(query FROM '\"(.*)\"'), ' ') FROM
 	'third third third second second second first first first first first', 'newest first');
 
 # what a reset has forgotten is not stored
-store_each('1h');
+store_no_more();
 ask($control, "SELECT infra_monitor.reset('slow_queries')");
 execute('alice', 'forgotten', 3);
 is(shown('slow_query_log', 'forgotten'), '3|3', 'not stored yet');
@@ -152,61 +172,74 @@ is(drops('slow_queries_overwritten'), 0, 'nothing was overwritten');
 #
 # Stored before they are overwritten: a quarter of the memory is enough
 #
-store_each('1h');
+store_no_more();
 execute('alice', 'early', 60);
 wait_in_session($control,
 	"SELECT count(*) > 0 FROM infra_monitor.slow_query_samples WHERE query LIKE '%\"early\"'", 'stored early');
 is(shown('slow_query_log', 'early'), '60|60', 'and all are shown, once');
 
 #
-# The sampler ends, or fails: what it could not store stays, or is counted
+# The sampler fails, or ends: what it could not store stays, or is counted.  Some
+# of these come before it has taken executions over, and some in the middle.
 #
 store_each('1s');
 wait_stored('early', 60);
-foreach my $how ('lock', 'trigger', 'terminate')
+ask($control,
+	'CREATE FUNCTION foreign_code() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION $m$foreign code runs$m$; END $$');
+my $table = 'infra_monitor.slow_query_samples';
+my @obstacles = (
+	[ 'lock', "LOCK TABLE $table IN EXCLUSIVE MODE", undef, 'lock timeout' ],
+	[
+		'trigger',
+		"CREATE TRIGGER obstacle BEFORE INSERT ON $table FOR EACH STATEMENT EXECUTE FUNCTION foreign_code()",
+		"DROP TRIGGER obstacle ON $table",
+		'has been altered'
+	],
+	[
+		'constraint',
+		"ALTER TABLE $table ADD CONSTRAINT obstacle CHECK (application_name !~ '^app constraint') NOT VALID",
+		"ALTER TABLE $table DROP CONSTRAINT obstacle",
+		'violates check constraint'
+	],
+	[
+		'delay',
+		"ALTER TABLE $table ADD CONSTRAINT obstacle CHECK (application_name !~ '^app delay' OR pg_sleep(60) IS NULL) NOT VALID",
+		"ALTER TABLE $table DROP CONSTRAINT obstacle",
+		'statement timeout'
+	]);
+foreach my $obstacle (@obstacles)
 {
+	my ($how, $put, $remove, $error) = @$obstacle;
 	my $lost = drops('slow_queries_overwritten');
 	my $holder = open_session($node);
 
-	if ($how eq 'trigger')
-	{
-		ask($control, $_) foreach (
-			'CREATE FUNCTION foreign_code() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION $m$foreign code runs$m$; END $$',
-			'CREATE TRIGGER refuse BEFORE INSERT ON infra_monitor.slow_query_samples FOR EACH STATEMENT EXECUTE FUNCTION foreign_code()');
-	}
-	else
-	{
-		ask($holder, 'BEGIN');
-		ask($holder, 'LOCK TABLE infra_monitor.slow_query_samples IN EXCLUSIVE MODE');
-	}
+	ask($holder, 'BEGIN') unless $remove;
+	ask($holder, $put);
 	execute('alice', $how, 10);
-	if ($how eq 'terminate')
+	if ($how eq 'delay')
 	{
 		wait_in_session($control,
-			q{SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'infra_monitor.slow_query_samples'::regclass},
-			'terminate: the sampler waits', 1);
+			q{SELECT wait_event = 'PgSleep' FROM pg_stat_activity JOIN infra_monitor.sampler_status USING (pid)},
+			"$how: the sampler is in the middle of it");
 		ask($control, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
-		wait_in_session($control, "SELECT state = 'running' FROM infra_monitor.sampler_status", 'terminate: a new sampler runs');
+		wait_in_session($control, "SELECT state = 'running' FROM infra_monitor.sampler_status", "$how: a new sampler runs");
 	}
-	else
-	{
-		wait_in_session($control,
-			"SELECT last_error LIKE 'slow_queries: %' FROM infra_monitor.sampler_status WHERE last_error ~ '"
-			  . ($how eq 'lock' ? 'lock timeout' : 'has been altered') . "'",
-			"$how: the sampler cannot store");
-		wait_for_sample($node, "$how: samples are taken meanwhile");
-	}
+	wait_in_session($control,
+		"SELECT last_error ~ '^slow_queries: .*$error' FROM infra_monitor.sampler_status", "$how: the sampler cannot store");
+	wait_for_sample($node, "$how: samples are taken meanwhile");
 	is(shown('slow_query_log', $how), '10|10', "$how: they are shown");
 
 	# a whole turn of the memory, and a half
 	execute('alice', "$how more", 96 - 10);
-	is(drops('slow_queries_overwritten') - $lost, 96 - 64, "$how: what gave way is counted");
+	wait_in_session($control,
+		"SELECT (drops->>'slow_queries_overwritten')::int - $lost FROM infra_monitor.sampler_status",
+		"$how: what gave way is counted", 96 - 64);
 	is(shown('slow_query_log', "$how more"), '64|64', "$how: the others are there");
-	ask($holder, 'COMMIT') unless $how eq 'trigger';
-	ask($control, 'DROP TRIGGER refuse ON infra_monitor.slow_query_samples') if $how eq 'trigger';
+	ask($holder, $remove // 'COMMIT');
 	wait_stored("$how more", 64);
 	is(drops('slow_queries_overwritten') - $lost, 96 - 64, "$how: nothing more is lost");
 	is(shown('slow_query_log', "$how more"), '64|64', "$how: and they are shown once");
+	is(shown('slow_query_log', $how), '0|0', "$how: what was lost is not shown");
 	close_sessions($holder);
 }
 
@@ -426,6 +459,6 @@ wait_stored('kept', 30);
 is(shown('slow_query_log', 'kept'), '30|30', 'and stored when it is there');
 
 close_sessions($control);
-is(log_count($node, '(?:ERROR|PANIC|TRAP|terminated by signal): (?!.*(?:lock timeout|permission denied|has been altered))'), 0, 'all that without another error');
+is(log_count($node, '(?:ERROR|PANIC|TRAP|terminated by signal): (?!.*(?:lock timeout|statement timeout|permission denied|has been altered|check constraint))'), 0, 'all that without another error');
 $node->stop;
 done_testing();
