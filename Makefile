@@ -42,6 +42,7 @@ OBJS = \
 	src/series.o \
 	src/shmem.o \
 	src/slow_log.o \
+	src/slow_samples.o \
 	src/statement_samples.o \
 	src/statements.o \
 	src/system.o \

@@ -146,7 +146,7 @@ define_slow_log(void)
 
 	DefineCustomIntVariable("infra_monitor.slow_query_text_size",
 							"Size at which texts of slow queries and plans are clipped.",
-							"Each execution that is kept has room for both.",
+							"A plan has room for what its query leaves, and a quarter more.",
 							&imon_slow_query_text_size, imon_slow_query_text_size,
 							64, IMON_MAX_SLOW_TEXT,
 							PGC_POSTMASTER, GUC_UNIT_BYTE,

@@ -501,7 +501,7 @@ imon_mask_query(char *target, int size, const char *query, int location,
 	mask(&m);
 }
 
-void
+bool
 imon_mask_plan(char *target, int size, const char *plan, bool with_literals)
 {
 	ImonMasker	m = {0};
@@ -514,4 +514,5 @@ imon_mask_plan(char *target, int size, const char *plan, bool with_literals)
 	m.with_literals = with_literals;
 	m.keep_numbers = line_has_own_numbers(m.at, m.end);
 	mask(&m);
+	return !m.full && *m.end == '\0';
 }

@@ -24,9 +24,9 @@ extern void imon_mask_query(char *target, int size, const char *query,
 
 /*
  * The same for a plan as EXPLAIN writes it: "?" stands for literals; costs and
- * numbers of rows and workers are kept.
+ * numbers of rows and workers are kept.  False if it was clipped.
  */
-extern void imon_mask_plan(char *target, int size, const char *plan,
+extern bool imon_mask_plan(char *target, int size, const char *plan,
 						   bool with_literals);
 
 /* Does the text have a word that can stand before a secret? */

@@ -37,7 +37,8 @@
 
 /* The tables of the history, each partitioned by UTC day. */
 static const char *const tables[] = {
-	"samples", "wait_samples", "statement_samples", "statement_texts"
+	"samples", "wait_samples", "statement_samples", "statement_texts",
+	"slow_query_samples"
 };
 
 /* Runs a command that returns nothing.  Needs SPI to be connected. */

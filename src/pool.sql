@@ -181,4 +181,4 @@ RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_reset_1_0';
 COMMENT ON FUNCTION infra_monitor.reset(text) IS
-'lets counters begin anew: ''statements'', ''slow_queries'' (slow_query_log), ''pool'' (connections, refusals, lock_blame, waits and concurrency) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';
+'lets counters begin anew: ''statements'', ''slow_queries'' (executions in slow_query_log that are in memory; those in slow_query_samples stay), ''pool'' (connections, refusals, lock_blame, waits and concurrency) or ''all''; samples before and after are of different epochs; never touches pg_stat_statements; error unless preloaded; for superusers, grantable';

@@ -10,6 +10,10 @@ GRANT USAGE ON SCHEMA infra_monitor TO pg_monitor;
 GRANT SELECT ON ALL TABLES IN SCHEMA infra_monitor TO pg_monitor;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA infra_monitor TO pg_monitor;
 
+-- texts of all roles: by the same rule as in the view
+REVOKE SELECT ON infra_monitor.slow_query_samples FROM pg_monitor;
+GRANT SELECT ON infra_monitor.slow_query_samples TO pg_read_all_stats;
+
 -- functions that change something: superusers, and whom they grant it
 REVOKE EXECUTE ON FUNCTION infra_monitor.reset(text) FROM pg_monitor;
 REVOKE EXECUTE ON FUNCTION infra_monitor.take_sample() FROM pg_monitor;

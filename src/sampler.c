@@ -52,6 +52,7 @@
 #include "series.h"
 #include "shmem.h"
 #include "slow_log.h"
+#include "slow_samples.h"
 #include "statement_samples.h"
 #include "statements.h"
 #include "storage/ipc.h"
@@ -109,6 +110,7 @@ typedef enum ImonTaskId
 	TASK_SAMPLE,
 	TASK_WAITS,
 	TASK_STATEMENTS,
+	TASK_SLOW_QUERIES,
 	TASK_PARTITIONS
 } ImonTaskId;
 
@@ -318,6 +320,13 @@ store_statements(void)
 	return true;
 }
 
+/* Task: slow executions. */
+static bool
+store_slow_queries(void)
+{
+	return imon_store_slow_queries();
+}
+
 /* Task: all health checks. */
 static bool
 check_health(void)
@@ -341,6 +350,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
 	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
+	[TASK_SLOW_QUERIES] = {"slow_queries", store_slow_queries, true, false},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 };
 
@@ -358,6 +368,7 @@ set_intervals(void)
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
 	tasks[TASK_WAITS].interval = imon_statement_interval;
 	tasks[TASK_STATEMENTS].interval = imon_statement_interval;
+	tasks[TASK_SLOW_QUERIES].interval = imon_statement_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);
@@ -645,12 +656,31 @@ run_if_due(ImonTask *task)
 		account_for_tick(task, left_out);
 }
 
+/*
+ * Lets slow executions be stored before their time when there are so many that
+ * they would be overwritten; but not all the time, nor one that fails.
+ */
+static void
+hurry_slow_queries(void)
+{
+	static int64 hurried_at = 0;
+	ImonTask   *task = &tasks[TASK_SLOW_QUERIES];
+	int64		now = imon_clock_ms();
+
+	if (task->failures > 0 || now < hurried_at + NEXT_STEP_MS ||
+		RecoveryInProgress() || !imon_slow_log_presses())
+		return;
+	hurried_at = now;
+	task->due = Min(task->due, now);
+}
+
 /* Does what is due and returns when something is due next. */
 static int64
 run_due_tasks(void)
 {
 	int64		next = imon_clock_ms() + LOOK_FOR_EXTENSION_MS;
 
+	hurry_slow_queries();
 	for (int i = 0; i < N_TASKS; i++)
 	{
 		run_if_due(&tasks[i]);

@@ -26,6 +26,13 @@ AS 'MODULE_PATHNAME', 'imon_shown_1_0';
 COMMENT ON FUNCTION infra_monitor.shown(name) IS
 'a name as it can be shown: names of databases and roles are stored as bytes, and those that are not valid in the encoding of this database become ?; for pg_monitor';
 
+CREATE FUNCTION infra_monitor.may_see_role(role oid)
+RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_may_see_role_1_0';
+COMMENT ON FUNCTION infra_monitor.may_see_role(oid) IS
+'may the caller see texts of this role, by its rights or those of pg_read_all_stats? for pg_monitor';
+
 CREATE FUNCTION infra_monitor.shared_memory(OUT part text, OUT bytes bigint)
 RETURNS SETOF record
 LANGUAGE c STABLE STRICT PARALLEL SAFE

@@ -4,10 +4,15 @@
  *	  Single executions over infra_monitor.slow_query_threshold.
  *
  * They are kept in a ring of fixed slots.  A writer takes the next number from
- * an atomic and writes into the slot of that number under the slot's sequence,
- * which is odd meanwhile.  If another process still writes there, a whole turn
- * of the ring behind, the execution is dropped and counted.  Readers leave out
- * what changes while they copy it.  Nobody waits and there is no lock.
+ * an atomic and writes into the slot of that number, whose state says so
+ * meanwhile.  If another process still writes there, a whole turn of the ring
+ * behind, the execution is dropped and counted.  Readers leave out what changes
+ * while they copy it.  Nobody waits and there is no lock.
+ *
+ * The sampler stores what is in the ring (slow_samples.c).  Who writes into a
+ * slot counts what it overwrites, unless the sampler has taken that over: then
+ * the sampler answers for it, and counts it if it could not store it.  So what
+ * was lost is counted exactly, once it is known to be lost.
  *
  * Texts have their literals masked before they are kept: pg_stat_statements has
  * no text of a statement that never completed.  A statement that fails before
@@ -28,6 +33,8 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <netinet/in.h>
 
 #include "access/parallel.h"
 #include "commands/dbcommands.h"
@@ -55,15 +62,15 @@
 #include "utils/snapmgr.h"
 
 #define MAX_WAITS 8				/* kinds of waits noted for a statement */
-#define SLOW_LOG_COLUMNS 23
+#define CLIPPED "..."			/* ends a plan that is not whole */
 
 /* What a statement was seen waiting for. */
 typedef struct ImonWaitProfile
 {
-	int			count;
-	bool		blocked;
 	int			blocked_by;		/* root of the last lock wait; 0 = a prepared
 								 * transaction */
+	uint8		count;
+	bool		blocked;
 	uint32		events[MAX_WAITS];	/* wait_event_info; 0 = runs */
 	uint32		ms[MAX_WAITS];
 } ImonWaitProfile;
@@ -78,31 +85,48 @@ typedef struct ImonWaitNote
 	ImonWaitProfile profile;
 } ImonWaitNote;
 
+/* The address of a client, as far as it is shown. */
+typedef struct ImonClientAddress
+{
+	uint8		length;			/* 0 = a Unix-domain socket */
+	uint8		bytes[16];
+} ImonClientAddress;
+
+/* States of a slot; that of one never used is 0. */
+typedef enum ImonSlotState
+{
+	SLOT_WRITTEN = 1,			/* a process is writing */
+	SLOT_KEPT,
+	SLOT_TAKEN					/* by the sampler: stored, or about to be */
+} ImonSlotState;
+
 /*
- * An execution.  "sequence" is odd while a process writes, else twice the number
- * of the execution plus two.  The query follows, and the plan, each with a zero
- * at its end.
+ * An execution.  "state" has its number, too.  Behind it are the query, and the
+ * plan in what the query leaves, each with a zero at its end.
  */
 typedef struct ImonSlowEntry
 {
-	pg_atomic_uint64 sequence;
+	pg_atomic_uint64 state;
 	TimestampTz started_at;
+	TimestampTz ended_at;
 	int64		total_us;
 	int64		pre_us;			/* -1 = ran inside another */
-	ImonStatementKey key;
-	ImonOutcome outcome;
-	int			sqlerrcode;
-	int			pid;
-	int			encoding;		/* of the texts */
+	uint64		queryid;
 	int64		rows;			/* -1 = not known */
-	bool		has_usage;
-	bool		has_plan;
 	int64		shared_blks_hit;
 	int64		shared_blks_read;
 	int64		temp_blks_written;
 	int64		wal_bytes;
+	Oid			userid;
+	Oid			dbid;
+	int			pid;
+	int			sqlerrcode;
 	ImonWaitProfile profile;
-	SockAddr	client_addr;
+	ImonClientAddress client_addr;
+	uint8		outcome;
+	int8		encoding;		/* of the texts */
+	bool		toplevel;
+	bool		has_usage;
 	char		application_name[NAMEDATALEN];
 	char		texts[FLEXIBLE_ARRAY_MEMBER];
 } ImonSlowEntry;
@@ -112,7 +136,8 @@ typedef struct ImonSlowLog
 	pg_atomic_uint64 n_entries; /* ever */
 	pg_atomic_uint64 first;		/* those before were reset */
 	pg_atomic_uint64 dropped;
-	pg_atomic_uint64 overwritten;
+	pg_atomic_uint64 overwritten;	/* before they were stored */
+	pg_atomic_uint64 looked_through;	/* those before, by the sampler */
 	TimestampTz last_look;		/* the sampler's own */
 } ImonSlowLog;
 
@@ -138,12 +163,35 @@ static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
 PG_FUNCTION_INFO_V1(imon_slow_query_log_1_0);
 PG_FUNCTION_INFO_V1(imon_slow_queries_logged_1_0);
 
+/*
+ * Bytes for the texts of an execution: a query of the largest size leaves a
+ * quarter of that to its plan.
+ */
+static inline int
+text_area(void)
+{
+	return imon_slow_query_text_size + imon_slow_query_text_size / 4;
+}
+
 /* Bytes of a slot. */
 static Size
 slot_size(void)
 {
-	return MAXALIGN(offsetof(ImonSlowEntry, texts) +
-					2 * (Size) imon_slow_query_text_size);
+	return MAXALIGN(offsetof(ImonSlowEntry, texts) + text_area());
+}
+
+/* The state of a slot that has this execution. */
+static inline uint64
+state_of(uint64 number, ImonSlotState state)
+{
+	return 4 * number + state;
+}
+
+/* Is this the state of a slot that has this execution, written to its end? */
+static inline bool
+is_whole(uint64 state, uint64 number)
+{
+	return state / 4 == number && state % 4 >= SLOT_KEPT;
 }
 
 static Size
@@ -181,9 +229,10 @@ slow_log_init(void *part, LWLock *lock)
 	pg_atomic_init_u64(&slow_log->first, 0);
 	pg_atomic_init_u64(&slow_log->dropped, 0);
 	pg_atomic_init_u64(&slow_log->overwritten, 0);
+	pg_atomic_init_u64(&slow_log->looked_through, 0);
 	slow_log->last_look = GetCurrentTimestamp();
 	for (int i = 0; i < imon_slow_query_log_size; i++)
-		pg_atomic_init_u64(&slot_of(i)->sequence, 0);
+		pg_atomic_init_u64(&slot_of(i)->state, 0);
 	for (int i = 0; i < MaxBackends; i++)
 		pg_atomic_init_u32(&note_of(i)->sequence, 0);
 }
@@ -222,6 +271,14 @@ imon_slow_log_init(void)
 	post_parse_analyze_hook = imon_post_parse_analyze;
 }
 
+/* Counts an execution that is gone and was not stored. */
+static void
+count_overwritten(uint64 number)
+{
+	if (number >= pg_atomic_read_u64(&slow_log->first))
+		pg_atomic_fetch_add_u64(&slow_log->overwritten, 1);
+}
+
 /*
  * Takes the slot of this number for writing.  Counts what was in it; NULL if
  * another process still writes there, or was faster by a turn of the ring.
@@ -230,18 +287,20 @@ static ImonSlowEntry *
 take_slot(uint64 number)
 {
 	ImonSlowEntry *slot = slot_of(number);
-	uint64		sequence = pg_atomic_read_u64(&slot->sequence);
+	uint64		before = pg_atomic_read_u64(&slot->state);
 
-	if ((sequence & 1) != 0 || sequence > 2 * number + 1 ||
-		!pg_atomic_compare_exchange_u64(&slot->sequence, &sequence,
-										2 * number + 1))
+	/* again if the sampler has just taken what is there, or given it back */
+	do
 	{
-		pg_atomic_fetch_add_u64(&slow_log->dropped, 1);
-		return NULL;
-	}
-	if (sequence != 0 &&
-		sequence / 2 - 1 >= pg_atomic_read_u64(&slow_log->first))
-		pg_atomic_fetch_add_u64(&slow_log->overwritten, 1);
+		if (before % 4 == SLOT_WRITTEN || before / 4 > number)
+		{
+			pg_atomic_fetch_add_u64(&slow_log->dropped, 1);
+			return NULL;
+		}
+	} while (!pg_atomic_compare_exchange_u64(&slot->state, &before,
+											 state_of(number, SLOT_WRITTEN)));
+	if (before % 4 == SLOT_KEPT)
+		count_overwritten(before / 4);
 	return slot;
 }
 
@@ -325,25 +384,64 @@ write_usage(ImonSlowEntry *slot, const ImonEnded *ended)
 	slot->wal_bytes = (int64) usage.wal.wal_bytes;
 }
 
-/* Writes who runs the execution. */
+/* Writes the address of the client. */
 static void
-write_session(ImonSlowEntry *slot)
+write_address(ImonClientAddress *target, const SockAddr *source)
 {
-	slot->pid = MyProcPid;
-	slot->encoding = GetDatabaseEncoding();
-	strlcpy(slot->application_name, application_name ? application_name : "",
-			NAMEDATALEN);
-	if (MyProcPort)
-		memcpy(&slot->client_addr, &MyProcPort->raddr, sizeof(SockAddr));
-	else
-		memset(&slot->client_addr, 0, sizeof(SockAddr));
+	const void *address = NULL;
+
+	target->length = 0;
+	if (source->addr.ss_family == AF_INET)
+	{
+		target->length = 4;
+		address = &((const struct sockaddr_in *) &source->addr)->sin_addr;
+	}
+	else if (source->addr.ss_family == AF_INET6)
+	{
+		target->length = 16;
+		address = &((const struct sockaddr_in6 *) &source->addr)->sin6_addr;
+	}
+	if (address)
+		memcpy(target->bytes, address, target->length);
 }
 
-/* Writes the texts of an execution; "plan" may be NULL. */
+/* Writes who runs the execution, and which. */
+static void
+write_session(ImonSlowEntry *slot, const ImonStatementKey *key)
+{
+	slot->queryid = key->queryid;
+	slot->userid = key->userid;
+	slot->dbid = key->dbid;
+	slot->toplevel = key->toplevel;
+	slot->pid = MyProcPid;
+	slot->encoding = (int8) GetDatabaseEncoding();
+	strlcpy(slot->application_name, application_name ? application_name : "",
+			NAMEDATALEN);
+	slot->client_addr.length = 0;
+	if (MyProcPort)
+		write_address(&slot->client_addr, &MyProcPort->raddr);
+}
+
+/* Marks a text as clipped, in "size" bytes. */
+static void
+mark_clipped(char *text, int size)
+{
+	int			length = pg_mbcliplen(text, strlen(text),
+									  size - (int) sizeof(CLIPPED));
+
+	memcpy(text +length, CLIPPED, sizeof(CLIPPED));
+}
+
+/*
+ * Writes the texts of an execution, a plan into what the query leaves; "plan"
+ * may be NULL.
+ */
 static void
 write_texts(ImonSlowEntry *slot, const ImonEnded *ended, const char *plan)
 {
 	char	   *query = slot->texts;
+	char	   *behind;
+	int			room;
 
 	if (ended->source)
 		imon_mask_query(query, imon_slow_query_text_size, ended->source->text,
@@ -357,10 +455,10 @@ write_texts(ImonSlowEntry *slot, const ImonEnded *ended, const char *plan)
 	else
 		strlcpy(query, noted_text, imon_slow_query_text_size);
 
-	slot->has_plan = (plan != NULL);
-	if (plan)
-		strlcpy(query + imon_slow_query_text_size, plan,
-				imon_slow_query_text_size);
+	behind = query + strlen(query) + 1;
+	room = text_area() - (int) (behind - query);
+	if (strlcpy(behind, plan ? plan : "", room) >= room)
+		mark_clipped(behind, room);
 }
 
 /*
@@ -377,22 +475,22 @@ keep(const ImonEnded *ended, int64 skipped_us, int64 total_us, const char *plan)
 		return;
 	slot->total_us = total_us;
 	slot->pre_us = -1;
-	slot->started_at = GetCurrentTimestamp() - total_us;
+	slot->ended_at = GetCurrentTimestamp();
+	slot->started_at = slot->ended_at - total_us;
 	if (ended->beginning->pre_us >= 0)
 	{
 		slot->pre_us = ended->beginning->pre_us - skipped_us;
 		slot->started_at = ended->beginning->statement + skipped_us;
 	}
-	slot->key = *ended->key;
-	slot->outcome = ended->outcome;
+	slot->outcome = (uint8) ended->outcome;
 	slot->sqlerrcode = ended->sqlerrcode;
 	read_profile(ended, &slot->profile);
 	write_usage(slot, ended);
-	write_session(slot);
+	write_session(slot, ended->key);
 	write_texts(slot, ended, plan);
 
 	pg_write_barrier();
-	pg_atomic_write_u64(&slot->sequence, 2 * number + 2);
+	pg_atomic_write_u64(&slot->state, state_of(number, SLOT_KEPT));
 }
 
 /* The plan of a query, its literals masked; palloc'd. */
@@ -400,7 +498,7 @@ static char *
 explain(QueryDesc *desc)
 {
 	ExplainState *es = NewExplainState();
-	char	   *plan = palloc(imon_slow_query_text_size);
+	char	   *plan = palloc(text_area());
 
 	es->costs = true;
 	es->format = EXPLAIN_FORMAT_TEXT;
@@ -410,10 +508,11 @@ explain(QueryDesc *desc)
 	ExplainEndOutput(es);
 	PopActiveSnapshot();
 
-	imon_mask_plan(plan, imon_slow_query_text_size, es->str->data,
-				   imon_log_parameters &&
-				   !imon_mentions_secret(desc->sourceText,
-										 strlen(desc->sourceText)));
+	if (!imon_mask_plan(plan, text_area(), es->str->data,
+						imon_log_parameters &&
+						!imon_mentions_secret(desc->sourceText,
+											  strlen(desc->sourceText))))
+		mark_clipped(plan, text_area());
 	return plan;
 }
 
@@ -639,12 +738,12 @@ read_entry(uint64 number, ImonSlowEntry *copy)
 {
 	ImonSlowEntry *slot = slot_of(number);
 
-	if (pg_atomic_read_u64(&slot->sequence) != 2 * number + 2)
+	if (!is_whole(pg_atomic_read_u64(&slot->state), number))
 		return false;
 	pg_read_barrier();
 	memcpy(copy, slot, slot_size());
 	pg_read_barrier();
-	return pg_atomic_read_u64(&slot->sequence) == 2 * number + 2;
+	return is_whole(pg_atomic_read_u64(&slot->state), number);
 }
 
 /* The time spent waiting in seconds by event, a jsonb; NULL if not known. */
@@ -687,6 +786,30 @@ count_datum(int64 count, bool *isnull)
 	return Int64GetDatum(count);
 }
 
+/* The address of a client as inet; NULL for a Unix-domain socket. */
+static Datum
+address_datum(const ImonClientAddress *address, bool *isnull)
+{
+	SockAddr	full;
+	void	   *target;
+
+	memset(&full, 0, sizeof(full));
+	if (address->length == 4)
+	{
+		full.addr.ss_family = AF_INET;
+		full.salen = sizeof(struct sockaddr_in);
+		target = &((struct sockaddr_in *) &full.addr)->sin_addr;
+	}
+	else
+	{
+		full.addr.ss_family = address->length == 16 ? AF_INET6 : AF_UNIX;
+		full.salen = sizeof(struct sockaddr_in6);
+		target = &((struct sockaddr_in6 *) &full.addr)->sin6_addr;
+	}
+	memcpy(target, address->bytes, address->length);
+	return imon_client_addr_datum(&full, isnull);
+}
+
 /* The columns about who ran it and what, from "pid" to "toplevel". */
 static int
 put_who(const ImonSlowEntry *entry, bool visible, Datum *values, bool *nulls)
@@ -694,20 +817,20 @@ put_who(const ImonSlowEntry *entry, bool visible, Datum *values, bool *nulls)
 	int			i = 0;
 
 	values[i++] = Int32GetDatum(entry->pid);
-	values[i] = imon_name_datum(get_database_name(entry->key.dbid), &nulls[i]);
+	values[i] = imon_name_datum(get_database_name(entry->dbid), &nulls[i]);
 	i++;
-	values[i] = imon_name_datum(GetUserNameFromId(entry->key.userid, true),
+	values[i] = imon_name_datum(GetUserNameFromId(entry->userid, true),
 								&nulls[i]);
 	i++;
 	values[i++] = visible ? imon_text_datum(entry->application_name)
 		: CStringGetTextDatum(IMON_HIDDEN_TEXT);
 	nulls[i] = true;
 	if (visible)
-		values[i] = imon_client_addr_datum(&entry->client_addr, &nulls[i]);
+		values[i] = address_datum(&entry->client_addr, &nulls[i]);
 	i++;
-	values[i] = UInt64GetDatum(entry->key.queryid);
-	nulls[i++] = (entry->key.queryid == 0 || !visible);
-	values[i++] = BoolGetDatum(entry->key.toplevel);
+	values[i] = UInt64GetDatum(entry->queryid);
+	nulls[i++] = (entry->queryid == 0 || !visible);
+	values[i++] = BoolGetDatum(entry->toplevel);
 	return i;
 }
 
@@ -751,18 +874,18 @@ text_datum(const ImonSlowEntry *entry, const char *bytes, bool is_query,
 	return is_query ? imon_query_datum(converted) : imon_text_datum(converted);
 }
 
-/* Puts one execution into the result, as far as the caller may see it. */
+/*
+ * The columns of one execution, as in SQL; texts and who was at work only if
+ * "visible".
+ */
 static void
-put_entry(ReturnSetInfo *rsinfo, ImonSlowEntry *entry)
+put_columns(const ImonSlowEntry *entry, uint64 number, bool visible,
+			Datum *values, bool *nulls)
 {
-	bool		visible = imon_may_see_role(entry->key.userid);
-	char	   *plan = entry->texts + imon_slow_query_text_size;
-	Datum		values[SLOW_LOG_COLUMNS];
-	bool		nulls[SLOW_LOG_COLUMNS] = {false};
+	const char *plan = entry->texts + strlen(entry->texts) + 1;
 	int			i = 0;
 
-	if (!entry->has_plan)
-		plan[0] = '\0';
+	memset(nulls, false, IMON_SLOW_LOG_COLUMNS * sizeof(bool));
 	values[i++] = TimestampTzGetDatum(entry->started_at);
 	values[i++] = Float8GetDatum(entry->total_us / 1000.0);
 	values[i++] = CStringGetTextDatum(outcome_names[entry->outcome]);
@@ -777,34 +900,53 @@ put_entry(ReturnSetInfo *rsinfo, ImonSlowEntry *entry)
 	i++;
 	values[i] = time_datum(entry->pre_us, &nulls[i]);
 	i++;
-	values[i++] = ObjectIdGetDatum(entry->key.userid);
-	values[i++] = ObjectIdGetDatum(entry->key.dbid);
-	Assert(i == lengthof(values));
-	imon_put_row(rsinfo, values, nulls);
+	values[i++] = ObjectIdGetDatum(entry->userid);
+	values[i++] = ObjectIdGetDatum(entry->dbid);
+	values[i++] = TimestampTzGetDatum(entry->ended_at);
+	values[i++] = TimestampTzGetDatum(imon_shmem_created_at());
+	values[i++] = Int64GetDatum((int64) number);
+	Assert(i == IMON_SLOW_LOG_COLUMNS);
+}
+
+void
+imon_slow_log_range(uint64 *first, uint64 *end)
+{
+	uint64		size = imon_slow_query_log_size;
+
+	*first = pg_atomic_read_u64(&slow_log->first);
+	pg_read_barrier();
+	*end = pg_atomic_read_u64(&slow_log->n_entries);
+	if (*end > size)
+		*first = Max(*first, *end - size);
 }
 
 /*
- * SQL: slow_query_log(), the newest first: the columns of the view, then userid
- * and dbid.
+ * SQL: slow_query_log(), the newest first: the columns of the view but for the
+ * last, then userid, dbid, ended_at, log_started_at, entry.
  */
 Datum
 imon_slow_query_log_1_0(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo;
 	ImonSlowEntry *copy;
-	uint64		end;
 	uint64		first;
+	uint64		end;
 
 	imon_shmem_require();
-	rsinfo = imon_begin_rows(fcinfo, SLOW_LOG_COLUMNS);
+	rsinfo = imon_begin_rows(fcinfo, IMON_SLOW_LOG_COLUMNS);
 
 	copy = palloc(slot_size());
-	first = pg_atomic_read_u64(&slow_log->first);
-	pg_read_barrier();
-	end = pg_atomic_read_u64(&slow_log->n_entries);
-	for (uint64 back = 1; back <= Min(end - first, imon_slow_query_log_size); back++)
-		if (read_entry(end - back, copy))
-			put_entry(rsinfo, copy);
+	imon_slow_log_range(&first, &end);
+	for (uint64 number = end; number-- > first;)
+	{
+		Datum		values[IMON_SLOW_LOG_COLUMNS];
+		bool		nulls[IMON_SLOW_LOG_COLUMNS];
+
+		if (!read_entry(number, copy))
+			continue;
+		put_columns(copy, number, imon_may_see_role(copy->userid), values, nulls);
+		imon_put_row(rsinfo, values, nulls);
+	}
 	pfree(copy);
 	return (Datum) 0;
 }
@@ -815,4 +957,57 @@ imon_slow_queries_logged_1_0(PG_FUNCTION_ARGS)
 {
 	imon_shmem_require();
 	PG_RETURN_INT64((int64) pg_atomic_read_u64(&slow_log->n_entries));
+}
+
+/*
+ * What the sampler stores
+ */
+
+bool
+imon_slow_log_presses(void)
+{
+	uint64		first = pg_atomic_read_u64(&slow_log->first);
+	uint64		end = pg_atomic_read_u64(&slow_log->n_entries);
+
+	first = Max(first, pg_atomic_read_u64(&slow_log->looked_through));
+	return end > first && end - first > imon_slow_query_log_size / 4;
+}
+
+void
+imon_slow_log_looked_through(uint64 number)
+{
+	pg_atomic_write_u64(&slow_log->looked_through, number);
+}
+
+bool
+imon_next_slow_query(uint64 *number, uint64 end)
+{
+	for (; *number < end; (*number)++)
+		if (pg_atomic_read_u64(&slot_of(*number)->state) ==
+			state_of(*number, SLOT_KEPT))
+			return true;
+	return false;
+}
+
+bool
+imon_take_slow_query(uint64 number, Datum *values, bool *nulls)
+{
+	ImonSlowEntry *copy = palloc(slot_size());
+	uint64		kept = state_of(number, SLOT_KEPT);
+
+	if (!read_entry(number, copy))
+		return false;
+	put_columns(copy, number, true, values, nulls);
+	return pg_atomic_compare_exchange_u64(&slot_of(number)->state, &kept,
+										  state_of(number, SLOT_TAKEN));
+}
+
+void
+imon_return_slow_query(uint64 number)
+{
+	uint64		taken = state_of(number, SLOT_TAKEN);
+
+	if (!pg_atomic_compare_exchange_u64(&slot_of(number)->state, &taken,
+										state_of(number, SLOT_KEPT)))
+		count_overwritten(number);
 }

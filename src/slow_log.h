@@ -22,6 +22,8 @@
 #include "statements.h"
 #include "utils/timestamp.h"
 
+#define IMON_SLOW_LOG_COLUMNS 26	/* of the SQL function slow_query_log */
+
 /* When an execution began. */
 typedef struct ImonBeginning
 {
@@ -163,9 +165,44 @@ extern void imon_slow_log_reset(void);
 
 /*
  * Executions that were not kept because a slot was still being written, and
- * that gave way to newer ones.  Shared memory must be ready.
+ * that gave way to newer ones before they were stored.  Shared memory must be
+ * ready.
  */
 extern uint64 imon_slow_log_dropped(void);
 extern uint64 imon_slow_log_overwritten(void);
+
+/*
+ * What follows is for the sampler, which stores the executions.  They have
+ * numbers, in the order in which they ended.
+ */
+
+/* The numbers of those that are kept, from "first" until before "end". */
+extern void imon_slow_log_range(uint64 *first, uint64 *end);
+
+/*
+ * Moves *number on to the next before "end" that is kept and not taken over;
+ * false if there is none.
+ */
+extern bool imon_next_slow_query(uint64 *number, uint64 end);
+
+/*
+ * Takes an execution over, with the columns of the SQL function slow_query_log:
+ * whoever overwrites it then does not count it.  The caller stores it, or
+ * returns it.  False if it has gone meanwhile.  Needs a transaction, and memory
+ * for the columns.
+ */
+extern bool imon_take_slow_query(uint64 number, Datum *values, bool *nulls);
+
+/*
+ * Returns an execution that was taken over and could not be stored; if it has
+ * gone, counts it.  Raises no error.
+ */
+extern void imon_return_slow_query(uint64 number);
+
+/* Notes that executions with lower numbers have been looked at. */
+extern void imon_slow_log_looked_through(uint64 number);
+
+/* Have more come since than a quarter of those that can be kept? */
+extern bool imon_slow_log_presses(void);
 
 #endif							/* IMON_SLOW_LOG_H */

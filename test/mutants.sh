@@ -34,6 +34,8 @@ samples.c       sample_ends                 -                                   
 samples.c       sample_rolled_back          -                                                sql
 shmem.c         imon_shmem_request          if(prev_shmem_request_hook)prev_shmem_request_hook(); t/001
 shmem.c         imon_shmem_startup          if(prev_shmem_startup_hook)prev_shmem_startup_hook(); t/001
+slow_samples.c  storing_ends                -                                                t/056
+slow_samples.c  storing_rolled_back         -                                                t/056
 LIST
 }
 

@@ -286,12 +286,14 @@ is( $node->safe_psql('postgres', "SELECT (SELECT count(*) FROM infra_monitor.sam
 #
 # the other tables of the history are looked after in the same way
 #
-my @others = ('wait_samples', 'statement_samples', 'statement_texts');
+my @others = qw(wait_samples statement_samples statement_texts slow_query_samples);
 foreach my $table (@others)
 {
 	(my $others_list = $list) =~ s/infra_monitor\.samples/infra_monitor.$table/;
 	my @days = map { s/^samples/$table/r } $today, $tomorrow;
 
+	# something to write, for those that have nothing else
+	$node->safe_psql('postgres', 'SET infra_monitor.slow_query_threshold = 0; SELECT 1');
 	wait_for($node, "SELECT count(*) > 0 FROM infra_monitor.$table", "$table: it is written");
 	is( $node->safe_psql('postgres', $others_list),
 		"$days[0]|true|t\n$days[1]|false|t", "$table: it has today's and tomorrow's partition");
