@@ -33,6 +33,7 @@ OBJS = \
 	src/pg_stat_statements.o \
 	src/pool.o \
 	src/privileges.o \
+	src/readiness.o \
 	src/repeated.o \
 	src/rows.o \
 	src/sampler.o \
@@ -87,6 +88,7 @@ SQL_PARTS = \
 	src/pool_history.sql \
 	src/pool_chart.sql \
 	src/sampler.sql \
+	src/readiness.sql \
 	src/report.sql \
 	src/privileges.sql
 

@@ -44,6 +44,7 @@
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "readiness.h"
 #include "repeated.h"
 #include "rows.h"
 #include "sampler.h"
@@ -76,6 +77,7 @@
 #define CONNECT_BACKOFF_MAX_MS (5 * 60 * 1000)
 #define LOOK_FOR_EXTENSION_MS (60 * 1000)
 #define PARTITIONS_INTERVAL_MS (60 * 60 * 1000)
+#define READINESS_INTERVAL_MS (60 * 60 * 1000)
 #define NEXT_STEP_MS 1000		/* between two steps of the same work */
 #define TASK_TIMEOUT_MS 2000	/* of one task */
 #define LOCK_TIMEOUT "500ms"	/* below deadlock_timeout: we give up first */
@@ -106,10 +108,11 @@ typedef enum ImonTaskId
 	TASK_SERIES,
 	TASK_SAMPLE,
 	TASK_WAITS,
-	TASK_PARTITIONS
+	TASK_PARTITIONS,
+	TASK_READINESS
 } ImonTaskId;
 
-#define N_TASKS (TASK_PARTITIONS + 1)
+#define N_TASKS (TASK_READINESS + 1)
 
 typedef struct ImonSampler
 {
@@ -332,6 +335,14 @@ look_after_partitions(void)
 	return !imon_maintain_partitions();
 }
 
+/* Task: the audit before a launch. */
+static bool
+audit_readiness(void)
+{
+	imon_evaluate_readiness();
+	return true;
+}
+
 /* In the order in which they run when several are due. */
 static ImonTask tasks[N_TASKS] = {
 	[TASK_ACTIVITY] = {"activity", look_at_activity, false, true},
@@ -340,7 +351,22 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
 	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
+	[TASK_READINESS] = {"readiness", audit_readiness, true, true},
 };
+
+/*
+ * Lets the audit run soon after the configuration was read again: whoever
+ * follows its advice wants to see that.
+ */
+static void
+audit_again(void)
+{
+	static TimestampTz seen = 0;
+
+	if (seen != PgReloadTime)
+		tasks[TASK_READINESS].due = monotonic_ms();
+	seen = PgReloadTime;
+}
 
 /*
  * Follows the configured intervals: a shorter one takes effect at once.
@@ -356,8 +382,10 @@ set_intervals(void)
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
 	tasks[TASK_WAITS].interval = imon_statement_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
+	tasks[TASK_READINESS].interval = READINESS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);
+	audit_again();
 }
 
 /* Lets all tasks run now. */
@@ -940,6 +968,7 @@ static const struct
 	{"rejections", imon_rejections_dropped},
 	{"series", imon_series_dropped},
 	{"health_documents", imon_health_overflows},
+	{"readiness_documents", imon_readiness_overflows},
 	{"executions", imon_executions_dropped},
 	{"statements", imon_statements_evicted},
 	{"bursts", imon_bursts_dropped},
