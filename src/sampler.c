@@ -163,6 +163,9 @@ static int64 look_for_extension_at = 0;
  */
 static bool task_done = false;
 
+/* Was the configuration read again, perhaps with errors, since the last audit? */
+static bool configuration_read = false;
+
 /*
  * The extension when it was last looked for (InvalidOid if it was not usable),
  * and imon_home_changes() then.
@@ -274,6 +277,7 @@ sleep_until(int64 moment)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		configuration_read = true;
 	}
 }
 
@@ -355,17 +359,15 @@ static ImonTask tasks[N_TASKS] = {
 };
 
 /*
- * Lets the audit run soon after the configuration was read again: whoever
+ * Lets the audit run as soon as the configuration was read again: whoever
  * follows its advice wants to see that.
  */
 static void
 audit_again(void)
 {
-	static TimestampTz seen = 0;
-
-	if (seen != PgReloadTime)
+	if (configuration_read)
 		tasks[TASK_READINESS].due = monotonic_ms();
-	seen = PgReloadTime;
+	configuration_read = false;
 }
 
 /*
