@@ -37,7 +37,8 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
-#define CACHE_SIZE (16 * 1024)	/* the longest texts in four bytes a letter fit */
+#define CACHE_SIZE (16 * 1024)	/* the longest texts in four bytes a letter
+								 * fit */
 
 typedef struct ImonReadiness
 {
