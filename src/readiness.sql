@@ -170,7 +170,7 @@ AS $$
 SELECT CASE
 	WHEN $1 = 'local' OR $2 IN ('samehost', 'localhost') THEN 'machine'
 	WHEN $2 = 'all' OR $3 IN ('0.0.0.0', '::') THEN 'world'
-	WHEN $2 ~ '^127\.' AND $3 ~ '^255\.' THEN 'machine'
+	WHEN $2 LIKE '127.%' AND $3 LIKE '255.%' THEN 'machine'
 	WHEN $2 = '::1' AND $3 = 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff' THEN 'machine'
 	ELSE 'network'
 END
@@ -597,7 +597,7 @@ FROM infra_monitor.readiness_sizes($1) z,
 			s.superuser_reserved_connections < 3, s.superuser_reserved_connections::text, NULL),
 		('reserved_connections', false, s.reserved_connections = 0, s.reserved_connections::text, NULL),
 		('listen_addresses', false,
-			s.listen_addresses ~ '(^|,)\s*(\*|0\.0\.0\.0|::)\s*(,|$)',
+			s.listen_addresses ~ '(^|,) *([*]|0[.]0[.]0[.]0|::) *(,|$)',
 			CASE s.listen_addresses WHEN '' THEN 'none' ELSE s.listen_addresses END, NULL)
 	) AS r (item, fails, warns, current, recommended)
 -- new in 16
@@ -796,7 +796,7 @@ AS $$
 SELECT r.item, r.fact, r.fails, r.warns, r.current, r.recommended
 FROM jsonb_to_record(infra_monitor.known_settings($1)) AS s (
 		ssl boolean, ssl_min_protocol_version text, password_encryption text, listen_addresses text),
-	LATERAL (SELECT s.listen_addresses !~ '[^,\s]' OR s.listen_addresses ~ '^\s*(localhost|127\.0\.0\.1|::1)(\s*,\s*(localhost|127\.0\.0\.1|::1))*\s*$') l (local),
+	LATERAL (SELECT s.listen_addresses !~ '[^, ]' OR s.listen_addresses ~ '^ *(localhost|127[.]0[.]0[.]1|::1)( *, *(localhost|127[.]0[.]0[.]1|::1))* *$') l (local),
 	jsonb_to_record(coalesce($1->'roles', '{}')) AS o (superusers jsonb, for_ever jsonb),
 	jsonb_to_record(coalesce($1->'passwords', '{}')) AS p (md5 jsonb, "none" jsonb),
 	LATERAL (VALUES
