@@ -35,6 +35,7 @@ OBJS = \
 	src/pg_stat_statements.o \
 	src/pool.o \
 	src/privileges.o \
+	src/readiness.o \
 	src/repeated.o \
 	src/rows.o \
 	src/sampler.o \
@@ -95,6 +96,7 @@ SQL_PARTS = \
 	src/pool_chart.sql \
 	src/statement_samples.sql \
 	src/sampler.sql \
+	src/readiness.sql \
 	src/report.sql \
 	src/privileges.sql
 

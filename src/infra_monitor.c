@@ -19,6 +19,7 @@
 #include "health.h"
 #include "home_database.h"
 #include "miscadmin.h"
+#include "readiness.h"
 #include "repeated.h"
 #include "sampler.h"
 #include "samples.h"
@@ -58,6 +59,7 @@ _PG_init(void)
 	imon_executions_init();
 	imon_growth_init();
 	imon_health_init();
+	imon_readiness_init();
 	imon_samples_init();
 	imon_blame_init();
 	imon_series_init();

@@ -45,6 +45,7 @@
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "readiness.h"
 #include "repeated.h"
 #include "rows.h"
 #include "sampler.h"
@@ -79,6 +80,7 @@
 #define CONNECT_BACKOFF_MAX_MS (5 * 60 * 1000)
 #define LOOK_FOR_EXTENSION_MS (60 * 1000)
 #define PARTITIONS_INTERVAL_MS (60 * 60 * 1000)
+#define READINESS_INTERVAL_MS (60 * 60 * 1000)
 #define NEXT_STEP_MS 1000		/* between two steps of the same work */
 #define TASK_TIMEOUT_MS 2000	/* of one task */
 #define LOCK_TIMEOUT "500ms"	/* below deadlock_timeout: we give up first */
@@ -111,10 +113,11 @@ typedef enum ImonTaskId
 	TASK_WAITS,
 	TASK_STATEMENTS,
 	TASK_SLOW_QUERIES,
-	TASK_PARTITIONS
+	TASK_PARTITIONS,
+	TASK_READINESS
 } ImonTaskId;
 
-#define N_TASKS (TASK_PARTITIONS + 1)
+#define N_TASKS (TASK_READINESS + 1)
 
 typedef struct ImonSampler
 {
@@ -164,6 +167,9 @@ static int64 look_for_extension_at = 0;
  * have none.
  */
 static bool task_done = false;
+
+/* Was the configuration read again, perhaps with errors, since the last audit? */
+static bool configuration_read = false;
 
 /*
  * The extension when it was last looked for (InvalidOid if it was not usable),
@@ -266,6 +272,7 @@ sleep_until(int64 moment)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		configuration_read = true;
 	}
 }
 
@@ -342,6 +349,14 @@ look_after_partitions(void)
 	return !imon_maintain_partitions();
 }
 
+/* Task: the audit before a launch. */
+static bool
+audit_readiness(void)
+{
+	imon_evaluate_readiness();
+	return true;
+}
+
 /* In the order in which they run when several are due. */
 static ImonTask tasks[N_TASKS] = {
 	[TASK_ACTIVITY] = {"activity", look_at_activity, false, true},
@@ -352,7 +367,20 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
 	[TASK_SLOW_QUERIES] = {"slow_queries", store_slow_queries, true, false},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
+	[TASK_READINESS] = {"readiness", audit_readiness, true, true},
 };
+
+/*
+ * Lets the audit run as soon as the configuration was read again: whoever
+ * follows its advice wants to see that.
+ */
+static void
+audit_again(void)
+{
+	if (configuration_read)
+		tasks[TASK_READINESS].due = imon_clock_ms();
+	configuration_read = false;
+}
 
 /*
  * Follows the configured intervals: a shorter one takes effect at once.
@@ -370,8 +398,10 @@ set_intervals(void)
 	tasks[TASK_STATEMENTS].interval = imon_statement_interval;
 	tasks[TASK_SLOW_QUERIES].interval = imon_statement_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
+	tasks[TASK_READINESS].interval = READINESS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);
+	audit_again();
 }
 
 /* Lets all tasks run now. */
@@ -973,6 +1003,7 @@ static const struct
 	{"rejections", imon_rejections_dropped},
 	{"series", imon_series_dropped},
 	{"health_documents", imon_health_overflows},
+	{"readiness_documents", imon_readiness_overflows},
 	{"executions", imon_executions_dropped},
 	{"statements", imon_statements_evicted},
 	{"statement_texts", imon_statement_texts_skipped},

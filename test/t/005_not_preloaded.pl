@@ -25,9 +25,9 @@ like($said, qr/HINT:  Add .*infra_monitor.* to "shared_preload_libraries"/,
 
 # What needs no shared memory of ours works.
 my @independent =
-  qw(pool_usage running_queries lock_waits health_thresholds health_threshold_overrides
+  qw(pool_usage running_queries lock_waits health_thresholds health_threshold_overrides production_readiness
   health_checks health_score samples health() health_status() evaluate_health()
-  evaluate_checks() preloaded() sessions() system_usage() limit_usage() trend()
+  readiness() readiness_document() collect_facts() evaluate_checks() preloaded() sessions() system_usage() limit_usage() trend()
   idle_threshold() terminate_statement() prevention_advice());
 my @dependent =
   qw(pool_pressure pool_rejections recent_rejections sampler_status slow_queries
