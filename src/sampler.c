@@ -31,6 +31,7 @@
 #include "compat.h"
 #include "concurrency.h"
 #include "connections.h"
+#include "disks.h"
 #include "extension.h"
 #include "fmgr.h"
 #include "guc.h"
@@ -321,6 +322,7 @@ store_waits(void)
 static bool
 check_health(void)
 {
+	imon_note_disks();
 	imon_evaluate_health();
 	return true;
 }
