@@ -125,4 +125,4 @@ WITH health AS MATERIALIZED (
 SELECT infra_monitor.one_line(line, 100) FROM lines ORDER BY section, n
 $$;
 COMMENT ON FUNCTION infra_monitor.dashboard() IS
-'one screen of text for psql and its command watch: status, pool, who holds connections, top statements, checks that are not ok, sampler; error unless preloaded; for pg_monitor';
+'one screen of text for psql and its command watch: status, pool, who holds connections, top statements, the worst checks that are not ok, sampler; error unless preloaded; for pg_monitor';

@@ -808,13 +808,13 @@ VALUES
 	 'See pg_stat_replication on the primary: compare sent_lsn, flush_lsn and replay_lsn to tell network, disk and replay apart.'),
 	('replication_lag_bytes', 'replication', 'above', 268435456, 1073741824, 2, false,
 	 'See pg_stat_replication on the primary: compare sent_lsn, flush_lsn and replay_lsn to tell network, disk and replay apart. Beyond what the primary keeps, a standby without slot and archive must be built anew.'),
-	('sync_standby_missing', 'replication', 'above', 1, 1, 2, true,
+	('sync_standby_missing', 'replication', 'above', NULL, 1, 2, true,
 	 'Commits wait. Bring the standby back, or take it out of synchronous_standby_names and reload: that lets them go on, without a second copy.'),
 	('slots_inactive', 'replication', 'above', 600, NULL, 1, false,
 	 'Start the standby or subscriber of the slot, see pg_replication_slots. If it is gone for good: SELECT pg_drop_replication_slot(slot_name).'),
 	('slots_retained_wal', 'replication', 'above', 0.5, 0.8, 1, false,
 	 'Start the standby or subscriber of the slot, or find out why it is slow. If it is gone for good: SELECT pg_drop_replication_slot(slot_name). max_slot_wal_keep_size saves the disk and gives up the slot.'),
-	('slots_lost', 'replication', 'above', 1, 1, 1, false,
+	('slots_lost', 'replication', 'above', NULL, 1, 1, false,
 	 'unreserved: start its standby or subscriber before the next checkpoint. lost: build the standby or subscription anew, unless there is an archive, and drop the slot. Raise max_slot_wal_keep_size.'),
 	('wal_archiving', 'replication', 'above', 60, 300, 1, false,
 	 'See pg_stat_archiver and the server log for the error of archive_command. Until it works, WAL piles up and recovery to now is impossible.'),
@@ -2602,7 +2602,7 @@ WITH health AS MATERIALIZED (
 SELECT infra_monitor.one_line(line, 100) FROM lines ORDER BY section, n
 $$;
 COMMENT ON FUNCTION infra_monitor.dashboard() IS
-'one screen of text for psql and its command watch: status, pool, who holds connections, top statements, checks that are not ok, sampler; error unless preloaded; for pg_monitor';
+'one screen of text for psql and its command watch: status, pool, who holds connections, top statements, the worst checks that are not ok, sampler; error unless preloaded; for pg_monitor';
 
 --
 -- privileges.sql: who may use what; must be last

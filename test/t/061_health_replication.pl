@@ -86,6 +86,17 @@ $alone->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('forgo
 wait_check($alone, 'slots_inactive', 'warning', 'one that holds WAL');
 like(message_of($alone, 'slots_inactive'),
 	qr/^replication slots without a user: 1, "forgotten" for \d/, 'it is named');
+is( $alone->safe_psql('postgres', <<'SQL'), 'f|warning', 'only the sampler remembers and forgets');
+SELECT EXISTS (SELECT FROM infra_monitor.seen_since('inactive slot', '{}')), status
+FROM infra_monitor.evaluate_checks() WHERE name = 'slots_inactive'
+SQL
+is( $alone->safe_psql('postgres', <<'SQL'), "t\nt", 'one that is moved has a user');
+SELECT clock_timestamp() AS before \gset
+SELECT pg_switch_wal() IS NOT NULL;
+SELECT FROM pg_replication_slot_advance('forgotten', pg_current_wal_lsn()) \g /dev/null
+SELECT value <= extract(epoch FROM clock_timestamp() - :'before')
+FROM infra_monitor.evaluate_checks() WHERE name = 'slots_inactive'
+SQL
 my $receiver = IPC::Run::start(
 	[
 		'pg_receivewal', '--slot', 'forgotten', '--no-loop', '-D',
@@ -103,18 +114,20 @@ $alone->safe_psql('postgres', "SELECT pg_drop_replication_slot('forgotten')");
 wait_check($alone, 'slots_inactive', 'ok', 'it is dropped');
 
 wait_check($alone, 'slots_retained_wal', 'ok', 'a slot that holds nothing');
-set($alone, max_slot_wal_keep_size => '8MB');
+set($alone, max_slot_wal_keep_size => '16MB');
+# it begins at the last checkpoint
+$alone->safe_psql('postgres', 'CHECKPOINT');
 $alone->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('behind', true)");
 wait_check($alone, 'slots_retained_wal', 'ok', 'a new slot');
-fill_segments($alone, 5);
-wait_check($alone, 'slots_retained_wal', 'warning', 'five segments of eight');
+fill_segments($alone, 10);
+wait_check($alone, 'slots_retained_wal', 'warning', '10 segments of 16');
 like(message_of($alone, 'slots_retained_wal'),
 	qr/^slot "behind" retains \d+ .*B of WAL; it is lost after another \d+ .*B, the disk has \d+ .*B left$/,
 	'what it retains');
 wait_check($alone, 'slots_lost', 'ok', 'it still has its WAL');
-fill_segments($alone, 3);
-wait_check($alone, 'slots_retained_wal', 'critical', 'eight of eight');
-fill_segments($alone, 8);
+fill_segments($alone, 5);
+wait_check($alone, 'slots_retained_wal', 'critical', '15 of 16');
+fill_segments($alone, 10);
 wait_check($alone, 'slots_lost', 'critical', 'it has lost it, or will');
 $alone->safe_psql('postgres', 'CHECKPOINT');
 wait_for($alone, "SELECT wal_status = 'lost' FROM pg_replication_slots WHERE slot_name = 'behind'",
@@ -164,7 +177,8 @@ $alone->stop;
 #
 my $primary = new_server('primary', init => [ allows_streaming => 1 ]);
 $primary->start;
-$primary->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
+$primary->safe_psql('postgres',
+	'CREATE EXTENSION infra_monitor CASCADE; CREATE ROLE monitor LOGIN IN ROLE pg_monitor');
 hurry(
 	$primary,
 	replication_lag => 0.5,
@@ -185,7 +199,13 @@ wait_check($standby, $_, 'ok', 'a standby that follows')
 like(message_of($primary, 'replication_lag_bytes'),
 	qr/^standbys connected: 1, the slowest is /, 'seen from its primary');
 
-# Replay stands still.
+is( $standby->safe_psql('postgres',
+		"SELECT name, message FROM infra_monitor.evaluate_checks() WHERE status = 'unknown' AND name NOT IN ('connection_storm', 'disk_time_to_full')",
+		connstr => $standby->connstr('postgres') . ' user=monitor'),
+	'', 'nor does pg_monitor lack a right there');
+
+# Replay stands still, once it has seen a transaction.
+wait_for($standby, 'SELECT pg_last_xact_replay_timestamp() IS NOT NULL', 'a transaction was replayed');
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
 wait_check($standby, 'replay_paused', 'warning', 'somebody has paused it');
 like(message_of($standby, 'replay_paused'), qr/^replay is paused, for \d/, 'since when');

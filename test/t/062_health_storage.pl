@@ -13,8 +13,10 @@ BEGIN
 {
 	if (!$ENV{IMON_SMALL_DISK} && !$ENV{IMON_NO_SMALL_DISK})
 	{
-		require File::Temp;
-		my $directory = File::Temp::tempdir('infra_monitor.XXXXXX', TMPDIR => 1);
+		require Cwd;
+		require File::Path;
+		my $directory = Cwd::cwd() . '/tmp_check/small_disk';
+		File::Path::make_path($directory);
 		my @own = (
 			qw(unshare --user --map-current-user --keep-caps --mount sh -c),
 			'mount -t tmpfs -o size=32m tmpfs "$0" && exec setpriv --inh-caps -all --ambient-caps -all "$@"',
@@ -25,7 +27,6 @@ BEGIN
 			$ENV{IMON_SMALL_DISK} = $directory;
 			exec @own, $^X, (map { "-I$_" } @INC), $0;
 		}
-		rmdir $directory;
 		$ENV{IMON_NO_SMALL_DISK} = 1;
 	}
 }
@@ -159,6 +160,7 @@ SQL
 # WAL that is kept
 #
 wait_check('wal_size', 'ok', 'as large as it should be');
+$node->safe_psql('postgres', 'CHECKPOINT');
 $node->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('forgotten', true)");
 foreach my $case ([ 'warning', 20 ], [ 'critical', 20 ])
 {
