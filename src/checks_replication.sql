@@ -77,9 +77,9 @@ SELECT CASE WHEN s.in_force THEN greatest(s.demanded - p.connected, 0) ELSE 0 EN
 		WHEN s.standby THEN 'a standby waits for nobody'
 		ELSE 'synchronous_standby_names is empty'
 	END
-FROM (SELECT pg_is_in_recovery() AS standby, NOT pg_is_in_recovery() AND names ~ '\S' AS in_force,
+FROM (SELECT pg_is_in_recovery() AS standby, NOT pg_is_in_recovery() AND names ~ '[^[:space:]]' AS in_force,
 		-- FIRST 2 (a, b), ANY 2 (a, b), 2 (a, b); else one of a list
-		coalesce((regexp_match(names, '^\s*(?:(?:first|any)\s+)?(\d+)\s*\(', 'i'))[1]::int, 1) AS demanded
+		coalesce((regexp_match(names, '^[[:space:]]*(?:(?:first|any)[[:space:]]+)?([0-9]+)[[:space:]]*[(]', 'i'))[1]::int, 1) AS demanded
 	  FROM current_setting('synchronous_standby_names') names) s,
 	(SELECT count(*) AS connected FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) p,
 	(SELECT count(*) AS waiting FROM pg_stat_activity WHERE wait_event = 'SyncRep') w
@@ -95,7 +95,7 @@ AS $$
 WITH inactive AS MATERIALIZED (
 	SELECT s.slot_name, (to_jsonb(s)->>'inactive_since')::timestamptz AS since,
 		-- one that is moved by hand, or by a cluster manager, is in use
-		concat_ws(' ', s.slot_name, s.restart_lsn, to_jsonb(s)->>'confirmed_flush_lsn') AS key
+		concat_ws(' ', s.slot_name, s.restart_lsn, s.confirmed_flush_lsn) AS key
 	FROM pg_replication_slots s
 	WHERE NOT s.active AND NOT s.temporary AND s.wal_status IS DISTINCT FROM 'lost'
 		AND num_nonnulls(s.restart_lsn, s.xmin, s.catalog_xmin) > 0

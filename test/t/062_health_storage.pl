@@ -147,9 +147,11 @@ SQL
 		"SELECT status FROM infra_monitor.health_checks WHERE name = 'disk_free'",
 		'the sampler says so', 'critical');
 
+	wait_check('disk_time_to_full', 'ok', 'nobody writes any more');
+	wait_check('disk_free', 'critical', 'but there is no room');
 	$node->safe_psql('postgres', 'DROP TABLE filling; CHECKPOINT');
 	wait_check('disk_free', 'ok', 'there is room again');
-	wait_check('disk_time_to_full', 'ok', 'it is not filled any more');
+	wait_check('disk_time_to_full', 'ok', 'nor will it be full');
 	$node->safe_psql('postgres', 'DROP TABLESPACE small');
 	is($node->safe_psql('postgres', "SELECT count(*) FROM infra_monitor.disk_usage() WHERE what = 'tablespace'"),
 		0, 'it is gone');
