@@ -15,9 +15,11 @@ OBJS = \
 	src/baseline.o \
 	src/blame.o \
 	src/concurrency.o \
+	src/conditions.o \
 	src/connection_churn.o \
 	src/connection_times.o \
 	src/connections.o \
+	src/disks.o \
 	src/executions.o \
 	src/extension.o \
 	src/growth.o \
@@ -69,6 +71,8 @@ SQL_PARTS = \
 	src/connection_times.sql \
 	src/limits.sql \
 	src/system.sql \
+	src/disks.sql \
+	src/conditions.sql \
 	src/pg_stat_statements.sql \
 	src/statements.sql \
 	src/locks.sql \
@@ -82,6 +86,7 @@ SQL_PARTS = \
 	src/checks_queries.sql \
 	src/checks_maintenance.sql \
 	src/checks_replication.sql \
+	src/checks_storage.sql \
 	src/checks_monitoring.sql \
 	src/pool.sql \
 	src/trend.sql \

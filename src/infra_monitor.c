@@ -11,7 +11,9 @@
 #include "blame.h"
 #include "compat.h"
 #include "concurrency.h"
+#include "conditions.h"
 #include "connections.h"
+#include "disks.h"
 #include "executions.h"
 #include "fmgr.h"
 #include "guc.h"
@@ -60,6 +62,8 @@ _PG_init(void)
 	imon_growth_init();
 	imon_health_init();
 	imon_readiness_init();
+	imon_conditions_init();
+	imon_disks_init();
 	imon_samples_init();
 	imon_blame_init();
 	imon_series_init();

@@ -47,7 +47,7 @@ WITH health AS MATERIALIZED (
 	WHERE infra_monitor.pg_stat_statements_loaded()
 	ORDER BY 1 LIMIT 5
 ), checks AS MATERIALIZED (
-	SELECT row_number() OVER (ORDER BY status, name) AS n, *
+	SELECT row_number() OVER (ORDER BY array_position('{critical,warning,unknown}', status), name) AS n, *
 	FROM infra_monitor.health_checks WHERE status <> 'ok'
 ), longest AS (
 	-- an hour or, where samples are rare, 60 of them; seconds
@@ -109,7 +109,9 @@ WITH health AS MATERIALIZED (
 	SELECT 51, 0, 'all checks are ok' WHERE NOT EXISTS (SELECT FROM checks)
 	UNION ALL
 	SELECT 52, n, format('%-8s  %-25s  %s', status, name, infra_monitor.one_line(coalesce(message, ''), 62))
-	FROM checks
+	FROM checks WHERE n <= 12
+	UNION ALL
+	SELECT 53, 0, format('and %s more, see infra_monitor.health_checks', count(*)) FROM checks WHERE n > 12 HAVING count(*) > 0
 	UNION ALL
 	SELECT 60, 0, ''
 	UNION ALL
@@ -123,4 +125,4 @@ WITH health AS MATERIALIZED (
 SELECT infra_monitor.one_line(line, 100) FROM lines ORDER BY section, n
 $$;
 COMMENT ON FUNCTION infra_monitor.dashboard() IS
-'one screen of text for psql and its command watch: status, pool, who holds connections, top statements, checks that are not ok, sampler; error unless preloaded; for pg_monitor';
+'one screen of text for psql and its command watch: status, pool, who holds connections, top statements, the worst checks that are not ok, sampler; error unless preloaded; for pg_monitor';

@@ -32,6 +32,7 @@
 #include "compat.h"
 #include "concurrency.h"
 #include "connections.h"
+#include "disks.h"
 #include "extension.h"
 #include "fmgr.h"
 #include "guc.h"
@@ -338,6 +339,7 @@ store_slow_queries(void)
 static bool
 check_health(void)
 {
+	imon_note_disks();
 	imon_evaluate_health();
 	return true;
 }

@@ -150,6 +150,7 @@ if ! run_job build "$tree" || ! install_into_postgres "$tree"; then
 	finish
 fi
 
+mount_small_disk
 suite regression 'sql/*.sql' count_regress ISOLATION= TAP_TESTS=
 suite isolation 'test/isolation/specs/*.spec' count_regress REGRESS= TAP_TESTS=
 suite tap 'test/t/*.pl' count_tap REGRESS= ISOLATION= EXTRA_PROVE_FLAGS="-j$(($(nproc) + 1)) --reverse"

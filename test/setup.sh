@@ -23,6 +23,7 @@
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 WORK=
 TESTER=
+mounted=					# a file system in WORK
 missing=()					# packages to install
 job=						# process group of a running run_job
 
@@ -245,6 +246,7 @@ clean_up()
 	trap '' HUP INT TERM
 	stop_job
 	[ -z "$WORK" ] || stop_servers
+	[ -z "$mounted" ] || as_root umount -l "$mounted"
 	[ -z "$WORK" ] || [ "${KEEP:-}" = 1 ] || rm -rf "$WORK"
 	exit $status
 }
@@ -264,6 +266,20 @@ as_tester()
 		drop=(setpriv "--reuid=$TESTER" "--regid=$(id -g "$TESTER")" --init-groups)
 	fi
 	"${drop[@]}" env HOME="$WORK" USER="$TESTER" LOGNAME="$TESTER" "$@"
+}
+
+# mount_small_disk: mount a file system of 32 MB, for a test that fills it, and
+# set IMON_SMALL_DISK to where it is.  Does nothing where that is not possible
+# without asking.
+mount_small_disk()
+{
+	local disk=$WORK/disk
+
+	is_root || sudo -n true 2>/dev/null || return 0
+	mkdir "$disk"
+	as_root mount -t tmpfs -o size=32m,mode=1777 tmpfs "$disk" 2>/dev/null || return 0
+	mounted=$disk
+	export IMON_SMALL_DISK=$disk
 }
 
 # run_job COMMAND...: run a command in a process group of its own and return

@@ -431,6 +431,39 @@ COMMENT ON FUNCTION infra_monitor.system_usage() IS
 'machine of the server: busy share of its processors over the last sample interval, memory (used is what programs cannot get) and file system of the data directory in bytes; NULL is not known; for pg_monitor';
 
 --
+-- disks.sql: file systems of the server
+--
+
+CREATE FUNCTION infra_monitor.disk_usage(
+	OUT what text, OUT tablespace name, OUT used bigint, OUT total bigint,
+	OUT available bigint, OUT full_in interval, OUT observed interval)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 3
+AS 'MODULE_PATHNAME', 'imon_disk_usage_1_0';
+COMMENT ON FUNCTION infra_monitor.disk_usage() IS
+'file systems of the data directory, of the WAL directory and of tablespaces, in bytes; each is told once, under the first of these that is on it, and 16 at most; available: to others than root; NULL: it cannot be asked; full_in: when it is full if it goes on filling as it does, NULL: it does not, or that is further ahead than four times what is known; observed: how far back is known, NULL: not for long enough, or not preloaded; for pg_monitor';
+
+--
+-- conditions.sql: since when something is so for which PostgreSQL keeps no date
+--
+
+CREATE FUNCTION infra_monitor.seen_since(
+	kind text, names text[], OUT name text, OUT since timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 2
+AS 'MODULE_PATHNAME', 'imon_seen_since_1_0';
+COMMENT ON FUNCTION infra_monitor.seen_since(text, text[]) IS
+'for health checks: since when the sampler has found each of these things of a kind in each of its evaluations, now for one that it has not found yet; what the sampler does not name any more is forgotten; NULL unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.seconds_since(moment timestamptz)
+RETURNS float8
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT greatest(extract(epoch FROM clock_timestamp() - $1), 0)::float8 $$;
+COMMENT ON FUNCTION infra_monitor.seconds_since(timestamptz) IS
+'for health checks: seconds since a moment, 0 if it is ahead; for pg_monitor';
+
+--
 -- pg_stat_statements.sql: the one reader of pg_stat_statements
 --
 
@@ -911,10 +944,32 @@ VALUES
 	 'Vacuum cannot remove what an open transaction may still see. Split the work, or end the session with pg_terminate_backend().'),
 	('xid_wraparound', 'database', 'above', 0.40, 0.60, 1, true,
 	 'Look for what holds vacuum back: long transactions, prepared transactions, replication slots. Then run VACUUM (FREEZE) in the database named.'),
+	('disk_free', 'database', 'below', 0.20, 0.10, 2, false,
+	 'See infra_monitor.disk_usage(). Delete what is no data of the server, drop what is not needed, or enlarge the file system. Never delete files of pg_wal: see wal_size for what keeps them.'),
+	('disk_time_to_full', 'database', 'below', 86400, 14400, 2, false,
+	 'See infra_monitor.disk_usage() for which file system. What writes: large tables or temporary files (running_queries, temp_files in pg_stat_database), the server log, or WAL that nobody takes (wal_size)?'),
+	('wal_size', 'database', 'above', 2, 4, 2, false,
+	 'WAL is kept for a replication slot (slots_retained_wal), for the archive (wal_archiving), or since checkpoints cannot keep up: raise max_wal_size. Never delete files of pg_wal.'),
 	('replication_lag', 'replication', 'above', 30, 300, 2, false,
 	 'See pg_stat_replication on the primary: compare sent_lsn, flush_lsn and replay_lsn to tell network, disk and replay apart.'),
+	('replication_lag_bytes', 'replication', 'above', 268435456, 1073741824, 2, false,
+	 'See pg_stat_replication on the primary: compare sent_lsn, flush_lsn and replay_lsn to tell network, disk and replay apart. Beyond what the primary keeps, a standby without slot and archive must be built anew.'),
+	('sync_standby_missing', 'replication', 'above', NULL, 1, 2, true,
+	 'Commits wait. Bring the standby back, or take it out of synchronous_standby_names and reload: that lets them go on, without a second copy.'),
+	('slots_inactive', 'replication', 'above', 600, NULL, 1, false,
+	 'Start the standby or subscriber of the slot, see pg_replication_slots. If it is gone for good: SELECT pg_drop_replication_slot(slot_name).'),
+	('slots_retained_wal', 'replication', 'above', 0.5, 0.8, 1, false,
+	 'Start the standby or subscriber of the slot, or find out why it is slow. If it is gone for good: SELECT pg_drop_replication_slot(slot_name). max_slot_wal_keep_size saves the disk and gives up the slot.'),
+	('slots_lost', 'replication', 'above', NULL, 1, 1, false,
+	 'unreserved: start its standby or subscriber before the next checkpoint. lost: build the standby or subscription anew, unless there is an archive, and drop the slot. Raise max_slot_wal_keep_size.'),
 	('wal_archiving', 'replication', 'above', 60, 300, 1, false,
 	 'See pg_stat_archiver and the server log for the error of archive_command. Until it works, WAL piles up and recovery to now is impossible.'),
+	('wal_archive_age', 'replication', 'above', 1800, 3600, 1, false,
+	 'See wal_archiving if segments wait. If none does, archive_timeout is longer than what you can afford to lose: lower it. Your own recovery point objective goes into health_threshold_overrides.'),
+	('wal_receiver', 'replication', 'above', 60, 300, 1, false,
+	 'See the log of the standby: is the primary of primary_conninfo reachable, the password right, a line in its pg_hba.conf, the slot there, the WAL still kept?'),
+	('replay_paused', 'replication', 'above', 300, 3600, 1, false,
+	 'If nobody needs it any more: SELECT pg_wal_replay_resume(). If recovery paused itself, the log says why: a setting such as max_connections is lower than on the primary.'),
 	('sampler_alive', 'monitoring', 'above', 3, 10, 1, false,
 	 'See infra_monitor.sampler_status for its state and last error. If it is not running, the server log says why; max_worker_processes may be too low.'),
 	('missed_ticks', 'monitoring', 'above', 3, 10, 1, false,
@@ -1489,9 +1544,10 @@ COMMENT ON FUNCTION infra_monitor.check_xid_wraparound() IS
 'health check: age of the oldest database as a share of 2^31 transactions';
 
 --
--- checks_replication.sql: health checks of category replication: standbys, archiving, slots
+-- checks_replication.sql: health checks of category replication: standbys, slots, archiving
 --
 -- Their defaults are in check_defaults(), health.sql.  All are for pg_monitor.
+-- Columns that some versions do not have are read from the whole row as jsonb.
 --
 
 CREATE FUNCTION infra_monitor.check_replication_lag(OUT value float8, OUT unit text, OUT message text)
@@ -1500,37 +1556,177 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT CASE
-		WHEN NOT pg_is_in_recovery() THEN coalesce(extract(epoch FROM p.lag), 0)::float8
-		WHEN s.received IS NOT DISTINCT FROM s.replayed THEN 0
-		ELSE greatest(extract(epoch FROM clock_timestamp() - s.replayed_at), 0)::float8
+		WHEN NOT s.standby THEN coalesce(extract(epoch FROM p.lag), 0)::float8
+		WHEN s.received <= s.replayed THEN 0
+		WHEN s.received > s.replayed THEN infra_monitor.seconds_since(s.replayed_at + s.delay)
 	END,
 	'seconds',
 	CASE
-		WHEN NOT pg_is_in_recovery() AND p.standbys = 0 THEN 'no standby is connected'
-		WHEN NOT pg_is_in_recovery() THEN format('standbys connected: %s, the slowest replays %s behind',
+		WHEN NOT s.standby AND p.standbys = 0 THEN 'no standby is connected'
+		WHEN NOT s.standby THEN format('standbys connected: %s, the slowest replays %s behind',
 			p.standbys, date_trunc('second', coalesce(p.lag, '0')))
-		WHEN s.received IS NOT DISTINCT FROM s.replayed THEN 'all received WAL has been replayed'
+		WHEN s.received <= s.replayed THEN 'all received WAL has been replayed'
+		WHEN s.received IS NULL THEN format('no WAL was streamed; the last transaction replayed is of %s, and what else the archive has is not known',
+			coalesce(s.replayed_at::text, 'an unknown time'))
 		ELSE format('the last replayed transaction is of %s', coalesce(s.replayed_at::text, 'an unknown time'))
 	END
 FROM (SELECT max(replay_lag) AS lag, count(*) AS standbys FROM pg_stat_replication WHERE state <> 'backup') p,
-	(SELECT pg_last_wal_receive_lsn() AS received, pg_last_wal_replay_lsn() AS replayed,
-		pg_last_xact_replay_timestamp() AS replayed_at) s
+	(SELECT pg_is_in_recovery() AS standby, pg_last_wal_receive_lsn() AS received, pg_last_wal_replay_lsn() AS replayed,
+		pg_last_xact_replay_timestamp() AS replayed_at, current_setting('recovery_min_apply_delay')::interval AS delay) s
 $$;
 COMMENT ON FUNCTION infra_monitor.check_replication_lag() IS
-'health check: on the primary the replay lag of the slowest standby, on a standby the time since the last replayed transaction while received WAL waits, seconds';
+'health check: on the primary the replay lag of the slowest standby, on a standby the time since the last replayed transaction while received WAL waits, without recovery_min_apply_delay, seconds; NULL on a standby that has streamed nothing';
+
+CREATE FUNCTION infra_monitor.check_replication_lag_bytes(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE
+		WHEN NOT s.standby THEN coalesce(p.behind, 0)
+		WHEN s.received IS NOT NULL
+			THEN greatest(greatest(s.received, s.announced) - CASE WHEN s.delay > '0' THEN s.received ELSE s.replayed END, 0)
+	END::float8,
+	'bytes',
+	CASE
+		WHEN NOT s.standby AND p.standbys = 0 THEN 'no standby is connected'
+		WHEN NOT s.standby THEN format('standbys connected: %s, the slowest is %s behind', p.standbys, pg_size_pretty(coalesce(p.behind, 0)))
+		WHEN s.received IS NULL THEN 'no WAL was streamed; how much the archive has is not known'
+		ELSE format('received up to %s, replayed up to %s', s.received, s.replayed)
+			|| CASE WHEN s.delay > '0' THEN ', later on purpose by ' || s.delay ELSE '' END
+	END
+FROM (SELECT pg_is_in_recovery() AS standby, pg_last_wal_receive_lsn() AS received, pg_last_wal_replay_lsn() AS replayed,
+		(SELECT r.latest_end_lsn FROM pg_stat_wal_receiver r) AS announced,
+		current_setting('recovery_min_apply_delay')::interval AS delay,
+		CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END AS written) s,
+	LATERAL (
+		-- who stores WAL but replays none is behind by what it has not stored
+		SELECT max(s.written - coalesce(r.replay_lsn, r.flush_lsn, r.write_lsn, r.sent_lsn)) AS behind, count(*) AS standbys
+		FROM pg_stat_replication r WHERE r.state <> 'backup'
+	) p
+$$;
+COMMENT ON FUNCTION infra_monitor.check_replication_lag_bytes() IS
+'health check: on the primary the WAL that the slowest standby has not replayed, on a standby the WAL known to it that it has not replayed, or with recovery_min_apply_delay not received, bytes; NULL on a standby that has streamed nothing';
+
+CREATE FUNCTION infra_monitor.check_sync_standby_missing(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN s.in_force THEN greatest(s.demanded - p.connected, 0) ELSE 0 END::float8,
+	'standbys',
+	CASE
+		WHEN s.in_force THEN format('synchronous standbys demanded: %s, streaming: %s; sessions that wait for one: %s',
+			s.demanded, p.connected, w.waiting)
+		WHEN s.standby THEN 'a standby waits for nobody'
+		ELSE 'synchronous_standby_names is empty'
+	END
+FROM (SELECT pg_is_in_recovery() AS standby, NOT pg_is_in_recovery() AND names ~ '[^[:space:]]' AS in_force,
+		-- FIRST 2 (a, b), ANY 2 (a, b), 2 (a, b); else one of a list
+		coalesce((regexp_match(names, '^[[:space:]]*(?:(?:first|any)[[:space:]]+)?([0-9]+)[[:space:]]*[(]', 'i'))[1]::int, 1) AS demanded
+	  FROM current_setting('synchronous_standby_names') names) s,
+	(SELECT count(*) AS connected FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) p,
+	(SELECT count(*) AS waiting FROM pg_stat_activity WHERE wait_event = 'SyncRep') w
+$$;
+COMMENT ON FUNCTION infra_monitor.check_sync_standby_missing() IS
+'health check: how many synchronous standbys are streaming fewer than synchronous_standby_names demands; above 0 commits wait; 0 on a standby';
+
+CREATE FUNCTION infra_monitor.check_slots_inactive(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH inactive AS MATERIALIZED (
+	SELECT s.slot_name, (to_jsonb(s)->>'inactive_since')::timestamptz AS since,
+		-- one that is moved by hand, or by a cluster manager, is in use
+		concat_ws(' ', s.slot_name, s.restart_lsn, s.confirmed_flush_lsn) AS key
+	FROM pg_replication_slots s
+	WHERE NOT s.active AND NOT s.temporary AND s.wal_status IS DISTINCT FROM 'lost'
+		AND num_nonnulls(s.restart_lsn, s.xmin, s.catalog_xmin) > 0
+		AND NOT (pg_is_in_recovery() AND coalesce((to_jsonb(s)->>'synced')::boolean, false))
+), oldest AS (
+	SELECT i.slot_name, coalesce(i.since, k.since) AS since, count(*) OVER () AS n
+	FROM inactive i
+		LEFT JOIN infra_monitor.seen_since('inactive slot', ARRAY(SELECT key FROM inactive)) k ON k.name = i.key
+	ORDER BY 2 LIMIT 1
+)
+SELECT CASE WHEN o.n IS NULL THEN 0 ELSE infra_monitor.seconds_since(o.since) END,
+	'seconds',
+	CASE
+		WHEN o.n IS NULL THEN 'no replication slot is without a user'
+		WHEN o.since IS NULL THEN format('replication slots without a user: %s, since when is not known', o.n)
+		ELSE format('replication slots without a user: %s, "%s" for %s at least', o.n, o.slot_name,
+			date_trunc('second', greatest(clock_timestamp() - o.since, '0')))
+	END
+FROM (SELECT) one LEFT JOIN oldest o ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_slots_inactive() IS
+'health check: longest time that a replication slot has had no user, and was not moved, seconds; before PostgreSQL 17 as far as the sampler has seen it; without slots that are temporary, lost, hold nothing, or are synchronized from the primary';
+
+CREATE FUNCTION infra_monitor.check_slots_retained_wal(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH slots AS (
+	SELECT s.slot_name, greatest(w.at - s.restart_lsn, 0) AS retained, s.safe_wal_size AS safe
+	FROM pg_replication_slots s,
+		(SELECT CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+			ELSE pg_current_wal_lsn() END AS at) w
+	WHERE s.restart_lsn IS NOT NULL AND s.wal_status IS DISTINCT FROM 'lost'
+), worst AS (
+	SELECT s.*, greatest(
+			CASE WHEN s.safe <= 0 THEN 1 ELSE s.retained / (s.retained + s.safe) END,
+			s.retained / nullif(s.retained + d.available, 0)) AS ratio,
+		d.available
+	FROM slots s
+		-- WAL is on a file system of its own, or on that of the data directory
+		LEFT JOIN LATERAL (
+			SELECT u.available FROM infra_monitor.disk_usage() u
+			WHERE u.what <> 'tablespace' ORDER BY u.what DESC LIMIT 1
+		) d ON true
+	ORDER BY ratio DESC NULLS LAST LIMIT 1
+)
+SELECT CASE WHEN w.slot_name IS NULL THEN 0 ELSE w.ratio END::float8, 'ratio',
+	CASE WHEN w.slot_name IS NULL THEN 'no replication slot retains WAL'
+		ELSE format('slot "%s" retains %s of WAL; ', w.slot_name, pg_size_pretty(w.retained))
+			|| CASE WHEN w.safe IS NULL THEN '' ELSE format('it is lost after another %s, ', pg_size_pretty(greatest(w.safe, 0))) END
+			|| format('the disk has %s left', coalesce(pg_size_pretty(w.available), 'an unknown size'))
+	END
+FROM (SELECT) one LEFT JOIN worst w ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_slots_retained_wal() IS
+'health check: WAL that a replication slot retains, as a share of what it may retain before it is lost (max_slot_wal_keep_size), or before the disk is full, whichever is nearer; of the slot that is nearest';
+
+CREATE FUNCTION infra_monitor.check_slots_lost(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT count(*)::float8, 'slots',
+	CASE count(*) WHEN 0 THEN 'no replication slot has lost its WAL'
+		ELSE format('replication slots that have lost WAL, or will at the next checkpoint: %s, "%s" is %s',
+			count(*), (array_agg(s.slot_name ORDER BY s.wal_status, s.slot_name))[1], min(s.wal_status))
+	END
+FROM pg_replication_slots s
+WHERE s.wal_status IN ('lost', 'unreserved')
+$$;
+COMMENT ON FUNCTION infra_monitor.check_slots_lost() IS
+'health check: replication slots with wal_status lost, or unreserved, which means at the next checkpoint';
 
 CREATE FUNCTION infra_monitor.check_wal_archiving(OUT value float8, OUT unit text, OUT message text)
 RETURNS record
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT CASE WHEN r.n = 0 THEN 0 ELSE greatest(extract(epoch FROM clock_timestamp() - r.oldest), 0)::float8 END,
+SELECT CASE WHEN r.n = 0 THEN 0 ELSE infra_monitor.seconds_since(r.oldest) END,
 	'seconds',
 	CASE
 		WHEN current_setting('archive_mode') = 'off' THEN 'archiving is off'
 		WHEN r.n = 0 THEN 'no WAL segment waits for archiving'
 		ELSE format('WAL segments waiting for archiving: %s, the oldest since %s; failures so far: %s',
 			r.n, r.oldest, a.failed_count)
+			|| CASE WHEN a.last_failed_time IS NULL THEN '' ELSE format(', the last at %s', a.last_failed_time) END
 	END
 FROM pg_stat_archiver a,
 	(SELECT count(*) AS n, min(f.modification) AS oldest
@@ -1539,6 +1735,146 @@ FROM pg_stat_archiver a,
 $$;
 COMMENT ON FUNCTION infra_monitor.check_wal_archiving() IS
 'health check: time that the oldest WAL segment has been waiting for archiving, seconds; grows while archive_command fails or cannot keep up';
+
+CREATE FUNCTION infra_monitor.check_wal_archive_age(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(infra_monitor.seconds_since(least(k.since, r.oldest)), 0),
+	'seconds',
+	CASE
+		WHEN m.mode = 'off' THEN 'archiving is off'
+		WHEN coalesce(k.since, r.oldest) IS NOT NULL THEN format('the archive lacks WAL from %s or before; last archived: %s',
+			least(k.since, r.oldest), coalesce(format('%s at %s', a.last_archived_wal, a.last_archived_time), 'nothing'))
+		WHEN m.standby THEN 'no complete WAL segment waits for archiving'
+		WHEN m.timeout = '0' THEN 'no complete WAL segment waits for archiving; the current one is archived when it is full'
+		ELSE 'all WAL has been archived'
+	END
+FROM pg_stat_archiver a,
+	(SELECT current_setting('archive_mode') AS mode, current_setting('archive_timeout')::interval AS timeout,
+		pg_is_in_recovery() AS standby, pg_size_bytes(current_setting('wal_segment_size')) AS segment_size,
+		CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() - '0/0' END AS written) m,
+	LATERAL (SELECT min(f.modification) AS oldest
+		FROM pg_ls_archive_statusdir() f
+		WHERE f.name LIKE '%.ready' AND m.mode <> 'off') r,
+	-- where the last archived segment ends; the next one begins with a header of 40 bytes
+	LATERAL (SELECT CASE WHEN a.last_archived_wal ~ '^[0-9A-F]{24}$'
+			THEN ('x' || substr(a.last_archived_wal, 9, 8))::bit(32)::bigint * 4294967296
+				+ (('x' || substr(a.last_archived_wal, 17, 8))::bit(32)::bigint + 1) * m.segment_size
+			ELSE 0 END AS archived) e,
+	LATERAL (SELECT m.mode <> 'off' AND m.timeout > '0' AND NOT m.standby AND m.written > e.archived + 40 AS pending) p
+	LEFT JOIN LATERAL infra_monitor.seen_since('unarchived WAL',
+		CASE WHEN p.pending THEN ARRAY[coalesce(a.last_archived_wal, 'none')] ELSE '{}' END) k ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_wal_archive_age() IS
+'health check: age of the oldest WAL that the archive lacks, as far as the sampler has seen it, seconds; what a loss of the server would lose; without archive_timeout the segment that is being written does not count';
+
+CREATE FUNCTION infra_monitor.check_wal_receiver(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN s.at_fault THEN infra_monitor.seconds_since(k.since) ELSE 0 END,
+	'seconds',
+	CASE
+		WHEN NOT s.standby THEN 'not a standby'
+		WHEN NOT s.wanted THEN 'this standby restores from the archive: primary_conninfo is empty'
+		WHEN NOT s.at_fault THEN 'WAL is streaming'
+		ELSE format('no WAL is streaming, for %s; the WAL receiver is %s',
+			coalesce(date_trunc('second', clock_timestamp() - k.since)::text, 'an unknown time'), coalesce(s.status, 'not running'))
+	END
+FROM (SELECT r.status, c.standby, c.wanted, c.standby AND c.wanted AND r.status IS DISTINCT FROM 'streaming' AS at_fault
+	  FROM (SELECT pg_is_in_recovery() AS standby, current_setting('primary_conninfo') <> '' AS wanted) c
+		LEFT JOIN pg_stat_wal_receiver r ON true) s
+	LEFT JOIN LATERAL infra_monitor.seen_since('no streaming', CASE WHEN s.at_fault THEN ARRAY['primary'] ELSE '{}' END) k ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_wal_receiver() IS
+'health check: how long a standby with primary_conninfo has not been streaming WAL, as far as the sampler has seen it, seconds';
+
+CREATE FUNCTION infra_monitor.check_replay_paused(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN s.state <> 'not paused' THEN infra_monitor.seconds_since(k.since) ELSE 0 END,
+	'seconds',
+	CASE
+		WHEN s.state IS NULL THEN 'not a standby'
+		WHEN s.state = 'not paused' THEN 'replay is not paused'
+		ELSE format('replay is %s, for %s', s.state, coalesce(date_trunc('second', clock_timestamp() - k.since)::text, 'an unknown time'))
+	END
+FROM (SELECT CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS state) s
+	LEFT JOIN LATERAL infra_monitor.seen_since('replay paused', CASE WHEN s.state <> 'not paused' THEN ARRAY['replay'] ELSE '{}' END) k ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_replay_paused() IS
+'health check: how long replay has been paused on a standby, as far as the sampler has seen it, seconds';
+
+--
+-- checks_storage.sql: health checks of storage, of category database: room on disk
+--
+-- Their defaults are in check_defaults(), health.sql.  All are for pg_monitor.
+--
+
+CREATE FUNCTION infra_monitor.check_disk_free(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT d.free, 'ratio',
+	CASE WHEN d.free IS NULL THEN 'no file system can be asked'
+		ELSE format('the file system of the %s has %s left of %s', concat_ws(' ', d.what, quote_ident(d.tablespace)),
+			pg_size_pretty(d.available), pg_size_pretty(d.total))
+	END
+FROM (SELECT) one
+	LEFT JOIN LATERAL (
+		-- as df: what is reserved for root is no part of it
+		SELECT u.*, u.available::float8 / (u.used + u.available) AS free
+		FROM infra_monitor.disk_usage() u
+		WHERE u.used + u.available > 0
+		ORDER BY free LIMIT 1
+	) d ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_disk_free() IS
+'health check: free share of the file system, of those of the data directory, the WAL directory and the tablespaces, that has the least; without what is reserved for root';
+
+CREATE FUNCTION infra_monitor.check_disk_time_to_full(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE
+		WHEN d.full_in IS NOT NULL THEN extract(epoch FROM d.full_in)::float8
+		WHEN d.observed IS NOT NULL THEN 31536000
+	END,
+	'seconds',
+	CASE
+		WHEN d.full_in IS NOT NULL THEN format('the file system of the %s, with %s left, is full in %s if it goes on filling as it does',
+			concat_ws(' ', d.what, quote_ident(d.tablespace)), pg_size_pretty(d.available), date_trunc('second', d.full_in))
+		WHEN d.observed IS NOT NULL THEN format('by the last %s no file system fills up', date_trunc('second', d.observed))
+		ELSE 'the file systems have not been observed for long enough'
+	END
+FROM (SELECT) one
+	LEFT JOIN LATERAL (
+		SELECT * FROM infra_monitor.disk_usage() u ORDER BY u.full_in, u.observed DESC NULLS LAST LIMIT 1
+	) d ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.check_disk_time_to_full() IS
+'health check: time until the first file system is full if it goes on filling as it does, seconds; a year stands for longer and for never; NULL until there are eight observations, one for each second evaluation';
+
+CREATE FUNCTION infra_monitor.check_wal_size(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT (w.bytes / s.expected)::float8, 'ratio',
+	format('the WAL directory has %s in %s files; max_wal_size and wal_keep_size together are %s',
+		pg_size_pretty(w.bytes), w.files, pg_size_pretty(s.expected))
+FROM (SELECT coalesce(sum(f.size), 0) AS bytes, count(*) AS files FROM pg_ls_waldir() f) w,
+	(SELECT (pg_size_bytes(current_setting('max_wal_size')) + pg_size_bytes(current_setting('wal_keep_size')))::numeric AS expected) s
+$$;
+COMMENT ON FUNCTION infra_monitor.check_wal_size() IS
+'health check: size of the WAL directory as a multiple of max_wal_size and wal_keep_size together';
 
 --
 -- checks_monitoring.sql: health checks of category monitoring: can what we say be relied upon?
@@ -4083,7 +4419,7 @@ WITH health AS MATERIALIZED (
 	WHERE infra_monitor.pg_stat_statements_loaded()
 	ORDER BY 1 LIMIT 5
 ), checks AS MATERIALIZED (
-	SELECT row_number() OVER (ORDER BY status, name) AS n, *
+	SELECT row_number() OVER (ORDER BY array_position('{critical,warning,unknown}', status), name) AS n, *
 	FROM infra_monitor.health_checks WHERE status <> 'ok'
 ), longest AS (
 	-- an hour or, where samples are rare, 60 of them; seconds
@@ -4145,7 +4481,9 @@ WITH health AS MATERIALIZED (
 	SELECT 51, 0, 'all checks are ok' WHERE NOT EXISTS (SELECT FROM checks)
 	UNION ALL
 	SELECT 52, n, format('%-8s  %-25s  %s', status, name, infra_monitor.one_line(coalesce(message, ''), 62))
-	FROM checks
+	FROM checks WHERE n <= 12
+	UNION ALL
+	SELECT 53, 0, format('and %s more, see infra_monitor.health_checks', count(*)) FROM checks WHERE n > 12 HAVING count(*) > 0
 	UNION ALL
 	SELECT 60, 0, ''
 	UNION ALL
@@ -4159,7 +4497,7 @@ WITH health AS MATERIALIZED (
 SELECT infra_monitor.one_line(line, 100) FROM lines ORDER BY section, n
 $$;
 COMMENT ON FUNCTION infra_monitor.dashboard() IS
-'one screen of text for psql and its command watch: status, pool, who holds connections, top statements, checks that are not ok, sampler; error unless preloaded; for pg_monitor';
+'one screen of text for psql and its command watch: status, pool, who holds connections, top statements, the worst checks that are not ok, sampler; error unless preloaded; for pg_monitor';
 
 --
 -- privileges.sql: who may use what; must be last
