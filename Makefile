@@ -13,6 +13,7 @@ OBJS = \
 	src/activity.o \
 	src/advice.o \
 	src/blame.o \
+	src/check_states.o \
 	src/concurrency.o \
 	src/connection_churn.o \
 	src/connection_times.o \
@@ -21,6 +22,7 @@ OBJS = \
 	src/extension.o \
 	src/guc.o \
 	src/health.o \
+	src/health_events.o \
 	src/histogram.o \
 	src/histogram_type.o \
 	src/history.o \
@@ -84,6 +86,7 @@ SQL_PARTS = \
 	src/concurrency.sql \
 	src/advice.sql \
 	src/history.sql \
+	src/health_events.sql \
 	src/pool_history.sql \
 	src/pool_chart.sql \
 	src/sampler.sql \
@@ -137,6 +140,18 @@ uninstall: uninstall-doc
 .PHONY: uninstall-doc
 uninstall-doc:
 	rm -f '$(DESTDIR)$(docdir)/$(docmoduledir)/infra_monitor.md'
+
+# Files for the tools around it: in a directory of ours, beside the extensions'
+SHARE = $(wildcard $(srcdir)/share/*)
+install: install-share
+uninstall: uninstall-share
+.PHONY: install-share uninstall-share
+install-share:
+	$(MKDIR_P) '$(DESTDIR)$(datadir)/infra_monitor'
+	$(INSTALL_DATA) $(SHARE) '$(DESTDIR)$(datadir)/infra_monitor/'
+uninstall-share:
+	rm -f $(patsubst %,'$(DESTDIR)$(datadir)/infra_monitor/%',$(notdir $(SHARE)))
+	-rmdir '$(DESTDIR)$(datadir)/infra_monitor' 2>/dev/null
 
 # Packaged PostgreSQL does not track headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h)

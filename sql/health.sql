@@ -255,6 +255,39 @@ SELECT category, score FROM infra_monitor.score_checks('[
 WHERE category = 'overall';
 
 --
+-- weights
+--
+SELECT * FROM infra_monitor.health_weights ORDER BY category;
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('pool', 0), ('queries', 70.5);
+SELECT * FROM infra_monitor.health_weights ORDER BY category;
+SELECT h->'weights' = (SELECT jsonb_object_agg(category, weight) FROM infra_monitor.health_weights) AS in_document
+FROM infra_monitor.evaluate_health() h;
+-- a score by them: pool has no part in it
+SELECT * FROM infra_monitor.score_checks('[
+	{"category": "database", "status": "ok"}, {"category": "pool", "status": "critical"},
+	{"category": "queries", "status": "warning"}]', '{"pool": 0, "queries": 10, "nonsense": 5}');
+SELECT category, weight, score FROM infra_monitor.score_checks('[{"category": "pool", "status": "ok"}]', '{"pool": 0}')
+WHERE category IN ('pool', 'overall');
+-- a stale document keeps its weights
+SELECT infra_monitor.mark_stale('{"status": "healthy", "weights": {"pool": 0}, "checks": [
+	{"name": "sampler_alive", "category": "monitoring", "status": "ok"}, {"name": "x", "category": "pool", "status": "ok"}]}', '1 hour')->'score' AS score;
+-- what is refused
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('nonsense', 1);
+UPDATE infra_monitor.health_weight_overrides SET category = 'Pool' WHERE category = 'pool';
+\set VERBOSITY terse
+INSERT INTO infra_monitor.health_weight_overrides VALUES (NULL, 1);
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('database', NULL);
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('database', -1);
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('database', 'NaN');
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('database', 'Infinity');
+SELECT infra_monitor.weight_override();
+\set VERBOSITY default
+DELETE FROM infra_monitor.health_weight_overrides;
+
+-- the name of the server's status is that of no check
+SELECT count(*) FROM infra_monitor.check_defaults() WHERE check_name = 'overall';
+
+--
 -- mark_stale(): at least degraded
 --
 SELECT s.status, m->>'status' AS stale, m->'score' AS score, m->'kept' AS kept,

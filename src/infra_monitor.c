@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "blame.h"
+#include "check_states.h"
 #include "compat.h"
 #include "concurrency.h"
 #include "connections.h"
@@ -51,6 +52,7 @@ _PG_init(void)
 	imon_repeated_init();
 	imon_executions_init();
 	imon_health_init();
+	imon_check_states_init();
 	imon_samples_init();
 	imon_blame_init();
 	imon_series_init();

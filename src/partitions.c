@@ -36,7 +36,7 @@
 #include "utils/timestamp.h"
 
 /* The tables of the history, each partitioned by UTC day. */
-static const char *const tables[] = {"samples", "wait_samples"};
+static const char *const tables[] = {"samples", "wait_samples", "health_events"};
 
 /* Runs a command that returns nothing.  Needs SPI to be connected. */
 static void

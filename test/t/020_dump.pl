@@ -97,19 +97,26 @@ is(log_count($node, 'WARNING|ERROR|FATAL'), 0, 'nobody complains');
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION infra_monitor;
 INSERT INTO infra_monitor.health_threshold_overrides VALUES
-	('lock_waits', 42, NULL, NULL, 7, true), ('replication_lag', NULL, 'Infinity', false, NULL, NULL);
+	('lock_waits', 41, NULL, NULL, 7, true), ('replication_lag', NULL, 'Infinity', false, NULL, NULL);
+UPDATE infra_monitor.health_threshold_overrides SET warning = 42 WHERE check_name = 'lock_waits';
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('pool', 99.5), ('queries', 0);
 GRANT USAGE ON SCHEMA infra_monitor TO auditor;
 GRANT EXECUTE ON FUNCTION infra_monitor.take_sample() TO auditor;
 SQL
 wait_for_sample($node, 'there is history that could be dumped');
 wait_for_partitions($node, 'and partitions');
+wait_for($node, 'SELECT count(*) > 0 FROM infra_monitor.health_events', 'and events');
 
 my $overrides = <<'SQL';
 SELECT check_name, warning, critical, enabled, hold, essential FROM infra_monitor.health_thresholds
-WHERE source = 'override' ORDER BY check_name
+WHERE source = 'override'
+UNION ALL SELECT category, weight, NULL, NULL, NULL, NULL FROM infra_monitor.health_weights WHERE source = 'override'
+ORDER BY check_name
 SQL
 my $expected = <<'TEXT';
 lock_waits|42|120|t|7|t
+pool|99.5||||
+queries|0||||
 replication_lag|30|Infinity|f|2|f
 TEXT
 chomp $expected;
@@ -144,8 +151,9 @@ my $dump = slurp_file("$directory/plain.sql");
 like($dump, qr/^CREATE EXTENSION .*infra_monitor/m, 'dumps the extension');
 like($dump, qr/^COPY infra_monitor\.health_threshold_overrides.*\nlock_waits\t42/m,
 	'and the overrides');
-unlike($dump, qr/samples_\d|COPY infra_monitor\.samples|CREATE TABLE infra_monitor/,
-	'but no history, and no table of it');
+like($dump, qr/^COPY infra_monitor\.health_weight_overrides.*\n(?:queries\t0\n)?pool\t99\.5/m, 'and the weights');
+unlike($dump, qr/samples_\d|COPY infra_monitor\.(?:samples|health_events|health_state)|CREATE TABLE infra_monitor/,
+	'but no history, no state, and no table of these');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok(
 	[ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-f', "$directory/plain.sql",
@@ -154,6 +162,8 @@ $node->command_ok(
 check_restored($node, 'restored');
 is($node->safe_psql('restored', 'SELECT count(*) FROM infra_monitor.samples'),
 	0, 'without history');
+is($node->safe_psql('restored', 'SELECT count(*) FROM infra_monitor.health_state'),
+	0, 'and without the states of another database');
 
 $node->command_ok(
 	[ 'pg_dump', '-Fc', '-f', "$directory/custom.dump", '-d', $node->connstr('postgres') ],
@@ -183,7 +193,8 @@ $node->command_ok(
 	'pg_dump --data-only');
 $dump = slurp_file("$directory/data.sql");
 like($dump, qr/^lock_waits\t42/m, 'dumps the overrides');
-unlike($dump, qr/COPY infra_monitor\.samples/, 'and no history');
+like($dump, qr/^pool\t99\.5/m, 'and the weights');
+unlike($dump, qr/COPY infra_monitor\.(?:samples|health_events|health_state)/, 'and no history');
 
 #
 # copied
