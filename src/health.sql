@@ -296,10 +296,9 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH latest AS MATERIALIZED (
-	SELECT document, evaluated_at FROM infra_monitor.health_cache()
-	UNION ALL
-	SELECT infra_monitor.evaluate_health(), clock_timestamp()
-	WHERE NOT EXISTS (SELECT FROM infra_monitor.health_cache())
+	SELECT coalesce(c.document, infra_monitor.evaluate_health()) AS document,
+		coalesce(c.evaluated_at, clock_timestamp()) AS evaluated_at
+	FROM (VALUES (1)) one LEFT JOIN infra_monitor.health_cache() c ON true
 ), aged AS (
 	SELECT document, clock_timestamp() - evaluated_at AS age,
 		coalesce(current_setting('infra_monitor.health_interval', true), '30s')::interval AS interval

@@ -149,7 +149,7 @@ $node->command_ok(
 	'pg_dump, plain');
 my $dump = slurp_file("$directory/plain.sql");
 like($dump, qr/^CREATE EXTENSION .*infra_monitor/m, 'dumps the extension');
-like($dump, qr/^COPY infra_monitor\.health_threshold_overrides.*\nlock_waits\t42/m,
+like($dump, qr/^COPY infra_monitor\.health_threshold_overrides.*\n(?:replication_lag\t.*\n)?lock_waits\t42/m,
 	'and the overrides');
 like($dump, qr/^COPY infra_monitor\.health_weight_overrides.*\n(?:queries\t0\n)?pool\t99\.5/m, 'and the weights');
 unlike($dump, qr/samples_\d|COPY infra_monitor\.(?:samples|health_events|health_state)|CREATE TABLE infra_monitor/,
