@@ -78,6 +78,7 @@ SQL_PARTS = \
 	src/checks_maintenance.sql \
 	src/checks_replication.sql \
 	src/checks_monitoring.sql \
+	src/check_scopes.sql \
 	src/pool.sql \
 	src/trend.sql \
 	src/series.sql \

@@ -35,6 +35,7 @@ typedef struct ImonCheck
 	int			hold;			/* evaluations before its status changes */
 	bool		essential;
 	char	   *hint;
+	bool		scoped;			/* has other thresholds for some scopes */
 } ImonCheck;
 
 /* What its evaluation has found. */

@@ -100,6 +100,7 @@ PG_FUNCTION_INFO_V1(imon_health_cache_1_0);
 PG_FUNCTION_INFO_V1(imon_probe_latency_1_0);
 PG_FUNCTION_INFO_V1(imon_check_override_1_0);
 PG_FUNCTION_INFO_V1(imon_weight_override_1_0);
+PG_FUNCTION_INFO_V1(imon_scope_override_1_0);
 
 static Size
 health_size(void)
@@ -169,8 +170,10 @@ configured_checks(const char *category)
 {
 	static const char *const query =
 		"SELECT check_name, category, direction OPERATOR(pg_catalog.=) 'below',"
-		" warning, critical, hold, essential, hint"
-		" FROM infra_monitor.health_thresholds WHERE enabled"
+		" warning, critical, hold, essential, hint,"
+		" EXISTS (SELECT FROM infra_monitor.health_scope_overrides o"
+		"  WHERE o.check_name OPERATOR(pg_catalog.=) t.check_name)"
+		" FROM infra_monitor.health_thresholds t WHERE enabled"
 		" AND ($1 IS NULL OR category OPERATOR(pg_catalog.=) $1)"
 		" ORDER BY category, check_name";
 	Oid			types[1] = {TEXTOID};
@@ -203,14 +206,77 @@ configured_checks(const char *category)
 		check->hold = pg_strtoint32(spi_string(row, 6));
 		check->essential = spi_string(row, 7)[0] == 't';
 		check->hint = spi_string(row, 8);
+		check->scoped = spi_string(row, 9)[0] == 't';
 		checks = lappend(checks, check);
 	}
 	return checks;
 }
 
+/* Is this worse than the result? */
+static bool
+worse(const ImonCheck *check, ImonStatus status, double value,
+	  const ImonResult *result)
+{
+	if (status != result->status)
+		return status > result->status;
+	return check->below ? value < result->value : value > result->value;
+}
+
+/*
+ * Replaces the result of a check by that of its worst scope, if there is any,
+ * and the thresholds by those of this scope.  One of which nothing is known is
+ * left out.
+ */
+static void
+call_scopes(ImonCheck *check, ImonResult *result)
+{
+	static const char *const query =
+		"SELECT s.value, s.message, coalesce(o.warning, $2), coalesce(o.critical, $3)"
+		" FROM infra_monitor.%s() s LEFT JOIN LATERAL ("
+		"  SELECT * FROM infra_monitor.health_scope_overrides o"
+		"  WHERE o.check_name OPERATOR(pg_catalog.=) $1"
+		"   AND o.datname OPERATOR(pg_catalog.=) ANY (ARRAY['', s.datname])"
+		"   AND o.usename OPERATOR(pg_catalog.=) ANY (ARRAY['', s.usename])"
+		"  ORDER BY o.usename DESC, o.datname DESC LIMIT 1) o ON true"
+		" ORDER BY s.datname, s.usename";
+	Oid			types[3] = {TEXTOID, FLOAT8OID, FLOAT8OID};
+	Datum		values[3];
+	bool		unknown[3] = {false};
+	char		nulls[3];
+	ImonCheck	general = *check;
+	bool		any = false;
+	char	   *call = psprintf(query, quote_identifier(psprintf("check_%s_by_scope", check->name)));
+
+	values[0] = CStringGetTextDatum(check->name);
+	values[1] = imon_number_datum(check->warning, &unknown[1]);
+	values[2] = imon_number_datum(check->critical, &unknown[2]);
+	for (int i = 0; i < lengthof(nulls); i++)
+		nulls[i] = unknown[i] ? 'n' : ' ';
+	if (SPI_execute_with_args(call, lengthof(types), types, values, nulls, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the scopes of a health check");
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		ImonCheck	scope = general;
+		double		value = spi_number(row, 1);
+		ImonStatus	status;
+
+		scope.warning = spi_number(row, 3);
+		scope.critical = spi_number(row, 4);
+		status = imon_status_of(&scope, value);
+		if (status == STATUS_IS_UNKNOWN ||
+			(any && !worse(check, status, value, result)))
+			continue;
+		any = true;
+		*check = scope;
+		result->status = status;
+		result->value = value;
+		result->message = spi_string(row, 2);
+	}
+}
+
 /* Calls the function of a check and reads what it returned. */
 static void
-call_check(const ImonCheck *check, ImonResult *result)
+call_check(ImonCheck *check, ImonResult *result)
 {
 	char	   *call = psprintf("SELECT value, unit, message FROM infra_monitor.%s()",
 								quote_identifier(psprintf("check_%s", check->name)));
@@ -223,6 +289,8 @@ call_check(const ImonCheck *check, ImonResult *result)
 	result->unit = spi_string(0, 2);
 	result->message = spi_string(0, 3);
 	result->status = imon_status_of(check, result->value);
+	if (check->scoped)
+		call_scopes(check, result);
 }
 
 /* Timeout handler, in a signal handler: cancels the check. */
@@ -278,7 +346,7 @@ set_unknown(ImonResult *result, char *message)
  * returned; only a cancel by somebody else goes on to the caller.
  */
 static bool
-evaluate_check(const ImonCheck *check, ImonResult *result, int limit)
+evaluate_check(ImonCheck *check, ImonResult *result, int limit)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -394,7 +462,7 @@ time_left(void)
  * alone after a failure.
  */
 static void
-evaluate_for_sampler(const ImonCheck *check, ImonResult *result)
+evaluate_for_sampler(ImonCheck *check, ImonResult *result)
 {
 	ImonBackoff *backoff = find_backoff(check->name);
 	int			left = time_left();
@@ -490,10 +558,10 @@ imon_worst_status(const char *category, ImonKnownValue known, const void *arg)
 	SPI_connect();
 	foreach(cell, configured_checks(category))
 	{
-		const ImonCheck *check = (const ImonCheck *) lfirst(cell);
+		ImonCheck  *check = (ImonCheck *) lfirst(cell);
 		ImonResult	result;
 
-		if (known(check->name, arg, &result.value))
+		if (!check->scoped && known(check->name, arg, &result.value))
 			result.status = imon_status_of(check, result.value);
 		else if (find_backoff(check->name))
 			continue;
@@ -738,5 +806,28 @@ imon_weight_override_1_0(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("category \"%s\" of health checks does not exist", name),
 				 errhint("See infra_monitor.health_weights for the names of all categories.")));
+	return PointerGetDatum(row);
+}
+
+/*
+ * SQL: trigger of health_scope_overrides, refuses a check that has no scopes.
+ */
+Datum
+imon_scope_override_1_0(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	HeapTuple	row = trigger_row(fcinfo, "check_name", &name);
+
+	if (name &&
+		!name_exists((TriggerData *) fcinfo->context,
+					 "SELECT FROM pg_catalog.pg_proc p"
+					 " JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace"
+					 " WHERE n.nspname OPERATOR(pg_catalog.=) 'infra_monitor'"
+					 "  AND p.proname OPERATOR(pg_catalog.=)"
+					 "   pg_catalog.concat('check_', $1, '_by_scope')", name))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("health check \"%s\" has no scopes", name),
+				 errhint("Use infra_monitor.health_threshold_overrides for its thresholds.")));
 	return PointerGetDatum(row);
 }

@@ -4,7 +4,10 @@
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
 -- to one of the checks_*.sql, that returns its value (NULL: not known), the
--- unit, and a message for humans.
+-- unit, and a message for humans; no text of a user is in it, for all who read
+-- the document or the log see it.  One that may have other thresholds for some
+-- databases or roles has a function check_<name>_by_scope() besides, see
+-- check_scopes.sql.
 -- Each read of pool_pressure calls those of category pool, unless known_value()
 -- in pool.c knows their values without.
 --

@@ -100,6 +100,7 @@ INSERT INTO infra_monitor.health_threshold_overrides VALUES
 	('lock_waits', 41, NULL, NULL, 7, true), ('replication_lag', NULL, 'Infinity', false, NULL, NULL);
 UPDATE infra_monitor.health_threshold_overrides SET warning = 42 WHERE check_name = 'lock_waits';
 INSERT INTO infra_monitor.health_weight_overrides VALUES ('pool', 99.5), ('queries', 0);
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('lock_waits', 'shop', 'batch', 1, 2), ('role_limit', '', 'web', NULL, 'Infinity');
 GRANT USAGE ON SCHEMA infra_monitor TO auditor;
 GRANT EXECUTE ON FUNCTION infra_monitor.take_sample() TO auditor;
 SQL
@@ -111,13 +112,16 @@ my $overrides = <<'SQL';
 SELECT check_name, warning, critical, enabled, hold, essential FROM infra_monitor.health_thresholds
 WHERE source = 'override'
 UNION ALL SELECT category, weight, NULL, NULL, NULL, NULL FROM infra_monitor.health_weights WHERE source = 'override'
-ORDER BY check_name
+UNION ALL SELECT concat_ws(' of ', check_name, usename, datname), warning, critical, NULL, NULL, NULL FROM infra_monitor.health_scope_overrides
+ORDER BY check_name COLLATE "C"
 SQL
 my $expected = <<'TEXT';
 lock_waits|42|120|t|7|t
+lock_waits of batch of shop|1|2|||
 pool|99.5||||
 queries|0||||
 replication_lag|30|Infinity|f|2|f
+role_limit of web of ||Infinity|||
 TEXT
 chomp $expected;
 is($node->safe_psql('postgres', $overrides), $expected, 'overrides');

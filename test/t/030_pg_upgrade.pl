@@ -65,6 +65,7 @@ my %kept = (
 	'rows of partitions' =>
 	  'SELECT tableoid::regclass::text AS name, count(*) FROM infra_monitor.samples GROUP BY 1 ORDER BY name',
 	'weights' => 'SELECT o::text FROM infra_monitor.health_weight_overrides o ORDER BY category',
+	'overrides of scopes' => 'SELECT o::text FROM infra_monitor.health_scope_overrides o ORDER BY 1',
 	'health events' => 'SELECT e::text FROM infra_monitor.health_events e ORDER BY at, check_name',
 	'states of checks' => 'SELECT s::text FROM infra_monitor.health_state s ORDER BY check_name',
 	'overrides' => 'SELECT o::text FROM infra_monitor.health_threshold_overrides o ORDER BY check_name',
@@ -124,7 +125,7 @@ FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
 WHERE relnamespace = 'infra_monitor'::regnamespace AND attnum > 0
 ORDER BY attrelid::regclass::text, attnum
 SQL
-	'triggers' => q(SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE tgrelid = 'infra_monitor.health_threshold_overrides'::regclass OR tgrelid = 'infra_monitor.health_weight_overrides'::regclass ORDER BY tgname),
+	'triggers' => q(SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE tgrelid::regclass::text ~ '^infra_monitor.health_[a-z]+_overrides\$' ORDER BY tgname),
 	'comments' => <<'SQL',
 SELECT i.type, i.identity, d.description
 FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
@@ -181,6 +182,7 @@ END $$;
 INSERT INTO infra_monitor.health_threshold_overrides (check_name, warning, critical, enabled, hold, essential) VALUES
 	('lock_waits', 10, 'Infinity', NULL, 3, true), ('wal_archiving', NULL, NULL, false, NULL, NULL);
 INSERT INTO infra_monitor.health_weight_overrides VALUES ('pool', 12.5);
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('lock_waits', 'shop', '', 5, 10);
 INSERT INTO infra_monitor.health_threshold_overrides (check_name, critical) VALUES ('long_transactions', -1);
 CREATE ROLE regress_reader;
 GRANT USAGE ON SCHEMA infra_monitor TO regress_reader;
