@@ -109,10 +109,10 @@ wait_for_partitions($node, 'and partitions');
 wait_for($node, 'SELECT count(*) > 0 FROM infra_monitor.health_events', 'and events');
 
 my $overrides = <<'SQL';
-SELECT check_name, warning, critical, enabled, hold, essential FROM infra_monitor.health_thresholds
+SELECT * FROM (SELECT check_name, warning, critical, enabled, hold, essential FROM infra_monitor.health_thresholds
 WHERE source = 'override'
 UNION ALL SELECT category, weight, NULL, NULL, NULL, NULL FROM infra_monitor.health_weights WHERE source = 'override'
-UNION ALL SELECT concat_ws(' of ', check_name, usename, datname), warning, critical, NULL, NULL, NULL FROM infra_monitor.health_scope_overrides
+UNION ALL SELECT concat_ws(' of ', check_name, usename, datname), warning, critical, NULL, NULL, NULL FROM infra_monitor.health_scope_overrides) o
 ORDER BY check_name COLLATE "C"
 SQL
 my $expected = <<'TEXT';
