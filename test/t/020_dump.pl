@@ -106,7 +106,9 @@ GRANT EXECUTE ON FUNCTION infra_monitor.take_sample() TO auditor;
 SQL
 wait_for_sample($node, 'there is history that could be dumped');
 wait_for_partitions($node, 'and partitions');
+$node->safe_psql('postgres', "INSERT INTO infra_monitor.health_threshold_overrides (check_name, critical) VALUES ('long_transactions', -1)");
 wait_for($node, 'SELECT count(*) > 0 FROM infra_monitor.health_events', 'and events');
+$node->safe_psql('postgres', "DELETE FROM infra_monitor.health_threshold_overrides WHERE check_name = 'long_transactions'");
 
 my $overrides = <<'SQL';
 SELECT * FROM (SELECT check_name, warning, critical, enabled, hold, essential FROM infra_monitor.health_thresholds

@@ -125,7 +125,7 @@ FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
 WHERE relnamespace = 'infra_monitor'::regnamespace AND attnum > 0
 ORDER BY attrelid::regclass::text, attnum
 SQL
-	'triggers' => q(SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE tgrelid::regclass::text ~ '^infra_monitor.health_[a-z]+_overrides\$' ORDER BY tgname),
+	'triggers' => q(SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE tgrelid::regclass::text ~ '^infra_monitor.health_[a-z]+_overrides$' ORDER BY tgname),
 	'comments' => <<'SQL',
 SELECT i.type, i.identity, d.description
 FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
