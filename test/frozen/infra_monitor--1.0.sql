@@ -840,9 +840,9 @@ COMMENT ON COLUMN infra_monitor.health_thresholds.direction IS 'above: high valu
 CREATE FUNCTION infra_monitor.weight_defaults(OUT category text, OUT weight float8)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 5
--- inlined, as check_defaults()
+SET search_path = pg_catalog, pg_temp
 AS $$
-VALUES ('database', 30::pg_catalog.float8), ('pool', 25), ('queries', 20), ('replication', 15), ('monitoring', 10)
+VALUES ('database', 30::float8), ('pool', 25), ('queries', 20), ('replication', 15), ('monitoring', 10)
 $$;
 COMMENT ON FUNCTION infra_monitor.weight_defaults() IS
 'the categories of health checks with their default weights in the score; for pg_monitor';
