@@ -14,6 +14,7 @@ OBJS = \
 	src/advice.o \
 	src/baseline.o \
 	src/blame.o \
+	src/check_states.o \
 	src/concurrency.o \
 	src/conditions.o \
 	src/connection_churn.o \
@@ -25,6 +26,7 @@ OBJS = \
 	src/growth.o \
 	src/guc.o \
 	src/health.o \
+	src/health_events.o \
 	src/histogram.o \
 	src/histogram_type.o \
 	src/history.o \
@@ -88,6 +90,7 @@ SQL_PARTS = \
 	src/checks_replication.sql \
 	src/checks_storage.sql \
 	src/checks_monitoring.sql \
+	src/check_scopes.sql \
 	src/pool.sql \
 	src/trend.sql \
 	src/series.sql \
@@ -97,6 +100,7 @@ SQL_PARTS = \
 	src/slo.sql \
 	src/advice.sql \
 	src/history.sql \
+	src/health_events.sql \
 	src/pool_history.sql \
 	src/pool_chart.sql \
 	src/statement_samples.sql \
@@ -152,6 +156,18 @@ uninstall: uninstall-doc
 .PHONY: uninstall-doc
 uninstall-doc:
 	rm -f '$(DESTDIR)$(docdir)/$(docmoduledir)/infra_monitor.md'
+
+# Files for the tools around it: in a directory of ours, beside the extensions'
+SHARE = $(wildcard $(srcdir)/share/*)
+install: install-share
+uninstall: uninstall-share
+.PHONY: install-share uninstall-share
+install-share:
+	$(MKDIR_P) '$(DESTDIR)$(datadir)/infra_monitor'
+	$(INSTALL_DATA) $(SHARE) '$(DESTDIR)$(datadir)/infra_monitor/'
+uninstall-share:
+	rm -f $(patsubst %,'$(DESTDIR)$(datadir)/infra_monitor/%',$(notdir $(SHARE)))
+	-rmdir '$(DESTDIR)$(datadir)/infra_monitor' 2>/dev/null
 
 # Packaged PostgreSQL does not track headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h)

@@ -25,7 +25,7 @@ SELECT check_name AS without_function FROM infra_monitor.check_defaults()
 WHERE to_regprocedure(format('infra_monitor.%I()', 'check_' || check_name)) IS NULL;
 SELECT proname AS without_default FROM pg_proc
 WHERE pronamespace = 'infra_monitor'::regnamespace AND proname LIKE 'check\_%'
-	AND substr(proname, 7) NOT IN (SELECT check_name FROM infra_monitor.check_defaults())
+	AND regexp_replace(substr(proname, 7), '_by_scope$', '') NOT IN (SELECT check_name FROM infra_monitor.check_defaults())
 ORDER BY proname;
 SELECT count(*) = count(DISTINCT check_name) AS unique_names,
 	bool_and(length(hint) > 20) AS hints, bool_and(hold >= 1) AS hold,
@@ -37,6 +37,8 @@ FROM infra_monitor.check_defaults();
 SELECT DISTINCT pg_get_function_result(p.oid) AS result, pg_get_function_arguments(p.oid) AS arguments
 FROM pg_proc p JOIN infra_monitor.check_defaults() d ON p.proname = 'check_' || d.check_name
 WHERE p.pronamespace = 'infra_monitor'::regnamespace;
+SELECT DISTINCT pg_get_function_result(p.oid) AS result, pg_get_function_arguments(p.oid) AS arguments
+FROM pg_proc p WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.proname LIKE 'check\_%\_by\_scope';
 SELECT check_name, category, warning, critical, enabled, hold, essential, source, direction
 FROM infra_monitor.health_thresholds ORDER BY check_name COLLATE "C";
 SELECT count(*) AS overrides FROM infra_monitor.health_threshold_overrides;
@@ -147,8 +149,69 @@ INSERT INTO infra_monitor.health_threshold_overrides VALUES ('xid_wraparound', 0
 SELECT infra_monitor.pool_status();
 
 --
+-- scopes: the thresholds that fit a database and a role best, and the worst
+--
+DELETE FROM infra_monitor.health_threshold_overrides;
+BEGIN;
+CREATE OR REPLACE FUNCTION infra_monitor.check_long_transactions_by_scope(
+	OUT datname text, OUT usename text, OUT value float8, OUT message text)
+RETURNS SETOF record LANGUAGE sql AS $$
+	VALUES ('shop', 'web', 10, 'web in shop'), ('shop', 'batch', 5000, 'batch in shop'),
+		('books', 'batch', 400, 'batch in books'), ('books', NULL, NULL, 'nobody')
+$$;
+CREATE FUNCTION pg_temp.scoped() RETURNS TABLE (status text, value float8, warning float8, critical float8, message text)
+LANGUAGE sql AS $$
+	SELECT e.status, e.value, e.warning, e.critical, e.message FROM infra_monitor.evaluate_checks('queries') e WHERE e.name = 'long_transactions'
+$$;
+-- not asked without an override
+SELECT status, message LIKE 'the oldest transaction has been open for %' AS message FROM pg_temp.scoped();
+-- one for another role: 5000 is critical, at 3600
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('long_transactions', '', 'web', 20, 30);
+SELECT * FROM pg_temp.scoped();
+-- batch may take longer: 400 of it is no warning, 5000 is one
+INSERT INTO infra_monitor.health_scope_overrides (check_name, usename, warning, critical) VALUES ('long_transactions', 'batch', 4000, 7200);
+SELECT * FROM pg_temp.scoped();
+-- but not in shop
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('long_transactions', 'shop', 'batch', NULL, 4500);
+SELECT * FROM pg_temp.scoped();
+-- and nothing at all is too long for it there
+UPDATE infra_monitor.health_scope_overrides SET warning = 'Infinity', critical = 'Infinity' WHERE datname = 'shop';
+SELECT * FROM pg_temp.scoped();
+-- a database counts less than a role
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('long_transactions', 'books', '', 1, 2);
+SELECT * FROM pg_temp.scoped();
+DELETE FROM infra_monitor.health_scope_overrides WHERE usename = 'batch';
+SELECT * FROM pg_temp.scoped();
+-- no scope at all: as without
+CREATE OR REPLACE FUNCTION infra_monitor.check_long_transactions_by_scope(
+	OUT datname text, OUT usename text, OUT value float8, OUT message text)
+RETURNS SETOF record LANGUAGE sql AS $$ SELECT 'x', 'y', 1.0::float8, 'z' WHERE false $$;
+SELECT status, warning, critical, message LIKE 'the oldest transaction has been open for %' AS message FROM pg_temp.scoped();
+ROLLBACK;
+
+-- this session, by its database and role
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('long_transactions', current_database(), '', 0, NULL);
+SELECT status, warning, critical, message ~ '^the oldest transaction of role ".*" in database "contrib_regression" has been open for ' AS message
+FROM infra_monitor.evaluate_checks('queries') WHERE name = 'long_transactions';
+DELETE FROM infra_monitor.health_scope_overrides;
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('long_transactions', 'regress_nowhere', '', 0, 0),
+	('idle_in_transaction', 'regress_nowhere', '', 0, 0), ('lock_waits', 'regress_nowhere', '', 0, 0),
+	('role_limit', '', 'regress_noone', 0, 0), ('database_limit', 'regress_nowhere', '', 0, 0);
+SELECT name, status FROM infra_monitor.evaluate_checks() WHERE name IN (SELECT check_name FROM infra_monitor.health_scope_overrides) ORDER BY name;
+SELECT infra_monitor.pool_status();
+DELETE FROM infra_monitor.health_scope_overrides;
+-- what is refused
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('connections_used', 'x', '', 1, 2);
+\set VERBOSITY terse
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('nonsense', 'x', '', 1, 2);
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('lock_waits', '', '', 1, 2);
+INSERT INTO infra_monitor.health_scope_overrides VALUES (NULL, 'x', '', 1, 2);
+\set VERBOSITY default
+
+--
 -- overall
 --
+INSERT INTO infra_monitor.health_threshold_overrides VALUES ('xid_wraparound', 0, 0);
 CREATE FUNCTION pg_temp.status_now() RETURNS text LANGUAGE sql AS
 	$$ SELECT infra_monitor.evaluate_health()->>'status' $$;
 SELECT pg_temp.status_now();
@@ -257,6 +320,39 @@ SELECT * FROM infra_monitor.score_checks('[
 SELECT category, score FROM infra_monitor.score_checks('[
 	{"category": "database", "status": "critical"}, {"category": "pool", "status": "ok"}]')
 WHERE category = 'overall';
+
+--
+-- weights
+--
+SELECT * FROM infra_monitor.health_weights ORDER BY category;
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('pool', 0), ('queries', 70.5);
+SELECT * FROM infra_monitor.health_weights ORDER BY category;
+SELECT h->'weights' = (SELECT jsonb_object_agg(category, weight) FROM infra_monitor.health_weights) AS in_document
+FROM infra_monitor.evaluate_health() h;
+-- a score by them: pool has no part in it
+SELECT * FROM infra_monitor.score_checks('[
+	{"category": "database", "status": "ok"}, {"category": "pool", "status": "critical"},
+	{"category": "queries", "status": "warning"}]', '{"pool": 0, "queries": 10, "nonsense": 5}');
+SELECT category, weight, score FROM infra_monitor.score_checks('[{"category": "pool", "status": "ok"}]', '{"pool": 0}')
+WHERE category IN ('pool', 'overall');
+-- a stale document keeps its weights
+SELECT infra_monitor.mark_stale('{"status": "healthy", "weights": {"pool": 0}, "checks": [
+	{"name": "sampler_alive", "category": "monitoring", "status": "ok"}, {"name": "x", "category": "pool", "status": "ok"}]}', '1 hour')->'score' AS score;
+-- what is refused
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('nonsense', 1);
+UPDATE infra_monitor.health_weight_overrides SET category = 'Pool' WHERE category = 'pool';
+\set VERBOSITY terse
+INSERT INTO infra_monitor.health_weight_overrides VALUES (NULL, 1);
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('database', NULL);
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('database', -1);
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('database', 'NaN');
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('database', 'Infinity');
+SELECT infra_monitor.weight_override();
+\set VERBOSITY default
+DELETE FROM infra_monitor.health_weight_overrides;
+
+-- the name of the server's status is that of no check
+SELECT count(*) FROM infra_monitor.check_defaults() WHERE check_name = 'overall';
 
 --
 -- mark_stale(): at least degraded

@@ -5,11 +5,16 @@
  *
  * A check is a function infra_monitor.check_<name>() that returns a value, its
  * unit and a message, and a row of infra_monitor.check_defaults().  This file
- * knows no check by name: it calls them, compares the values with the
- * thresholds, and remembers since when each has its status.
+ * knows no check by name: it calls them and compares the values with the
+ * thresholds.  Since when each has its status is remembered elsewhere, see
+ * check_states.c.
  *
- * The states and the cached document are written by the sampler only, under
- * the part's lock.  Whoever else evaluates reads the states and changes none.
+ * When the sampler evaluates, each check has a time limit, and so have all of
+ * them together; one that fails is left alone for a while, longer each time.
+ * That is remembered in the process only: a new sampler tries again.  Elsewhere
+ * the limits are those of the session.
+ *
+ * The cached document is written by the sampler only, under the part's lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,94 +24,83 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "check_states.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "guc.h"
 #include "health.h"
+#include "health_events.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "portability/instr_time.h"
 #include "rows.h"
 #include "shmem.h"
+#include "storage/latch.h"
 #include "texts.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#define MAX_CHECKS 128
 #define CACHE_SIZE (64 * 1024)
 #define CHECK_COLUMNS 11
 
-typedef enum ImonStatus
-{
-	STATUS_IS_OK,
-	STATUS_IS_UNKNOWN,
-	STATUS_IS_WARNING,
-	STATUS_IS_CRITICAL
-} ImonStatus;
-
-static const char *const status_names[] = {
-	"ok", "unknown", "warning", "critical"
-};
-
-/* What the sampler remembers of a check between two evaluations. */
-typedef struct ImonCheckState
-{
-	char		name[NAMEDATALEN];	/* empty = free */
-	ImonStatus	status;
-	TimestampTz since;
-	ImonStatus	next_status;	/* seen in the last evaluations, not yet held */
-	int			next_count;		/* how many */
-	TimestampTz next_since;
-} ImonCheckState;
+/*
+ * Limits of an evaluation by the sampler.  It does nothing else meanwhile, so
+ * all checks together have no more than half of the interval, and no more than
+ * one sample is missed at the defaults.
+ */
+#define CHECK_TIMEOUT_MS 2000
+#define ALL_CHECKS_MIN_MS (2 * CHECK_TIMEOUT_MS)
+#define ALL_CHECKS_MAX_MS (10 * 1000)
+#define REST_MS 2000			/* of the document, without the checks */
+#define LONGEST_BACKOFF_MS (60 * 60 * 1000)
+#define MAX_ERROR 256			/* bytes of an error that are repeated */
 
 typedef struct ImonHealth
 {
-	LWLock	   *lock;			/* guards all but "overflows" */
-	ImonCheckState states[MAX_CHECKS];
+	LWLock	   *lock;			/* guards all but the counters */
 	TimestampTz evaluated_at;	/* 0 = never */
 	Size		length;			/* of the document */
 	char		document[CACHE_SIZE];	/* jsonb as text, valid in "encoding" */
 	int			encoding;
 	pg_atomic_uint64 overflows;
+	pg_atomic_uint64 hints_dropped;
 } ImonHealth;
 
-/* A check as configured. */
-typedef struct ImonCheck
+/* A check that has failed, in the sampler. */
+typedef struct ImonBackoff
 {
-	char	   *name;
-	char	   *category;
-	bool		below;			/* low values are bad */
-	double		warning;		/* NaN = none */
-	double		critical;		/* NaN = none */
-	int			hold;			/* evaluations before its status changes */
-	bool		essential;
-	char	   *hint;
-} ImonCheck;
-
-/* What its function returned. */
-typedef struct ImonResult
-{
-	ImonStatus	status;
-	double		value;			/* NaN = not known */
-	char	   *unit;
-	char	   *message;
-	TimestampTz since;
-} ImonResult;
+	char		name[NAMEDATALEN];	/* empty = free */
+	int			failures;		/* in a row */
+	int			skip;			/* evaluations, before the next attempt */
+	char		error[MAX_ERROR];
+} ImonBackoff;
 
 static ImonHealth *health = NULL;
 
-/* Does this evaluation advance the states? */
-static bool advancing = false;
+/* The evaluation of the sampler, while it lasts, and when it began. */
+static ImonEvaluation *evaluation = NULL;
+static instr_time evaluation_start;
+
+/* Of the sampler; nobody else puts anything in. */
+static ImonBackoff backoffs[IMON_MAX_STATES];
+
+/* The time limit of a check. */
+static TimeoutId check_timeout = MAX_TIMEOUTS;
+static volatile sig_atomic_t check_timed_out = false;
 
 PG_FUNCTION_INFO_V1(imon_evaluate_checks_1_0);
 PG_FUNCTION_INFO_V1(imon_health_cache_1_0);
 PG_FUNCTION_INFO_V1(imon_probe_latency_1_0);
 PG_FUNCTION_INFO_V1(imon_check_override_1_0);
+PG_FUNCTION_INFO_V1(imon_weight_override_1_0);
+PG_FUNCTION_INFO_V1(imon_scope_override_1_0);
 
 static Size
 health_size(void)
@@ -121,6 +115,7 @@ health_init(void *part, LWLock *lock)
 
 	shared->lock = lock;
 	pg_atomic_init_u64(&shared->overflows, 0);
+	pg_atomic_init_u64(&shared->hints_dropped, 0);
 }
 
 static const ImonShmemPart health_part = {
@@ -140,6 +135,12 @@ uint64
 imon_health_overflows(void)
 {
 	return pg_atomic_read_u64(&health->overflows);
+}
+
+uint64
+imon_health_hints_dropped(void)
+{
+	return pg_atomic_read_u64(&health->hints_dropped);
 }
 
 /* Column "number" of the first row that SPI returned, as a string or NULL. */
@@ -169,8 +170,10 @@ configured_checks(const char *category)
 {
 	static const char *const query =
 		"SELECT check_name, category, direction OPERATOR(pg_catalog.=) 'below',"
-		" warning, critical, hold, essential, hint"
-		" FROM infra_monitor.health_thresholds WHERE enabled"
+		" warning, critical, hold, essential, hint,"
+		" EXISTS (SELECT FROM infra_monitor.health_scope_overrides o"
+		"  WHERE o.check_name OPERATOR(pg_catalog.=) t.check_name)"
+		" FROM infra_monitor.health_thresholds t WHERE enabled"
 		" AND ($1 IS NULL OR category OPERATOR(pg_catalog.=) $1)"
 		" ORDER BY category, check_name";
 	Oid			types[1] = {TEXTOID};
@@ -203,36 +206,77 @@ configured_checks(const char *category)
 		check->hold = pg_strtoint32(spi_string(row, 6));
 		check->essential = spi_string(row, 7)[0] == 't';
 		check->hint = spi_string(row, 8);
+		check->scoped = spi_string(row, 9)[0] == 't';
 		checks = lappend(checks, check);
 	}
 	return checks;
 }
 
-/* Is the value at or beyond the threshold? */
+/* Is this worse than the result? */
 static bool
-beyond(const ImonCheck *check, double value, double threshold)
+worse(const ImonCheck *check, ImonStatus status, double value,
+	  const ImonResult *result)
 {
-	if (isnan(threshold))
-		return false;
-	return check->below ? value <= threshold : value >= threshold;
+	if (status != result->status)
+		return status > result->status;
+	return check->below ? value < result->value : value > result->value;
 }
 
-/* The status of a value; NaN is not known. */
-static ImonStatus
-status_of(const ImonCheck *check, double value)
+/*
+ * Replaces the result of a check by that of its worst scope, if there is any,
+ * and the thresholds by those of this scope.  One of which nothing is known is
+ * left out.
+ */
+static void
+call_scopes(ImonCheck *check, ImonResult *result)
 {
-	if (isnan(value))
-		return STATUS_IS_UNKNOWN;
-	if (beyond(check, value, check->critical))
-		return STATUS_IS_CRITICAL;
-	if (beyond(check, value, check->warning))
-		return STATUS_IS_WARNING;
-	return STATUS_IS_OK;
+	static const char *const query =
+		"SELECT s.value, s.message, coalesce(o.warning, $2), coalesce(o.critical, $3)"
+		" FROM infra_monitor.%s() s LEFT JOIN LATERAL ("
+		"  SELECT * FROM infra_monitor.health_scope_overrides o"
+		"  WHERE o.check_name OPERATOR(pg_catalog.=) $1"
+		"   AND o.datname OPERATOR(pg_catalog.=) ANY (ARRAY['', s.datname])"
+		"   AND o.usename OPERATOR(pg_catalog.=) ANY (ARRAY['', s.usename])"
+		"  ORDER BY o.usename DESC, o.datname DESC LIMIT 1) o ON true"
+		" ORDER BY s.datname, s.usename";
+	Oid			types[3] = {TEXTOID, FLOAT8OID, FLOAT8OID};
+	Datum		values[3];
+	bool		unknown[3] = {false};
+	char		nulls[3];
+	ImonCheck	general = *check;
+	bool		any = false;
+	char	   *call = psprintf(query, quote_identifier(psprintf("check_%s_by_scope", check->name)));
+
+	values[0] = CStringGetTextDatum(check->name);
+	values[1] = imon_number_datum(check->warning, &unknown[1]);
+	values[2] = imon_number_datum(check->critical, &unknown[2]);
+	for (int i = 0; i < lengthof(nulls); i++)
+		nulls[i] = unknown[i] ? 'n' : ' ';
+	if (SPI_execute_with_args(call, lengthof(types), types, values, nulls, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the scopes of a health check");
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		ImonCheck	scope = general;
+		double		value = spi_number(row, 1);
+		ImonStatus	status;
+
+		scope.warning = spi_number(row, 3);
+		scope.critical = spi_number(row, 4);
+		status = imon_status_of(&scope, value);
+		if (status == STATUS_IS_UNKNOWN ||
+			(any && !worse(check, status, value, result)))
+			continue;
+		any = true;
+		*check = scope;
+		result->status = status;
+		result->value = value;
+		result->message = spi_string(row, 2);
+	}
 }
 
 /* Calls the function of a check and reads what it returned. */
 static void
-call_check(const ImonCheck *check, ImonResult *result)
+call_check(ImonCheck *check, ImonResult *result)
 {
 	char	   *call = psprintf("SELECT value, unit, message FROM infra_monitor.%s()",
 								quote_identifier(psprintf("check_%s", check->name)));
@@ -244,126 +288,199 @@ call_check(const ImonCheck *check, ImonResult *result)
 	result->value = spi_number(0, 1);
 	result->unit = spi_string(0, 2);
 	result->message = spi_string(0, 3);
-	result->status = status_of(check, result->value);
+	result->status = imon_status_of(check, result->value);
+	if (check->scoped)
+		call_scopes(check, result);
+}
+
+/* Timeout handler, in a signal handler: cancels the check. */
+static void
+end_check(void)
+{
+	check_timed_out = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+/* Gives what follows so many milliseconds. */
+static void
+start_clock(int limit)
+{
+	if (check_timeout == MAX_TIMEOUTS)
+		check_timeout = RegisterTimeout(USER_TIMEOUT, end_check);
+	check_timed_out = false;
+	enable_timeout_after(check_timeout, limit);
 }
 
 /*
- * Evaluates a check in a subtransaction of its own.  One that fails is
- * unknown, with the error as its message; only a cancel goes on to the caller.
+ * Ends the limit.  Returns true if it has been reached; then a cancel that was
+ * caused by it, and came too late, is for nobody.
  */
-static void
-evaluate_check(const ImonCheck *check, ImonResult *result)
+static bool
+stop_clock(void)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	if (check_timeout == MAX_TIMEOUTS)
+		return false;
+	disable_timeout(check_timeout, false);
+	if (!check_timed_out)
+		return false;
+	check_timed_out = false;
+	QueryCancelPending = false;
+	return true;
+}
 
+/* Sets the result of a check of which nothing is known, for a reason. */
+static void
+set_unknown(ImonResult *result, char *message)
+{
 	result->status = STATUS_IS_UNKNOWN;
 	result->value = get_float8_nan();
 	result->unit = NULL;
-	result->message = NULL;
+	result->message = message;
+}
 
+/*
+ * Evaluates a check in a subtransaction of its own, within a limit (ms, 0 =
+ * none).  One that fails is unknown, with the error as its message, and false is
+ * returned; only a cancel by somebody else goes on to the caller.
+ */
+static bool
+evaluate_check(ImonCheck *check, ImonResult *result, int limit)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	set_unknown(result, NULL);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		if (limit > 0)
+			start_clock(limit);
 		call_check(check, result);
+		if (limit > 0)
+			(void) stop_clock();
 		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		done = true;
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
+		bool		timed_out = limit > 0 && stop_clock();
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		result->message = error->message;
+		if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
+			timed_out = false;
+		else if (!timed_out)
+			ReThrowError(error);
+		set_unknown(result, timed_out ?
+					psprintf("it took longer than %d ms", limit) :
+					error->message);
 	}
 	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
 }
 
-/* The remembered state of a check, or NULL.  The lock must be held. */
-static ImonCheckState *
-find_state(const char *name)
+/* What is known of the failures of a check in this process, or NULL. */
+static ImonBackoff *
+find_backoff(const char *name)
 {
-	for (int i = 0; i < MAX_CHECKS; i++)
-		if (strcmp(health->states[i].name, name) == 0)
-			return &health->states[i];
+	for (int i = 0; i < lengthof(backoffs); i++)
+		if (strcmp(backoffs[i].name, name) == 0)
+			return &backoffs[i];
 	return NULL;
 }
 
-/*
- * Advances the state of a check by a result.  A new status counts once it was
- * seen in "hold" evaluations in a row, and then since the first of them.  The
- * lock must be held exclusively.
- */
-static void
-advance_state(const ImonCheck *check, const ImonResult *result, TimestampTz now)
+/* Lets a check that has failed alone for as many evaluations as it deserves. */
+static ImonBackoff *
+note_failure(const char *name, const char *error)
 {
-	ImonCheckState *state = find_state(check->name);
+	ImonBackoff *backoff = find_backoff(name);
+	int			longest = Max(LONGEST_BACKOFF_MS / imon_health_interval, 1);
 
-	if (state == NULL)
+	if (backoff == NULL)
 	{
-		state = find_state("");
-		if (state == NULL)
-			return;				/* more checks than we can remember */
-		strlcpy(state->name, check->name, NAMEDATALEN);
-		state->status = result->status;
-		state->since = now;
-		state->next_count = 0;
-		return;
+		backoff = find_backoff("");
+		if (backoff == NULL)
+			return NULL;		/* more checks than we can remember */
+		strlcpy(backoff->name, name, NAMEDATALEN);
+		backoff->failures = 0;
 	}
+	backoff->skip = Min(1 << Min(backoff->failures, 20), longest);
+	backoff->failures++;
+	strlcpy(backoff->error, error, pg_mbcliplen(error, strlen(error),
+												MAX_ERROR - 1) + 1);
+	return backoff;
+}
 
-	if (result->status == state->status)
-	{
-		state->next_count = 0;
-		return;
-	}
-	if (state->next_count == 0 || state->next_status != result->status)
-	{
-		state->next_status = result->status;
-		state->next_count = 0;
-		state->next_since = now;
-	}
-	if (++state->next_count >= check->hold)
-	{
-		state->status = result->status;
-		state->since = state->next_since;
-		state->next_count = 0;
-	}
+/* An error, and when the next attempt is made. */
+static char *
+backoff_message(const ImonBackoff *backoff)
+{
+	TimestampTz next = evaluation->at +
+		(backoff->skip + 1) * (TimestampTz) imon_health_interval * 1000;
+
+	return psprintf("%s; next attempt at %s", backoff->error,
+					timestamptz_to_str(next - next % USECS_PER_SEC));
+}
+
+/* How long all checks together may take, ms. */
+static int
+all_checks_limit(void)
+{
+	return Min(Max(imon_health_interval / 2, ALL_CHECKS_MIN_MS), ALL_CHECKS_MAX_MS);
+}
+
+int
+imon_health_time_limit(void)
+{
+	return all_checks_limit() + REST_MS;
+}
+
+/* How much of that is left, ms. */
+static int
+time_left(void)
+{
+	instr_time	spent;
+
+	INSTR_TIME_SET_CURRENT(spent);
+	INSTR_TIME_SUBTRACT(spent, evaluation_start);
+	return all_checks_limit() - (int) INSTR_TIME_GET_MILLISEC(spent);
 }
 
 /*
- * Gives a result its time and, where a change is not yet held, the status it
- * still has.
+ * Evaluates a check for the sampler: within its limits, and not while it is let
+ * alone after a failure.
  */
 static void
-apply_state(const ImonCheck *check, ImonResult *result, TimestampTz now)
+evaluate_for_sampler(ImonCheck *check, ImonResult *result)
 {
-	const ImonCheckState *state;
+	ImonBackoff *backoff = find_backoff(check->name);
+	int			left = time_left();
 
-	result->since = now;
-	if (health == NULL)
-		return;
-
-	LWLockAcquire(health->lock, advancing ? LW_EXCLUSIVE : LW_SHARED);
-	if (advancing)
-		advance_state(check, result, now);
-	state = find_state(check->name);
-	if (state != NULL)
+	if (backoff && backoff->skip > 0)
 	{
-		if (advancing)
-			result->status = state->status;
-		if (result->status == state->status)
-			result->since = state->since;
+		backoff->skip--;
+		set_unknown(result, backoff_message(backoff));
 	}
-	LWLockRelease(health->lock);
+	else if (left <= 0)
+		set_unknown(result, "not evaluated this time, the checks before it took too long");
+	else if (evaluate_check(check, result, Min(left, CHECK_TIMEOUT_MS)))
+	{
+		if (backoff)
+			backoff->name[0] = '\0';
+	}
+	else if ((backoff = note_failure(check->name, result->message)) != NULL)
+		result->message = backoff_message(backoff);
 }
 
 /* Puts an evaluated check into the result. */
@@ -376,7 +493,7 @@ put_check(ReturnSetInfo *rsinfo, const ImonCheck *check, const ImonResult *resul
 
 	values[i++] = CStringGetTextDatum(check->name);
 	values[i++] = CStringGetTextDatum(check->category);
-	values[i++] = CStringGetTextDatum(status_names[result->status]);
+	values[i++] = CStringGetTextDatum(imon_status_name(check->name, result->status));
 	values[i] = imon_number_datum(result->value, &nulls[i]);
 	i++;
 	values[i] = imon_string_datum(result->unit, &nulls[i]);
@@ -404,7 +521,6 @@ imon_evaluate_checks_1_0(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo;
 	char	   *category = NULL;
-	TimestampTz now = GetCurrentTimestamp();
 	ListCell   *cell;
 
 	imon_require_arguments(fcinfo, 1);
@@ -417,8 +533,16 @@ imon_evaluate_checks_1_0(PG_FUNCTION_ARGS)
 		ImonCheck  *check = (ImonCheck *) lfirst(cell);
 		ImonResult	result;
 
-		evaluate_check(check, &result);
-		apply_state(check, &result, now);
+		if (evaluation)
+		{
+			evaluate_for_sampler(check, &result);
+			imon_advance_check(evaluation, check, &result);
+		}
+		else
+		{
+			(void) evaluate_check(check, &result, 0);
+			imon_find_since(check->name, &result);
+		}
 		put_check(rsinfo, check, &result);
 	}
 	SPI_finish();
@@ -434,18 +558,20 @@ imon_worst_status(const char *category, ImonKnownValue known, const void *arg)
 	SPI_connect();
 	foreach(cell, configured_checks(category))
 	{
-		const ImonCheck *check = (const ImonCheck *) lfirst(cell);
+		ImonCheck  *check = (ImonCheck *) lfirst(cell);
 		ImonResult	result;
 
-		if (known(check->name, arg, &result.value))
-			result.status = status_of(check, result.value);
+		if (!check->scoped && known(check->name, arg, &result.value))
+			result.status = imon_status_of(check, result.value);
+		else if (find_backoff(check->name))
+			continue;
 		else
-			evaluate_check(check, &result);
+			(void) evaluate_check(check, &result, 0);
 		if (result.status != STATUS_IS_UNKNOWN)
 			worst = Max(worst, result.status);
 	}
 	SPI_finish();
-	return status_names[worst];
+	return imon_status_name("", worst);
 }
 
 /* SQL: probe_latency(), time of a trivial query, ms. */
@@ -484,26 +610,75 @@ store_document(const char *document, TimestampTz at)
 	LWLockRelease(health->lock);
 }
 
+/*
+ * A document as text.  If it is too large for the cache, it is shown without
+ * hints, which stand in health_thresholds, too.  Needs SPI to be connected.
+ */
+static char *
+document_text(Datum document)
+{
+	static const char *const without_hints =
+		"SELECT $1 OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('checks',"
+		" (SELECT pg_catalog.jsonb_agg(c OPERATOR(pg_catalog.||) '{\"hint\": null}')"
+		" FROM pg_catalog.jsonb_array_elements($1 OPERATOR(pg_catalog.->) 'checks') c))";
+	Oid			types[1] = {JSONBOID};
+	char	   *text = DatumGetCString(DirectFunctionCall1(jsonb_out, document));
+
+	text = imon_convert(text, GetDatabaseEncoding());
+
+	if (strlen(text) <= CACHE_SIZE)
+		return text;
+
+	pg_atomic_fetch_add_u64(&health->hints_dropped, 1);
+	if (SPI_execute_with_args(without_hints, 1, types, &document, NULL, true, 1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not leave out the hints");
+	return imon_convert(spi_string(0, 1), GetDatabaseEncoding());
+}
+
+/*
+ * Evaluates all checks, and advances the states by them.  Returns the document
+ * as text.  Needs SPI to be connected.
+ */
+static char *
+evaluate_document(void)
+{
+	static const char *const query =
+		"SELECT d, d OPERATOR(pg_catalog.->>) 'status',"
+		" (d OPERATOR(pg_catalog.->>) 'score')::pg_catalog.float8"
+		" FROM infra_monitor.evaluate_health() d";
+	bool		isnull;
+	Datum		document;
+
+	INSTR_TIME_SET_CURRENT(evaluation_start);
+	if (SPI_execute(query, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not evaluate the health checks");
+	imon_advance_overall(evaluation, imon_status_named(spi_string(0, 2)),
+						 spi_number(0, 3));
+	document = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return document_text(document);
+}
+
 void
 imon_evaluate_health(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	ImonEvaluation *begun = imon_begin_health_evaluation();
+	char	   *document;
 
 	SPI_connect();
-	advancing = true;
+	evaluation = begun;
 	PG_TRY();
 	{
-		if (SPI_execute("SELECT infra_monitor.evaluate_health()", true, 1) != SPI_OK_SELECT ||
-			SPI_processed != 1)
-			elog(ERROR, "could not evaluate the health checks");
-		store_document(imon_convert(spi_string(0, 1), GetDatabaseEncoding()), now);
+		document = evaluate_document();
 	}
 	PG_FINALLY();
 	{
-		advancing = false;
+		evaluation = NULL;
 	}
 	PG_END_TRY();
+	store_document(document, begun->at);
 	SPI_finish();
+	imon_finish_evaluation(begun);
 }
 
 /*
@@ -542,20 +717,41 @@ imon_health_cache_1_0(PG_FUNCTION_ARGS)
 }
 
 /*
- * SQL: trigger of health_threshold_overrides, refuses the name of a check that
- * does not exist.
+ * Does the query, with $1 a name, return a row?  Asked with the rights of the
+ * owner of the table: who may insert need not be one who may call our functions.
  */
-Datum
-imon_check_override_1_0(PG_FUNCTION_ARGS)
+static bool
+name_exists(const TriggerData *trigger, const char *query, const char *name)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(name)};
+	Oid			user;
+	int			security_context;
+	bool		found;
+
+	GetUserIdAndSecContext(&user, &security_context);
+	SetUserIdAndSecContext(trigger->tg_relation->rd_rel->relowner,
+						   security_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	SPI_connect();
+	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the defaults of the health checks");
+	found = SPI_processed > 0;
+	SPI_finish();
+	SetUserIdAndSecContext(user, security_context);
+	return found;
+}
+
+/*
+ * The row that a trigger was called for, and its column as a string, NULL if the
+ * row has none.  Raises an error unless called by such a trigger.
+ */
+static HeapTuple
+trigger_row(FunctionCallInfo fcinfo, const char *column, char **name)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	HeapTuple	row;
 	TupleDesc	tupdesc;
-	char	   *name;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1];
-	Oid			user;
-	int			security_context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
@@ -567,27 +763,71 @@ imon_check_override_1_0(PG_FUNCTION_ARGS)
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
 		trigger->tg_newtuple : trigger->tg_trigtuple;
 	tupdesc = RelationGetDescr(trigger->tg_relation);
-	name = SPI_getvalue(row, tupdesc, SPI_fnumber(tupdesc, "check_name"));
-	if (name == NULL)
-		return PointerGetDatum(row);	/* the primary key refuses it */
+	*name = SPI_getvalue(row, tupdesc, SPI_fnumber(tupdesc, column));
+	return row;
+}
 
-	/* who may insert need not be one who may call our functions */
-	GetUserIdAndSecContext(&user, &security_context);
-	SetUserIdAndSecContext(trigger->tg_relation->rd_rel->relowner,
-						   security_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	SPI_connect();
-	values[0] = CStringGetTextDatum(name);
-	if (SPI_execute_with_args("SELECT FROM infra_monitor.check_defaults()"
-							  " WHERE check_name OPERATOR(pg_catalog.=) $1",
-							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the defaults of the health checks");
-	if (SPI_processed == 0)
+/*
+ * SQL: trigger of health_threshold_overrides, refuses the name of a check that
+ * does not exist.  The primary key refuses NULL.
+ */
+Datum
+imon_check_override_1_0(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	HeapTuple	row = trigger_row(fcinfo, "check_name", &name);
+
+	if (name &&
+		!name_exists((TriggerData *) fcinfo->context,
+					 "SELECT FROM infra_monitor.check_defaults()"
+					 " WHERE check_name OPERATOR(pg_catalog.=) $1", name))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("health check \"%s\" does not exist", name),
 				 errhint("See infra_monitor.health_thresholds for the names of all checks.")));
-	SPI_finish();
-	SetUserIdAndSecContext(user, security_context);
+	return PointerGetDatum(row);
+}
+
+/*
+ * SQL: trigger of health_weight_overrides, refuses a category that does not
+ * exist.
+ */
+Datum
+imon_weight_override_1_0(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	HeapTuple	row = trigger_row(fcinfo, "category", &name);
+
+	if (name &&
+		!name_exists((TriggerData *) fcinfo->context,
+					 "SELECT FROM infra_monitor.weight_defaults()"
+					 " WHERE category OPERATOR(pg_catalog.=) $1", name))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("category \"%s\" of health checks does not exist", name),
+				 errhint("See infra_monitor.health_weights for the names of all categories.")));
+	return PointerGetDatum(row);
+}
+
+/*
+ * SQL: trigger of health_scope_overrides, refuses a check that has no scopes.
+ */
+Datum
+imon_scope_override_1_0(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	HeapTuple	row = trigger_row(fcinfo, "check_name", &name);
+
+	if (name &&
+		!name_exists((TriggerData *) fcinfo->context,
+					 "SELECT FROM pg_catalog.pg_proc p"
+					 " JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace"
+					 " WHERE n.nspname OPERATOR(pg_catalog.=) 'infra_monitor'"
+					 "  AND p.proname OPERATOR(pg_catalog.=)"
+					 "   pg_catalog.concat('check_', $1, '_by_scope')", name))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("health check \"%s\" has no scopes", name),
+				 errhint("Use infra_monitor.health_threshold_overrides for its thresholds.")));
 	return PointerGetDatum(row);
 }

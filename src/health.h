@@ -18,6 +18,9 @@ extern void imon_health_init(void);
  */
 extern void imon_evaluate_health(void);
 
+/* How long that may take at most, ms. */
+extern int	imon_health_time_limit(void);
+
 /*
  * Gives the value of a check, NaN if it is not known; false if the function of
  * the check has to be called for it.
@@ -35,7 +38,11 @@ typedef bool (*ImonKnownValue) (const char *check, const void *arg,
 extern const char *imon_worst_status(const char *category,
 									 ImonKnownValue known, const void *arg);
 
-/* Documents that were too large for the cache.  Shared memory must be ready. */
+/*
+ * Documents that were too large for the cache, even without hints, and those
+ * that were stored without.  Shared memory must be ready.
+ */
 extern uint64 imon_health_overflows(void);
+extern uint64 imon_health_hints_dropped(void);
 
 #endif							/* IMON_HEALTH_H */

@@ -4,7 +4,10 @@
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
 -- to one of the checks_*.sql, that returns its value (NULL: not known), the
--- unit, and a message for humans.
+-- unit, and a message for humans; no text of a user is in it, for all who read
+-- the document or the log see it.  One that may have other thresholds for some
+-- databases or roles has a function check_<name>_by_scope() besides, see
+-- check_scopes.sql.
 -- Each read of pool_pressure calls those of category pool, unless known_value()
 -- in pool.c knows their values without.
 --
@@ -159,6 +162,55 @@ COMMENT ON COLUMN infra_monitor.health_thresholds.source IS 'default or override
 COMMENT ON COLUMN infra_monitor.health_thresholds.direction IS 'above: high values are bad; below: low ones';
 
 --
+-- Weights of the categories
+--
+
+CREATE FUNCTION infra_monitor.weight_defaults(OUT category text, OUT weight float8)
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 5
+SET search_path = pg_catalog, pg_temp
+AS $$
+VALUES ('database', 30::float8), ('pool', 25), ('queries', 20), ('replication', 15), ('monitoring', 10)
+$$;
+COMMENT ON FUNCTION infra_monitor.weight_defaults() IS
+'the categories of health checks with their default weights in the score; for pg_monitor';
+
+CREATE TABLE infra_monitor.health_weight_overrides (
+	category text PRIMARY KEY,
+	weight float8 NOT NULL CHECK (weight OPERATOR(pg_catalog.>=) 0 AND weight OPERATOR(pg_catalog.<) 'Infinity')
+);
+COMMENT ON TABLE infra_monitor.health_weight_overrides IS
+'weights of your own in the score: insert a row for a category; dumped by pg_dump; takes effect within infra_monitor.health_interval, in the home database; for superusers, grantable';
+COMMENT ON COLUMN infra_monitor.health_weight_overrides.category IS 'a category of infra_monitor.health_weights; others are refused';
+COMMENT ON COLUMN infra_monitor.health_weight_overrides.weight IS 'its share in the overall score, relative to the others; 0: none';
+
+SELECT pg_catalog.pg_extension_config_dump('infra_monitor.health_weight_overrides', '');
+
+CREATE FUNCTION infra_monitor.weight_override()
+RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'imon_weight_override_1_0';
+COMMENT ON FUNCTION infra_monitor.weight_override() IS
+'trigger: refuses a weight for a category that does not exist';
+
+CREATE TRIGGER category_exists
+	BEFORE INSERT OR UPDATE ON infra_monitor.health_weight_overrides
+	FOR EACH ROW EXECUTE FUNCTION infra_monitor.weight_override();
+COMMENT ON TRIGGER category_exists ON infra_monitor.health_weight_overrides IS
+'refuses a weight for a category that does not exist';
+
+CREATE VIEW infra_monitor.health_weights AS
+SELECT d.category, coalesce(o.weight, d.weight) AS weight,
+	CASE WHEN o.category IS NULL THEN 'default' ELSE 'override' END AS source
+FROM infra_monitor.weight_defaults() d
+	LEFT JOIN infra_monitor.health_weight_overrides o
+		ON o.category OPERATOR(pg_catalog.=) d.category;
+COMMENT ON VIEW infra_monitor.health_weights IS
+'weights in force: the defaults, with health_weight_overrides over them; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.health_weights.weight IS 'share in the overall score, relative to the others';
+COMMENT ON COLUMN infra_monitor.health_weights.source IS 'default or override';
+
+--
 -- Evaluation and the document
 --
 
@@ -181,14 +233,15 @@ COMMENT ON FUNCTION infra_monitor.probe_latency() IS
 'time that a trivial query takes, without the client, ms; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.score_checks(
-	checks jsonb, OUT category text, OUT weight float8, OUT score float8,
-	OUT checks int, OUT unknown int)
+	checks jsonb, weights jsonb DEFAULT '{}', OUT category text,
+	OUT weight float8, OUT score float8, OUT checks int, OUT unknown int)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 6
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH weights (category, weight) AS (
-	VALUES ('database', 30::float8), ('pool', 25), ('queries', 20), ('replication', 15), ('monitoring', 10)
+WITH weights AS (
+	SELECT d.category, coalesce(($2->>d.category)::float8, d.weight) AS weight
+	FROM infra_monitor.weight_defaults() d
 ), scored AS (
 	SELECT w.category, w.weight,
 		10 * avg(CASE c.status WHEN 'ok' THEN 1 WHEN 'warning' THEN 0.5 WHEN 'critical' THEN 0 END)::float8 AS score,
@@ -202,14 +255,14 @@ SELECT category, weight, score, checks, unknown FROM (
 	SELECT *, 1 AS place FROM scored
 	UNION ALL
 	SELECT 'overall', sum(weight) FILTER (WHERE score IS NOT NULL),
-		sum(score * weight) / sum(weight) FILTER (WHERE score IS NOT NULL),
+		sum(score * weight) / nullif(sum(weight) FILTER (WHERE score IS NOT NULL), 0),
 		sum(checks)::int, sum(unknown)::int, 2
 	FROM scored
 ) s
-ORDER BY place, weight DESC
+ORDER BY place, weight DESC, category
 $$;
-COMMENT ON FUNCTION infra_monitor.score_checks(jsonb) IS
-'score from 0 to 10 of each category and overall: ok counts 1, warning one half, critical 0, unknown is left out; for pg_monitor';
+COMMENT ON FUNCTION infra_monitor.score_checks(jsonb, jsonb) IS
+'score from 0 to 10 of each category and overall: ok counts 1, warning one half, critical 0, unknown is left out; weights by category, the default ones for those left out; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.overall_status(checks jsonb)
 RETURNS text
@@ -239,13 +292,16 @@ WITH checks AS MATERIALIZED (
 	FROM infra_monitor.evaluate_checks() c
 ), usage AS MATERIALIZED (
 	SELECT * FROM infra_monitor.system_usage()
+), weights AS MATERIALIZED (
+	SELECT jsonb_object_agg(w.category, w.weight) AS list FROM infra_monitor.health_weights w
 )
 SELECT jsonb_build_object(
 	'timestamp', clock_timestamp(),
 	'status', infra_monitor.overall_status(checks.list),
 	'version', current_setting('server_version'),
 	'role', CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END,
-	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list) s WHERE s.category = 'overall'),
+	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list, weights.list) s WHERE s.category = 'overall'),
+	'weights', weights.list,
 	'services', jsonb_build_object('database', jsonb_build_object(
 		'status', infra_monitor.overall_status(checks.of_database),
 		'latency', round(infra_monitor.probe_latency()::numeric, 3),
@@ -261,7 +317,7 @@ SELECT jsonb_build_object(
 		'disk', jsonb_build_object('used', usage.disk_used, 'total', usage.disk_total,
 			'percentage', round(100.0 * usage.disk_used / nullif(usage.disk_total, 0), 1))),
 	'checks', checks.list)
-FROM checks CROSS JOIN usage
+FROM checks CROSS JOIN usage CROSS JOIN weights
 $$;
 COMMENT ON FUNCTION infra_monitor.evaluate_health() IS
 'evaluates all checks now and returns the document of health() without its age; for pg_monitor';
@@ -280,7 +336,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT $1 || jsonb_build_object(
 	'status', CASE $1->>'status' WHEN 'healthy' THEN 'degraded' ELSE $1->>'status' END,
-	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list) s WHERE s.category = 'overall'),
+	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list, coalesce($1->'weights', '{}')) s WHERE s.category = 'overall'),
 	'checks', checks.list)
 FROM (
 	SELECT coalesce(jsonb_agg(CASE c->>'name' WHEN 'sampler_alive'
@@ -299,10 +355,9 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH latest AS MATERIALIZED (
-	SELECT document, evaluated_at FROM infra_monitor.health_cache()
-	UNION ALL
-	SELECT infra_monitor.evaluate_health(), clock_timestamp()
-	WHERE NOT EXISTS (SELECT FROM infra_monitor.health_cache())
+	SELECT coalesce(c.document, infra_monitor.evaluate_health()) AS document,
+		coalesce(c.evaluated_at, clock_timestamp()) AS evaluated_at
+	FROM (VALUES (1)) one LEFT JOIN infra_monitor.health_cache() c ON true
 ), aged AS (
 	SELECT document, clock_timestamp() - evaluated_at AS age,
 		coalesce(current_setting('infra_monitor.health_interval', true), '30s')::interval AS interval
@@ -343,7 +398,8 @@ COMMENT ON COLUMN infra_monitor.health_checks.since IS 'since when it has this s
 
 CREATE VIEW infra_monitor.health_score AS
 SELECT s.category, s.weight, s.score, s.checks, s.unknown
-FROM infra_monitor.score_checks(infra_monitor.health() OPERATOR(pg_catalog.->) 'checks') s;
+FROM infra_monitor.health() h,
+	LATERAL infra_monitor.score_checks(h OPERATOR(pg_catalog.->) 'checks', h OPERATOR(pg_catalog.->) 'weights') s;
 COMMENT ON VIEW infra_monitor.health_score IS
 'score of health() by category, 0 to 10, and overall; NULL where nothing is known; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.health_score.weight IS 'share in the overall score; categories of which nothing is known have none';

@@ -9,6 +9,7 @@
 
 #include "baseline.h"
 #include "blame.h"
+#include "check_states.h"
 #include "compat.h"
 #include "concurrency.h"
 #include "conditions.h"
@@ -61,6 +62,7 @@ _PG_init(void)
 	imon_executions_init();
 	imon_growth_init();
 	imon_health_init();
+	imon_check_states_init();
 	imon_readiness_init();
 	imon_conditions_init();
 	imon_disks_init();

@@ -38,7 +38,7 @@
 /* The tables of the history, each partitioned by UTC day. */
 static const char *const tables[] = {
 	"samples", "wait_samples", "statement_samples", "statement_texts",
-	"slow_query_samples"
+	"slow_query_samples", "health_events"
 };
 
 /* Runs a command that returns nothing.  Needs SPI to be connected. */

@@ -27,6 +27,7 @@
 #include "access/xlog.h"
 #include "activity.h"
 #include "blame.h"
+#include "check_states.h"
 #include "commands/dbcommands.h"
 #include "clock.h"
 #include "compat.h"
@@ -37,6 +38,7 @@
 #include "fmgr.h"
 #include "guc.h"
 #include "health.h"
+#include "health_events.h"
 #include "home_database.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -109,6 +111,8 @@ typedef enum ImonTaskId
 {
 	TASK_ACTIVITY,
 	TASK_HEALTH,
+	TASK_EVENTS,
+	TASK_NOTIFY,
 	TASK_SERIES,
 	TASK_SAMPLE,
 	TASK_WAITS,
@@ -153,6 +157,7 @@ typedef struct ImonTask
 	bool		(*run) (void);
 	bool		in_database;
 	bool		on_standby;
+	bool		(*pending) (void);	/* is there anything to do? NULL = always */
 	int			interval;		/* ms, 0 = off */
 	int64		due;			/* monotonic ms */
 	int			failures;		/* in a row */
@@ -344,6 +349,22 @@ check_health(void)
 	return true;
 }
 
+/* Task: changes of health. */
+static bool
+store_health_events(void)
+{
+	imon_store_health_events();
+	return true;
+}
+
+/* Task: listeners. */
+static bool
+notify_health_events(void)
+{
+	imon_notify_health_events();
+	return true;
+}
+
 /* Task: partitions. */
 static bool
 look_after_partitions(void)
@@ -363,6 +384,8 @@ audit_readiness(void)
 static ImonTask tasks[N_TASKS] = {
 	[TASK_ACTIVITY] = {"activity", look_at_activity, false, true},
 	[TASK_HEALTH] = {"health", check_health, true, true},
+	[TASK_EVENTS] = {"events", store_health_events, true, false, imon_health_events_pending},
+	[TASK_NOTIFY] = {"notify", notify_health_events, true, false, imon_notifications_pending},
 	[TASK_SERIES] = {"series", sample_series, false, true},
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
 	[TASK_WAITS] = {"waits", store_waits, true, false},
@@ -394,6 +417,8 @@ set_intervals(void)
 
 	tasks[TASK_ACTIVITY].interval = imon_activity_interval;
 	tasks[TASK_HEALTH].interval = imon_health_interval;
+	tasks[TASK_EVENTS].interval = imon_health_interval;
+	tasks[TASK_NOTIFY].interval = imon_health_interval;
 	tasks[TASK_SERIES].interval = imon_sample_interval;
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
 	tasks[TASK_WAITS].interval = imon_statement_interval;
@@ -404,6 +429,14 @@ set_intervals(void)
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);
 	audit_again();
+}
+
+/* Lets a task run now that continues another one, unless it is backing off. */
+static void
+run_now(ImonTask *task)
+{
+	if (task->failures == 0)
+		task->due = imon_clock_ms();
 }
 
 /* Lets all tasks run now. */
@@ -451,6 +484,16 @@ report_failure(ImonTask *task, const ErrorData *error)
 				 error->hint ? errhint("%s", error->hint) : 0));
 }
 
+/* Takes note that a task has done its work, to the log when it had failed. */
+static void
+note_success(ImonTask *task)
+{
+	if (task->failures > 0)
+		ereport(LOG,
+				(errmsg("infra_monitor does its task \"%s\" again", task->name)));
+	task->failures = 0;
+}
+
 /*
  * Runs a task in a subtransaction; what it raises ends there.
  */
@@ -459,6 +502,7 @@ run_contained(ImonTask *task)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	int			level = GetCurrentTransactionNestLevel();
 	volatile bool done = true;
 
 	BeginInternalSubTransaction(NULL);
@@ -467,10 +511,6 @@ run_contained(ImonTask *task)
 	{
 		done = task->run();
 		ReleaseCurrentSubTransaction();
-		if (task->failures > 0)
-			ereport(LOG,
-					(errmsg("infra_monitor does its task \"%s\" again", task->name)));
-		task->failures = 0;
 		task_done = true;
 	}
 	PG_CATCH();
@@ -480,7 +520,9 @@ run_contained(ImonTask *task)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+		/* an error may have come out of a subtransaction of the task */
+		while (GetCurrentTransactionNestLevel() > level)
+			RollbackAndReleaseCurrentSubTransaction();
 		report_failure(task, error);
 	}
 	PG_END_TRY();
@@ -594,6 +636,37 @@ welcome_extension(void)
 	}
 }
 
+/*
+ * Commits the transaction of a task.  That can fail, too: when there is no room
+ * for a notification.
+ */
+static void
+commit_contained(ImonTask *task, MemoryContext context)
+{
+	PG_TRY();
+	{
+		CommitTransactionCommand();
+		if (task_done)
+			note_success(task);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		RESUME_INTERRUPTS();
+		MemoryContextSwitchTo(context);
+		task_done = false;
+		report_failure(task, error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
 /* Runs a task in a transaction of its own, for a limited time. */
 static bool
 run_in_transaction(ImonTask *task)
@@ -605,7 +678,8 @@ run_in_transaction(ImonTask *task)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, task->name);
-	enable_timeout_after(STATEMENT_TIMEOUT, TASK_TIMEOUT_MS);
+	enable_timeout_after(STATEMENT_TIMEOUT, task == &tasks[TASK_HEALTH] ?
+						 imon_health_time_limit() : TASK_TIMEOUT_MS);
 
 	done = run_if_possible(task);
 
@@ -614,8 +688,7 @@ run_in_transaction(ImonTask *task)
 	QueryCancelPending = false;
 
 	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	commit_contained(task, context);
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return done;
@@ -674,7 +747,9 @@ run_if_due(ImonTask *task)
 
 	INSTR_TIME_SET_CURRENT(start);
 	task_done = false;
-	if (!task->in_database)
+	if (task->pending && !task->pending())
+		task->failures = 0;
+	else if (!task->in_database)
 		done = run_alone(task);
 	else if (OidIsValid(MyDatabaseId) && imon_clock_ms() >= look_for_extension_at)
 		done = run_in_transaction(task);
@@ -686,6 +761,10 @@ run_if_due(ImonTask *task)
 	left_out = schedule_next(task, done);
 	if (task == &tasks[TASK_SAMPLE])
 		account_for_tick(task, left_out);
+	if (task == &tasks[TASK_HEALTH] && task_done)
+		run_now(&tasks[TASK_EVENTS]);
+	if (task == &tasks[TASK_EVENTS] && task_done)
+		run_now(&tasks[TASK_NOTIFY]);
 }
 
 /*
@@ -1005,6 +1084,8 @@ static const struct
 	{"rejections", imon_rejections_dropped},
 	{"series", imon_series_dropped},
 	{"health_documents", imon_health_overflows},
+	{"health_hints", imon_health_hints_dropped},
+	{"health_events", imon_health_events_dropped},
 	{"readiness_documents", imon_readiness_overflows},
 	{"executions", imon_executions_dropped},
 	{"statements", imon_statements_evicted},

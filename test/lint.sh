@@ -210,6 +210,17 @@ sql_comments()
 		}' | sort
 }
 
+# Every health check has a heading in the manual, and a row in its table.
+documented_checks()
+{
+	local check
+
+	sed -nE "s/^\t\('([a-z0-9_]+)', '[a-z]+', '(above|below)',.*/\1/p" src/health.sql | while read -r check; do
+		grep -q "^### $check\$" doc/infra_monitor.md || echo "no heading: $check"
+		grep -q "^| \[$check\](#" doc/infra_monitor.md || echo "no row: $check"
+	done
+}
+
 find_postgres
 need_build_tools
 need_commands clang shellcheck
@@ -246,6 +257,7 @@ check 'shell scripts have no syntax errors' shell_syntax
 check 'shellcheck has no complaint' shell_check
 check 'META.json is JSON' perl -MJSON::PP -e 'decode_json(join("", <>))' META.json
 check 'SQL objects have a comment' sql_comments
+check 'health checks are documented' documented_checks
 check 'SQL adopts no foreign object and lends no rights' \
 	absent '^[^-]*(OR REPLACE|IF NOT EXISTS|SECURITY DEFINER)' src/*.sql
 

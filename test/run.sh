@@ -107,8 +107,9 @@ logs_tap()
 }
 
 # install_neighbours: install libraries that 033_load_order.pl loads next to ours,
-# and the ORM that 053_repeated.pl uses, if they are missing, packaged for this
-# PostgreSQL, and can be had without asking.  The tests do without them as well.
+# the ORM that 053_repeated.pl uses, and the validator of 062_health_schema.pl, if
+# they are missing, packaged for this PostgreSQL, and can be had without asking.
+# The tests do without them as well.
 install_neighbours()
 {
 	local name package packages=()
@@ -127,6 +128,10 @@ install_neighbours()
 		for package in python3-psycopg2 python3-sqlalchemy; do
 			[ -z "$(apt-cache madison "$package" 2>/dev/null)" ] || packages+=("$package")
 		done
+	fi
+	if ! /usr/bin/python3 -W ignore -c 'import jsonschema' 2>/dev/null &&
+		[ -n "$(apt-cache madison python3-jsonschema 2>/dev/null)" ]; then
+		packages+=(python3-jsonschema)
 	fi
 	[ ${#packages[@]} -gt 0 ] || return 0
 	say "installing ${packages[*]}"

@@ -889,7 +889,10 @@ COMMENT ON FUNCTION infra_monitor.recent_growth(text, bigint) IS
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
 -- to one of the checks_*.sql, that returns its value (NULL: not known), the
--- unit, and a message for humans.
+-- unit, and a message for humans; no text of a user is in it, for all who read
+-- the document or the log see it.  One that may have other thresholds for some
+-- databases or roles has a function check_<name>_by_scope() besides, see
+-- check_scopes.sql.
 -- Each read of pool_pressure calls those of category pool, unless known_value()
 -- in pool.c knows their values without.
 --
@@ -1044,6 +1047,55 @@ COMMENT ON COLUMN infra_monitor.health_thresholds.source IS 'default or override
 COMMENT ON COLUMN infra_monitor.health_thresholds.direction IS 'above: high values are bad; below: low ones';
 
 --
+-- Weights of the categories
+--
+
+CREATE FUNCTION infra_monitor.weight_defaults(OUT category text, OUT weight float8)
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 5
+SET search_path = pg_catalog, pg_temp
+AS $$
+VALUES ('database', 30::float8), ('pool', 25), ('queries', 20), ('replication', 15), ('monitoring', 10)
+$$;
+COMMENT ON FUNCTION infra_monitor.weight_defaults() IS
+'the categories of health checks with their default weights in the score; for pg_monitor';
+
+CREATE TABLE infra_monitor.health_weight_overrides (
+	category text PRIMARY KEY,
+	weight float8 NOT NULL CHECK (weight OPERATOR(pg_catalog.>=) 0 AND weight OPERATOR(pg_catalog.<) 'Infinity')
+);
+COMMENT ON TABLE infra_monitor.health_weight_overrides IS
+'weights of your own in the score: insert a row for a category; dumped by pg_dump; takes effect within infra_monitor.health_interval, in the home database; for superusers, grantable';
+COMMENT ON COLUMN infra_monitor.health_weight_overrides.category IS 'a category of infra_monitor.health_weights; others are refused';
+COMMENT ON COLUMN infra_monitor.health_weight_overrides.weight IS 'its share in the overall score, relative to the others; 0: none';
+
+SELECT pg_catalog.pg_extension_config_dump('infra_monitor.health_weight_overrides', '');
+
+CREATE FUNCTION infra_monitor.weight_override()
+RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'imon_weight_override_1_0';
+COMMENT ON FUNCTION infra_monitor.weight_override() IS
+'trigger: refuses a weight for a category that does not exist';
+
+CREATE TRIGGER category_exists
+	BEFORE INSERT OR UPDATE ON infra_monitor.health_weight_overrides
+	FOR EACH ROW EXECUTE FUNCTION infra_monitor.weight_override();
+COMMENT ON TRIGGER category_exists ON infra_monitor.health_weight_overrides IS
+'refuses a weight for a category that does not exist';
+
+CREATE VIEW infra_monitor.health_weights AS
+SELECT d.category, coalesce(o.weight, d.weight) AS weight,
+	CASE WHEN o.category IS NULL THEN 'default' ELSE 'override' END AS source
+FROM infra_monitor.weight_defaults() d
+	LEFT JOIN infra_monitor.health_weight_overrides o
+		ON o.category OPERATOR(pg_catalog.=) d.category;
+COMMENT ON VIEW infra_monitor.health_weights IS
+'weights in force: the defaults, with health_weight_overrides over them; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.health_weights.weight IS 'share in the overall score, relative to the others';
+COMMENT ON COLUMN infra_monitor.health_weights.source IS 'default or override';
+
+--
 -- Evaluation and the document
 --
 
@@ -1066,14 +1118,15 @@ COMMENT ON FUNCTION infra_monitor.probe_latency() IS
 'time that a trivial query takes, without the client, ms; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.score_checks(
-	checks jsonb, OUT category text, OUT weight float8, OUT score float8,
-	OUT checks int, OUT unknown int)
+	checks jsonb, weights jsonb DEFAULT '{}', OUT category text,
+	OUT weight float8, OUT score float8, OUT checks int, OUT unknown int)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 6
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH weights (category, weight) AS (
-	VALUES ('database', 30::float8), ('pool', 25), ('queries', 20), ('replication', 15), ('monitoring', 10)
+WITH weights AS (
+	SELECT d.category, coalesce(($2->>d.category)::float8, d.weight) AS weight
+	FROM infra_monitor.weight_defaults() d
 ), scored AS (
 	SELECT w.category, w.weight,
 		10 * avg(CASE c.status WHEN 'ok' THEN 1 WHEN 'warning' THEN 0.5 WHEN 'critical' THEN 0 END)::float8 AS score,
@@ -1087,14 +1140,14 @@ SELECT category, weight, score, checks, unknown FROM (
 	SELECT *, 1 AS place FROM scored
 	UNION ALL
 	SELECT 'overall', sum(weight) FILTER (WHERE score IS NOT NULL),
-		sum(score * weight) / sum(weight) FILTER (WHERE score IS NOT NULL),
+		sum(score * weight) / nullif(sum(weight) FILTER (WHERE score IS NOT NULL), 0),
 		sum(checks)::int, sum(unknown)::int, 2
 	FROM scored
 ) s
-ORDER BY place, weight DESC
+ORDER BY place, weight DESC, category
 $$;
-COMMENT ON FUNCTION infra_monitor.score_checks(jsonb) IS
-'score from 0 to 10 of each category and overall: ok counts 1, warning one half, critical 0, unknown is left out; for pg_monitor';
+COMMENT ON FUNCTION infra_monitor.score_checks(jsonb, jsonb) IS
+'score from 0 to 10 of each category and overall: ok counts 1, warning one half, critical 0, unknown is left out; weights by category, the default ones for those left out; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.overall_status(checks jsonb)
 RETURNS text
@@ -1124,13 +1177,16 @@ WITH checks AS MATERIALIZED (
 	FROM infra_monitor.evaluate_checks() c
 ), usage AS MATERIALIZED (
 	SELECT * FROM infra_monitor.system_usage()
+), weights AS MATERIALIZED (
+	SELECT jsonb_object_agg(w.category, w.weight) AS list FROM infra_monitor.health_weights w
 )
 SELECT jsonb_build_object(
 	'timestamp', clock_timestamp(),
 	'status', infra_monitor.overall_status(checks.list),
 	'version', current_setting('server_version'),
 	'role', CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END,
-	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list) s WHERE s.category = 'overall'),
+	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list, weights.list) s WHERE s.category = 'overall'),
+	'weights', weights.list,
 	'services', jsonb_build_object('database', jsonb_build_object(
 		'status', infra_monitor.overall_status(checks.of_database),
 		'latency', round(infra_monitor.probe_latency()::numeric, 3),
@@ -1146,7 +1202,7 @@ SELECT jsonb_build_object(
 		'disk', jsonb_build_object('used', usage.disk_used, 'total', usage.disk_total,
 			'percentage', round(100.0 * usage.disk_used / nullif(usage.disk_total, 0), 1))),
 	'checks', checks.list)
-FROM checks CROSS JOIN usage
+FROM checks CROSS JOIN usage CROSS JOIN weights
 $$;
 COMMENT ON FUNCTION infra_monitor.evaluate_health() IS
 'evaluates all checks now and returns the document of health() without its age; for pg_monitor';
@@ -1165,7 +1221,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT $1 || jsonb_build_object(
 	'status', CASE $1->>'status' WHEN 'healthy' THEN 'degraded' ELSE $1->>'status' END,
-	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list) s WHERE s.category = 'overall'),
+	'score', (SELECT round(s.score::numeric, 1) FROM infra_monitor.score_checks(checks.list, coalesce($1->'weights', '{}')) s WHERE s.category = 'overall'),
 	'checks', checks.list)
 FROM (
 	SELECT coalesce(jsonb_agg(CASE c->>'name' WHEN 'sampler_alive'
@@ -1184,10 +1240,9 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH latest AS MATERIALIZED (
-	SELECT document, evaluated_at FROM infra_monitor.health_cache()
-	UNION ALL
-	SELECT infra_monitor.evaluate_health(), clock_timestamp()
-	WHERE NOT EXISTS (SELECT FROM infra_monitor.health_cache())
+	SELECT coalesce(c.document, infra_monitor.evaluate_health()) AS document,
+		coalesce(c.evaluated_at, clock_timestamp()) AS evaluated_at
+	FROM (VALUES (1)) one LEFT JOIN infra_monitor.health_cache() c ON true
 ), aged AS (
 	SELECT document, clock_timestamp() - evaluated_at AS age,
 		coalesce(current_setting('infra_monitor.health_interval', true), '30s')::interval AS interval
@@ -1228,7 +1283,8 @@ COMMENT ON COLUMN infra_monitor.health_checks.since IS 'since when it has this s
 
 CREATE VIEW infra_monitor.health_score AS
 SELECT s.category, s.weight, s.score, s.checks, s.unknown
-FROM infra_monitor.score_checks(infra_monitor.health() OPERATOR(pg_catalog.->) 'checks') s;
+FROM infra_monitor.health() h,
+	LATERAL infra_monitor.score_checks(h OPERATOR(pg_catalog.->) 'checks', h OPERATOR(pg_catalog.->) 'weights') s;
 COMMENT ON VIEW infra_monitor.health_score IS
 'score of health() by category, 0 to 10, and overall; NULL where nothing is known; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.health_score.weight IS 'share in the overall score; categories of which nothing is known have none';
@@ -1989,6 +2045,125 @@ FROM (SELECT current_setting('track_io_timing')::boolean) s (t)
 $$;
 COMMENT ON FUNCTION infra_monitor.check_track_io_timing() IS
 'health check: 1 if track_io_timing is on, else 0; has no threshold unless you set one';
+
+--
+-- check_scopes.sql: thresholds of a health check for some databases or roles
+--
+-- A check that has scopes has a function check_<name>_by_scope() beside its
+-- check_<name>(): a row for each database and role of which it knows something.
+-- It is called only if there is an override for a scope of the check; then each
+-- row is compared with the thresholds that fit it best, and the check is the
+-- worst of them.
+--
+
+CREATE TABLE infra_monitor.health_scope_overrides (
+	check_name text NOT NULL,
+	datname text NOT NULL DEFAULT '',
+	usename text NOT NULL DEFAULT '',
+	warning float8,
+	critical float8,
+	PRIMARY KEY (check_name, datname, usename),
+	CHECK (datname OPERATOR(pg_catalog.<>) '' OR usename OPERATOR(pg_catalog.<>) '')
+);
+COMMENT ON TABLE infra_monitor.health_scope_overrides IS
+'thresholds of your own for a database, a role, or a role in a database, of a check that has such scopes; the one that fits best counts: both, else the role, else the database; dumped by pg_dump; takes effect within infra_monitor.health_interval, in the home database; for superusers, grantable';
+COMMENT ON COLUMN infra_monitor.health_scope_overrides.check_name IS 'a check that has scopes; others are refused';
+COMMENT ON COLUMN infra_monitor.health_scope_overrides.datname IS 'empty: any';
+COMMENT ON COLUMN infra_monitor.health_scope_overrides.usename IS 'empty: any';
+COMMENT ON COLUMN infra_monitor.health_scope_overrides.warning IS 'value, in the unit of the check, at which it warns; NULL: as elsewhere, Infinity: never';
+COMMENT ON COLUMN infra_monitor.health_scope_overrides.critical IS 'value, in the unit of the check, at which it is critical; NULL: as elsewhere, Infinity: never';
+
+SELECT pg_catalog.pg_extension_config_dump('infra_monitor.health_scope_overrides', '');
+
+CREATE FUNCTION infra_monitor.scope_override()
+RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'imon_scope_override_1_0';
+COMMENT ON FUNCTION infra_monitor.scope_override() IS
+'trigger: refuses an override for a scope of a check that has none';
+
+CREATE TRIGGER check_has_scopes
+	BEFORE INSERT OR UPDATE ON infra_monitor.health_scope_overrides
+	FOR EACH ROW EXECUTE FUNCTION infra_monitor.scope_override();
+COMMENT ON TRIGGER check_has_scopes ON infra_monitor.health_scope_overrides IS
+'refuses an override for a scope of a check that has none';
+
+CREATE FUNCTION infra_monitor.check_idle_in_transaction_by_scope(
+	OUT datname text, OUT usename text, OUT value float8, OUT message text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT s.datname, s.usename,
+	greatest(extract(epoch FROM max(clock_timestamp() - s.state_change)), 0)::float8,
+	format('sessions of role "%s" idle in transaction in database "%s": %s, the longest for %s',
+		s.usename, s.datname, count(*), date_trunc('second', max(clock_timestamp() - s.state_change)))
+FROM infra_monitor.sessions() s
+WHERE s.state IN ('idle in transaction', 'idle in transaction (aborted)')
+GROUP BY s.datname, s.usename
+$$;
+COMMENT ON FUNCTION infra_monitor.check_idle_in_transaction_by_scope() IS
+'health check idle_in_transaction for each database and role; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.check_long_transactions_by_scope(
+	OUT datname text, OUT usename text, OUT value float8, OUT message text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT s.datname, s.usename,
+	greatest(extract(epoch FROM max(clock_timestamp() - s.xact_start)), 0)::float8,
+	format('the oldest transaction of role "%s" in database "%s" has been open for %s',
+		s.usename, s.datname, date_trunc('second', max(clock_timestamp() - s.xact_start)))
+FROM infra_monitor.sessions() s
+WHERE s.xact_start IS NOT NULL
+GROUP BY s.datname, s.usename
+$$;
+COMMENT ON FUNCTION infra_monitor.check_long_transactions_by_scope() IS
+'health check long_transactions for each database and role; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.check_lock_waits_by_scope(
+	OUT datname text, OUT usename text, OUT value float8, OUT message text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT w.datname, w.usename, max(w.wait_time) / 1000,
+	format('sessions of role "%s" waiting for a lock in database "%s": %s, the longest for %s',
+		w.usename, w.datname, count(*), make_interval(secs => floor(max(w.wait_time) / 1000)))
+FROM infra_monitor.lock_waits w
+GROUP BY w.datname, w.usename
+$$;
+COMMENT ON FUNCTION infra_monitor.check_lock_waits_by_scope() IS
+'health check lock_waits for each database and role; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.check_role_limit_by_scope(
+	OUT datname text, OUT usename text, OUT value float8, OUT message text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT NULL::text, u.name,
+	CASE u.connection_limit WHEN 0 THEN 1 ELSE u.connections::float8 / u.connection_limit END,
+	format('role "%s" has %s of the %s connections that it may have', u.name, u.connections, u.connection_limit)
+FROM infra_monitor.limit_usage() u WHERE u.scope = 'role'
+$$;
+COMMENT ON FUNCTION infra_monitor.check_role_limit_by_scope() IS
+'health check role_limit for each role; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.check_database_limit_by_scope(
+	OUT datname text, OUT usename text, OUT value float8, OUT message text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT u.name, NULL::text,
+	CASE u.connection_limit WHEN 0 THEN 1 ELSE u.connections::float8 / u.connection_limit END,
+	format('database "%s" has %s of the %s connections that it may have', u.name, u.connections, u.connection_limit)
+FROM infra_monitor.limit_usage() u WHERE u.scope = 'database'
+$$;
+COMMENT ON FUNCTION infra_monitor.check_database_limit_by_scope() IS
+'health check database_limit for each database; for pg_monitor';
 
 --
 -- pool.sql: how close to running out of connections, and who holds them
@@ -2838,6 +3013,88 @@ COMMENT ON FUNCTION infra_monitor.history_step(timestamptz, timestamptz, interva
 'the length of the buckets of a history: step or, if that is NULL, the shortest usual length that gives 300 buckets or less; error if the span is not finite or ends before it begins, and if the step is not positive, has months, or gives more than 100000 buckets; for pg_monitor';
 
 --
+-- health_events.sql: what has changed in the health of the server, and when
+--
+
+CREATE TABLE infra_monitor.health_events (
+	at timestamptz NOT NULL,
+	check_name text NOT NULL,
+	old_status text,
+	new_status text NOT NULL,
+	value float8,
+	message text,
+	since timestamptz NOT NULL,
+	old_since timestamptz
+) PARTITION BY RANGE (at);
+COMMENT ON TABLE infra_monitor.health_events IS
+'one row each time that a check changes its status, or the server its own, in partitions by UTC day, kept for infra_monitor.retention; not dumped; written by the sampler only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.health_events.at IS 'when the new status was evaluated as often as its check demands, and counted';
+COMMENT ON COLUMN infra_monitor.health_events.check_name IS 'overall: the status of the server';
+COMMENT ON COLUMN infra_monitor.health_events.old_status IS 'NULL: it was never evaluated before';
+COMMENT ON COLUMN infra_monitor.health_events.new_status IS 'ok, warning, critical or unknown; of overall healthy, degraded or unhealthy';
+COMMENT ON COLUMN infra_monitor.health_events.value IS 'of the check then, in its unit; of overall, the score';
+COMMENT ON COLUMN infra_monitor.health_events.message IS 'of the check then, its first 383 bytes; of overall, the checks that are critical or warn';
+COMMENT ON COLUMN infra_monitor.health_events.since IS 'when the value first was so';
+COMMENT ON COLUMN infra_monitor.health_events.old_since IS 'since when it had its old status';
+
+CREATE INDEX health_events_at_idx ON infra_monitor.health_events
+	USING brin (at) WITH (pages_per_range = 16, autosummarize = on);
+COMMENT ON INDEX infra_monitor.health_events_at_idx IS
+'finds a part of a day; whole days are found by their partitions';
+
+CREATE TABLE infra_monitor.health_state (
+	check_name text PRIMARY KEY,
+	status text NOT NULL,
+	since timestamptz NOT NULL,
+	changed_at timestamptz NOT NULL
+);
+COMMENT ON TABLE infra_monitor.health_state IS
+'the status of each check as it was stored last, with which the sampler begins after a start; one row for each check and one for the server, written when it changes; not dumped; written by the sampler only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.health_state.check_name IS 'overall: the status of the server';
+COMMENT ON COLUMN infra_monitor.health_state.since IS 'when the value first was so';
+COMMENT ON COLUMN infra_monitor.health_state.changed_at IS 'when that counted';
+
+CREATE FUNCTION infra_monitor.health_history(
+	since timestamptz, until timestamptz DEFAULT now(),
+	OUT check_name text, OUT status text, OUT from_at timestamptz,
+	OUT until_at timestamptz)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH span AS MATERIALIZED (
+	SELECT $1 AS since, least($2, now()) AS until
+	WHERE infra_monitor.history_step($1, $2, NULL) IS NOT NULL
+), events AS MATERIALIZED (
+	SELECT e.check_name, e.old_status, e.new_status, e.old_since, e.since,
+		lead(e.since) OVER later AS ends,
+		row_number() OVER later = 1 AS first
+	FROM infra_monitor.health_events e, span
+	WINDOW later AS (PARTITION BY e.check_name ORDER BY e.at, e.since)
+), periods AS (
+	SELECT e.check_name, e.new_status AS status, e.since AS from_at, e.ends AS until_at
+	FROM events e
+	UNION ALL
+	-- what was before the first that is still stored
+	SELECT e.check_name, e.old_status, e.old_since, e.since
+	FROM events e WHERE e.first AND e.old_status IS NOT NULL
+	UNION ALL
+	-- what has not changed for as long as changes are stored
+	SELECT s.check_name, s.status, s.since, NULL
+	FROM infra_monitor.health_state s
+	WHERE NOT EXISTS (SELECT FROM events e WHERE e.check_name = s.check_name)
+)
+SELECT p.check_name, p.status, greatest(p.from_at, span.since),
+	least(coalesce(p.until_at, span.until), span.until)
+FROM periods p, span
+WHERE p.from_at < span.until
+	AND (p.until_at IS NULL OR p.until_at > greatest(p.from_at, span.since))
+ORDER BY 1, 3
+$$;
+COMMENT ON FUNCTION infra_monitor.health_history(timestamptz, timestamptz) IS
+'which status each check had when, and the server (overall), between two moments: periods without a gap from the first evaluation that is known, cut at the ends of the span; it does not say whether the server ran; error if the span is not finite or ends before it begins; for pg_monitor';
+
+--
 -- pool_history.sql: what the pool looked like
 --
 
@@ -3322,7 +3579,8 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	 FROM pg_catalog.pg_inherits i
 	 WHERE i.inhparent OPERATOR(pg_catalog.=) ANY (ARRAY['infra_monitor.samples'::pg_catalog.regclass, 'infra_monitor.wait_samples'::pg_catalog.regclass,
 		'infra_monitor.statement_samples'::pg_catalog.regclass, 'infra_monitor.statement_texts'::pg_catalog.regclass,
-		'infra_monitor.slow_query_samples'::pg_catalog.regclass])) AS bytes_stored,
+		'infra_monitor.slow_query_samples'::pg_catalog.regclass,
+		'infra_monitor.health_events'::pg_catalog.regclass])) AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
 	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost,

@@ -138,7 +138,8 @@ sub _receive
 
 # Reads until the server has something to say: returns 'ready', 'password' (it
 # asks for one), or 'refused'; then sqlstate and message stand in the session,
-# and the server process has ended.
+# and the server process has ended.  Payloads of notifications that come on the
+# way are added to those of the session.
 sub await_session
 {
 	my ($session) = @_;
@@ -168,6 +169,12 @@ sub await_session
 				push @row, $length < 0 ? '' : substr($body, 0, $length, '');
 			}
 			push @{ $session->{rows} }, join('|', @row);
+		}
+		elsif ($type eq 'A')
+		{
+			my ($channel, $payload) = split /\0/, substr($body, 4);
+
+			push @{ $session->{notifications} }, $payload;
 		}
 		elsif ($type eq 'R')
 		{

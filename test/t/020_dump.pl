@@ -97,20 +97,33 @@ is(log_count($node, 'WARNING|ERROR|FATAL'), 0, 'nobody complains');
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION infra_monitor;
 INSERT INTO infra_monitor.health_threshold_overrides VALUES
-	('lock_waits', 42, NULL, NULL, 7, true), ('replication_lag', NULL, 'Infinity', false, NULL, NULL);
+	('lock_waits', 41, NULL, NULL, 7, true), ('replication_lag', NULL, 'Infinity', false, NULL, NULL);
+UPDATE infra_monitor.health_threshold_overrides SET warning = 42 WHERE check_name = 'lock_waits';
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('pool', 99.5), ('queries', 0);
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('lock_waits', 'shop', 'batch', 1, 2), ('role_limit', '', 'web', NULL, 'Infinity');
 GRANT USAGE ON SCHEMA infra_monitor TO auditor;
 GRANT EXECUTE ON FUNCTION infra_monitor.take_sample() TO auditor;
 SQL
 wait_for_sample($node, 'there is history that could be dumped');
 wait_for_partitions($node, 'and partitions');
+$node->safe_psql('postgres', "INSERT INTO infra_monitor.health_threshold_overrides (check_name, critical) VALUES ('long_transactions', -1)");
+wait_for($node, 'SELECT count(*) > 0 FROM infra_monitor.health_events', 'and events');
+$node->safe_psql('postgres', "DELETE FROM infra_monitor.health_threshold_overrides WHERE check_name = 'long_transactions'");
 
 my $overrides = <<'SQL';
-SELECT check_name, warning, critical, enabled, hold, essential FROM infra_monitor.health_thresholds
-WHERE source = 'override' ORDER BY check_name
+SELECT * FROM (SELECT check_name, warning, critical, enabled, hold, essential FROM infra_monitor.health_thresholds
+WHERE source = 'override'
+UNION ALL SELECT category, weight, NULL, NULL, NULL, NULL FROM infra_monitor.health_weights WHERE source = 'override'
+UNION ALL SELECT concat_ws(' of ', check_name, usename, datname), warning, critical, NULL, NULL, NULL FROM infra_monitor.health_scope_overrides) o
+ORDER BY check_name COLLATE "C"
 SQL
 my $expected = <<'TEXT';
 lock_waits|42|120|t|7|t
+lock_waits of batch of shop|1|2|||
+pool|99.5||||
+queries|0||||
 replication_lag|30|Infinity|f|2|f
+role_limit of web of ||Infinity|||
 TEXT
 chomp $expected;
 is($node->safe_psql('postgres', $overrides), $expected, 'overrides');
@@ -142,10 +155,11 @@ $node->command_ok(
 	'pg_dump, plain');
 my $dump = slurp_file("$directory/plain.sql");
 like($dump, qr/^CREATE EXTENSION .*infra_monitor/m, 'dumps the extension');
-like($dump, qr/^COPY infra_monitor\.health_threshold_overrides.*\nlock_waits\t42/m,
+like($dump, qr/^COPY infra_monitor\.health_threshold_overrides.*\n(?:replication_lag\t.*\n)?lock_waits\t42/m,
 	'and the overrides');
-unlike($dump, qr/samples_\d|COPY infra_monitor\.samples|CREATE TABLE infra_monitor/,
-	'but no history, and no table of it');
+like($dump, qr/^COPY infra_monitor\.health_weight_overrides.*\n(?:queries\t0\n)?pool\t99\.5/m, 'and the weights');
+unlike($dump, qr/samples_\d|COPY infra_monitor\.(?:samples|health_events|health_state)|CREATE TABLE infra_monitor/,
+	'but no history, no state, and no table of these');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok(
 	[ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-f', "$directory/plain.sql",
@@ -154,6 +168,8 @@ $node->command_ok(
 check_restored($node, 'restored');
 is($node->safe_psql('restored', 'SELECT count(*) FROM infra_monitor.samples'),
 	0, 'without history');
+is($node->safe_psql('restored', 'SELECT count(*) FROM infra_monitor.health_state'),
+	0, 'and without the states of another database');
 
 $node->command_ok(
 	[ 'pg_dump', '-Fc', '-f', "$directory/custom.dump", '-d', $node->connstr('postgres') ],
@@ -183,7 +199,8 @@ $node->command_ok(
 	'pg_dump --data-only');
 $dump = slurp_file("$directory/data.sql");
 like($dump, qr/^lock_waits\t42/m, 'dumps the overrides');
-unlike($dump, qr/COPY infra_monitor\.samples/, 'and no history');
+like($dump, qr/^pool\t99\.5/m, 'and the weights');
+unlike($dump, qr/COPY infra_monitor\.(?:samples|health_events|health_state)/, 'and no history');
 
 #
 # copied

@@ -64,6 +64,10 @@ my %kept = (
 	'rows of samples' => 'SELECT s::text FROM infra_monitor.samples s ORDER BY sampled_at',
 	'rows of partitions' =>
 	  'SELECT tableoid::regclass::text AS name, count(*) FROM infra_monitor.samples GROUP BY 1 ORDER BY name',
+	'weights' => 'SELECT o::text FROM infra_monitor.health_weight_overrides o ORDER BY category',
+	'overrides of scopes' => 'SELECT o::text FROM infra_monitor.health_scope_overrides o ORDER BY 1',
+	'health events' => 'SELECT e::text FROM infra_monitor.health_events e ORDER BY at, check_name',
+	'states of checks' => 'SELECT s::text FROM infra_monitor.health_state s ORDER BY check_name',
 	'overrides' => 'SELECT o::text FROM infra_monitor.health_threshold_overrides o ORDER BY check_name',
 	'partitions and their bounds' => <<'SQL',
 SELECT inhrelid::regclass::text AS name, pg_get_expr(relpartbound, inhrelid), inhdetachpending
@@ -121,7 +125,7 @@ FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
 WHERE relnamespace = 'infra_monitor'::regnamespace AND attnum > 0
 ORDER BY attrelid::regclass::text, attnum
 SQL
-	'triggers' => q(SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE tgrelid = 'infra_monitor.health_threshold_overrides'::regclass),
+	'triggers' => q(SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE tgrelid::regclass::text ~ '^infra_monitor.health_[a-z]+_overrides$' ORDER BY tgname),
 	'comments' => <<'SQL',
 SELECT i.type, i.identity, d.description
 FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
@@ -177,6 +181,9 @@ BEGIN
 END $$;
 INSERT INTO infra_monitor.health_threshold_overrides (check_name, warning, critical, enabled, hold, essential) VALUES
 	('lock_waits', 10, 'Infinity', NULL, 3, true), ('wal_archiving', NULL, NULL, false, NULL, NULL);
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('pool', 12.5);
+INSERT INTO infra_monitor.health_scope_overrides VALUES ('lock_waits', 'shop', '', 5, 10);
+INSERT INTO infra_monitor.health_threshold_overrides (check_name, critical) VALUES ('long_transactions', -1);
 CREATE ROLE regress_reader;
 GRANT USAGE ON SCHEMA infra_monitor TO regress_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA infra_monitor TO regress_reader;
@@ -198,6 +205,9 @@ SQL
 wait_for($old,
 	"SELECT count(*) >= 5 FROM pg_inherits WHERE inhparent = 'infra_monitor.samples'::regclass",
 	'it has partitions for today, tomorrow and the past');
+
+wait_for($old, "SELECT count(*) > 0 FROM infra_monitor.health_events WHERE check_name = 'long_transactions'",
+	'and an event');
 
 # a copy is what it makes unless told otherwise
 my %options = (copy => [], link => ['--link']);
@@ -280,6 +290,11 @@ SELECT num_nonnulls(connects, rejected, commits, rollbacks, blks_hit, blks_read,
 FROM infra_monitor.samples WHERE sampled_at > '$stopped' ORDER BY sampled_at LIMIT 1
 SQL
 		'0', "$mode: no difference across the upgrade");
+	is( $new->safe_psql('postgres',
+			"SELECT status, c.since = e.since FROM infra_monitor.health_checks c JOIN infra_monitor.health_events e ON e.check_name = c.name WHERE name = 'long_transactions'"
+		),
+		'critical|t',
+		"$mode: what was critical is, since then");
 	is( $new->safe_psql('postgres',
 			"SELECT warning, critical, hold FROM infra_monitor.health_thresholds WHERE check_name = 'lock_waits'"
 		),

@@ -1,0 +1,265 @@
+# The engine behind health(): no check can harm the others, the sampler, or
+# whoever asks; and what nobody evaluates any more is not shown as if it were.
+
+use strict;
+use warnings;
+
+use InfraMonitor;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $node = new_server('engine');
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
+wait_for_sample($node, 'it samples');
+
+# Waits until the sampler has evaluated so many times.
+sub wait_for_evaluations
+{
+	my ($n) = @_;
+	my $last = '';
+
+	for (1 .. $n)
+	{
+		$last = $node->safe_psql('postgres', 'SELECT evaluated_at FROM infra_monitor.health_cache()');
+		$node->poll_query_until('postgres', "SELECT evaluated_at > '$last' FROM infra_monitor.health_cache()")
+		  or die 'nobody evaluates';
+	}
+	return;
+}
+
+# A check in the document.
+sub check
+{
+	my ($columns, $name) = @_;
+
+	return $node->safe_psql('postgres',
+		"SELECT $columns FROM infra_monitor.health_checks WHERE name = '$name'");
+}
+
+my $signature = 'OUT value float8, OUT unit text, OUT message text';
+
+#
+# A check that takes too long is ended, is unknown, and the others are evaluated
+#
+my $original = $node->safe_psql('postgres',
+	"SELECT pg_get_functiondef('infra_monitor.check_long_transactions()'::regprocedure)");
+$node->safe_psql('postgres', <<"SQL");
+CREATE SEQUENCE attempts;
+CREATE OR REPLACE FUNCTION infra_monitor.check_long_transactions($signature)
+LANGUAGE sql AS 'SELECT n, \$\$attempts\$\$, \$\$slept\$\$ FROM nextval(\$\$public.attempts\$\$) n, pg_sleep(600)';
+SQL
+wait_for($node, "SELECT status = 'unknown' FROM infra_monitor.health_checks WHERE name = 'long_transactions'",
+	'a check that sleeps is unknown');
+like(check('message', 'long_transactions'),
+	qr/^it took longer than 2000 ms; next attempt at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d/,
+	'and says why, and when it is tried again');
+is( $node->safe_psql('postgres', <<'SQL'),
+SELECT string_agg(name, ' ' ORDER BY name) FROM infra_monitor.health_checks
+WHERE status = 'unknown' AND name <> 'connection_storm'
+SQL
+	'long_transactions', 'all others are known');
+is(status_of($node, 'last_error IS NULL'), 't', 'the task has not failed');
+is($node->safe_psql('postgres', "SELECT infra_monitor.health_status() IN ('healthy', 'degraded')"), 't', 'there is a status');
+
+# a session has the time that it gives itself
+my ($status, $out, $said) = $node->psql('postgres',
+	"SET statement_timeout = '3s'; SELECT count(*) FROM infra_monitor.evaluate_checks('queries')");
+like($said, qr/canceling statement due to statement timeout/, 'in a session its statement_timeout ends it');
+
+# who ends the sampler, or what it does, is not held up by it
+sub wait_until_asleep
+{
+	my $attempts = $node->safe_psql('postgres', 'SELECT last_value FROM attempts');
+
+	# a new sampler tries at once
+	$node->safe_psql('postgres', 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+	return wait_for($node, <<"SQL", 'the sampler sleeps in the check');
+SELECT last_value > $attempts AND EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'infra_monitor sampler' AND wait_event = 'PgSleep')
+FROM attempts
+SQL
+}
+wait_until_asleep();
+my $pid = status_of($node, 'pid');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+wait_for($node, "SELECT last_error LIKE 'health: canceling statement due to user request' FROM infra_monitor.sampler_status",
+	'a cancel ends the evaluation');
+is(status_of($node, 'pid'), $pid, 'and not the sampler');
+wait_until_asleep();
+$pid = status_of($node, 'pid');
+my $time = seconds
+{
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+	wait_for($node, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)", 'a terminated sampler is gone');
+};
+cmp_ok($time, '<', 1.9, sprintf('before the check has had its time: %.2f s', $time));
+
+# as soon as it works again, it is evaluated again
+$node->safe_psql('postgres', $original);
+wait_for($node, "SELECT status = 'ok' FROM infra_monitor.health_checks WHERE name = 'long_transactions'",
+	'a check that works again is known');
+
+#
+# A check that fails is tried again after 1, 2, 4, … evaluations
+#
+$node->safe_psql('postgres', <<"SQL");
+CREATE SEQUENCE evaluations;
+CREATE TABLE seen (n bigint, attempts bigint);
+SELECT setval('attempts', 1);
+CREATE FUNCTION fail($signature) LANGUAGE plpgsql AS \$\$
+BEGIN
+	PERFORM nextval('public.attempts');
+	RAISE EXCEPTION 'attempt % failed', currval('public.attempts');
+END \$\$;
+BEGIN;
+CREATE OR REPLACE FUNCTION infra_monitor.check_long_transactions($signature)
+LANGUAGE sql AS 'SELECT * FROM public.fail()';
+-- evaluated after it, by the order of the categories
+CREATE OR REPLACE FUNCTION infra_monitor.check_wal_archiving($signature) LANGUAGE plpgsql AS \$\$
+BEGIN
+	INSERT INTO public.seen SELECT nextval('public.evaluations'), last_value FROM public.attempts;
+	value := 0;
+END \$\$;
+COMMIT;
+SQL
+wait_for($node, 'SELECT max(attempts) >= 5 FROM seen', 'a check that fails is tried again');
+is( $node->safe_psql('postgres', <<'SQL'),
+SELECT string_agg((n - first)::text, ' ' ORDER BY n)
+FROM (SELECT min(n) AS n, min(min(n)) OVER () AS first FROM seen WHERE attempts > 1 GROUP BY attempts ORDER BY attempts LIMIT 4) a
+SQL
+	'0 2 5 10', 'after 1, 2 and 4 evaluations that leave it out');
+like(check('message', 'long_transactions'), qr/^attempt \d failed; next attempt at \d{4}-/, 'its message is the error');
+my $next = check("substring(message FROM 'next attempt at (.*)')::timestamptz - clock_timestamp() BETWEEN '-1 second' AND '10 seconds'", 'long_transactions');
+is($next, 't', 'and the next attempt is near');
+is(check('status', 'wal_archiving'), 'ok', 'the others are evaluated each time');
+is($node->safe_psql('postgres', 'SELECT infra_monitor.pool_status()'), 'ok', 'and the pool is not concerned');
+$node->safe_psql('postgres', $original);
+wait_for($node, "SELECT status = 'ok' FROM infra_monitor.health_checks WHERE name = 'long_transactions'",
+	'it is known again');
+wait_for($node, <<'SQL', 'that it was not is an event, and that it is again');
+SELECT string_agg(new_status, ' ' ORDER BY at) LIKE '%unknown ok' FROM infra_monitor.health_events WHERE check_name = 'long_transactions'
+SQL
+
+# many that are slow: the others wait for the next time, and the sampler lives
+$node->safe_psql('postgres', <<"SQL");
+DO \$do\$
+DECLARE
+	name text;
+BEGIN
+	FOR name IN SELECT check_name FROM infra_monitor.check_defaults() WHERE category IN ('pool', 'queries') LOOP
+		EXECUTE format('CREATE OR REPLACE FUNCTION infra_monitor.%I($signature)
+			LANGUAGE sql AS ''SELECT 0, \$\$\$\$, \$\$slept\$\$ FROM pg_sleep(600)''', 'check_' || name);
+	END LOOP;
+END \$do\$;
+SQL
+wait_for($node, "SELECT EXISTS (SELECT FROM infra_monitor.health_checks WHERE message = 'not evaluated this time, the checks before it took too long')",
+	'many slow checks: there is an end to it');
+is(log_count($node, 'could not do its task "health": canceling statement due to statement timeout'), 0,
+	'many slow checks: which is not that of the task');
+$node->safe_psql('postgres', 'DROP EXTENSION infra_monitor; CREATE EXTENSION infra_monitor');
+wait_for($node, "SELECT status = 'ok' FROM infra_monitor.health_checks WHERE name = 'long_transactions'",
+	'all are evaluated after the extension is created anew');
+
+#
+# health() reads memory only: it waits for no lock on any table, its own included
+#
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('CREATE TABLE users_own (i int); BEGIN; LOCK TABLE users_own IN ACCESS EXCLUSIVE MODE');
+$holder->query_safe($_) for split /\n/, $node->safe_psql('postgres', <<'SQL');
+SELECT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', oid::regclass) FROM pg_class
+WHERE relnamespace = 'infra_monitor'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+SQL
+my $ask = sub {
+	my ($query) = @_;
+	return $node->safe_psql('postgres', "SET statement_timeout = '10s'; $query");
+};
+like($ask->('SELECT infra_monitor.health_status()'), qr/^(healthy|degraded)$/, 'locked tables: health_status()');
+cmp_ok($ask->('SELECT count(*) FROM infra_monitor.health_checks'), '>', 5, 'locked tables: health_checks');
+is($ask->("SELECT count(*) FROM infra_monitor.health_score WHERE category = 'overall'"), 1, 'locked tables: health_score');
+wait_for($node, "SELECT c->>'status' = 'critical' FROM jsonb_array_elements(infra_monitor.health()->'checks') c WHERE c->>'name' = 'sampler_alive'",
+	'locked tables: nobody can evaluate, and health() says so');
+$holder->query_safe('COMMIT');
+$holder->quit;
+wait_for($node, "SELECT (h->>'age_ms')::float8 < 2000 FROM infra_monitor.health() h", 'they are no longer, and it is evaluated again');
+
+# and takes none
+$out = $node->safe_psql('postgres', <<'SQL');
+BEGIN;
+SELECT count(*) > 0 FROM infra_monitor.health();
+SELECT coalesce(string_agg(relation::regclass::text, ' '), 'none') FROM pg_locks
+WHERE locktype = 'relation' AND pid = pg_backend_pid() AND relation >= 16384;
+COMMIT;
+SQL
+is($out, "t\nnone", 'no relation of a user is locked by it');
+
+#
+# A sampler that is stopped: health() says so within two intervals
+#
+wait_for_evaluations(2);
+$pid = status_of($node, 'pid');
+my $session = open_session($node);
+ask($session, 'SELECT infra_monitor.health()');
+kill 'STOP', $pid or die $!;
+my $stopped = time;
+my $evaluated = ask($session, 'SELECT evaluated_at FROM infra_monitor.health_cache()');
+wait_in_session($session, "SELECT infra_monitor.health()->>'status' <> 'healthy'", 'stopped: no longer healthy');
+is( ask($session, <<"SQL"), 't', 'stopped: two intervals after the last evaluation');
+SELECT clock_timestamp() - '$evaluated' < interval '3 seconds'
+SQL
+is( ask($session, <<'SQL'),
+SELECT h->>'status' = 'degraded', (h->>'age_ms')::float8 BETWEEN 2000 AND 1000000, c->>'status', c->>'message' LIKE 'health was last evaluated 00:00:% ago'
+FROM infra_monitor.health() h, jsonb_array_elements(h->'checks') c WHERE c->>'name' = 'sampler_alive'
+SQL
+	't|t|critical|t', 'stopped: degraded, with its age and the reason') or diag ask($session, 'SELECT infra_monitor.health()');
+is(ask($session, 'SELECT infra_monitor.health_status()'), 'degraded', 'stopped: health_status()');
+is(ask($session, "SELECT infra_monitor.health(false)->>'status'"), 'degraded', 'stopped: health(false)');
+my $age = ask($session, "SELECT infra_monitor.health()->>'age_ms'");
+usleep(20_000);
+cmp_ok(ask($session, "SELECT infra_monitor.health()->>'age_ms'"), '>', $age, 'stopped: it goes on to age');
+kill 'CONT', $pid or die $!;
+wait_in_session($session, "SELECT infra_monitor.health()->>'status' = 'healthy'", 'going on: healthy again');
+close_sessions($session);
+
+#
+# A document that is too large is shown without hints
+#
+my $template = <<"SQL";
+CREATE OR REPLACE FUNCTION infra_monitor.check_long_transactions($signature)
+LANGUAGE sql AS 'SELECT 0, \$\$seconds\$\$, repeat(\$\$x\$\$, %d)';
+SQL
+my ($length, $hints) = split /\|/, $node->safe_psql('postgres', <<'SQL');
+SELECT length(infra_monitor.evaluate_health()::text), sum(length(hint)) FROM infra_monitor.check_defaults()
+SQL
+$node->safe_psql('postgres', sprintf $template, 65536 - $length + $hints / 2);
+wait_for($node, "SELECT (drops->>'health_hints')::int > 0 FROM infra_monitor.sampler_status", 'a large document is counted');
+wait_for_evaluations(1);
+is( $node->safe_psql('postgres', <<'SQL'),
+SELECT count(*) FILTER (WHERE hint IS NULL) = count(*), count(*) = (SELECT count(*) FROM infra_monitor.check_defaults())
+FROM infra_monitor.health_checks
+SQL
+	't|t', 'it is shown without hints, and with all checks');
+is(status_of($node, "drops->>'health_documents'"), 0, 'none is lost');
+$node->safe_psql('postgres', sprintf $template, 70000);
+wait_for($node, "SELECT (drops->>'health_documents')::int > 0 FROM infra_monitor.sampler_status", 'a document that is larger still is counted');
+wait_for($node, "SELECT infra_monitor.health_status() = 'degraded'", 'and the one that stays is stale');
+$node->safe_psql('postgres', $original);
+wait_for($node, "SELECT bool_and(hint IS NOT NULL) FROM infra_monitor.health_checks", 'a small one has its hints again');
+
+#
+# Weights of one's own
+#
+$node->safe_psql('postgres', <<'SQL');
+INSERT INTO infra_monitor.health_threshold_overrides (check_name, critical) VALUES ('long_transactions', -1);
+INSERT INTO infra_monitor.health_weight_overrides VALUES ('queries', 0);
+SQL
+wait_for($node, <<'SQL', 'a weight of 0 has no part in the score');
+SELECT bool_or(category = 'queries' AND weight = 0 AND score < 10) AND bool_or(category = 'overall' AND score = 10)
+FROM infra_monitor.health_score
+SQL
+$node->safe_psql('postgres', "UPDATE infra_monitor.health_weight_overrides SET weight = 1e6");
+wait_for($node, "SELECT (infra_monitor.health()->>'score')::float8 < 10", 'a large one has all of it');
+
+$node->stop;
+done_testing();
