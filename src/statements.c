@@ -28,6 +28,7 @@
  */
 #include "postgres.h"
 
+#include "buckets.h"
 #include "fmgr.h"
 #include "guc.h"
 #include "histogram_type.h"
@@ -65,7 +66,7 @@ typedef struct ImonStatementCounts
 	pg_atomic_uint64 failures[IMON_N_OUTCOMES]; /* none of IMON_COMPLETED */
 	pg_atomic_uint64 failed_ns;
 	pg_atomic_uint32 groups;	/* of buckets that are used: a hint for fold() */
-	pg_atomic_uint64 latency[IMON_HISTOGRAM_BUCKETS];	/* of completed ones */
+	ImonBuckets latency;		/* of completed ones */
 } ImonStatementCounts;
 
 typedef struct ImonStatement
@@ -189,7 +190,7 @@ init_counts(ImonStatementCounts *counts)
 		pg_atomic_init_u64(&counts->failures[i], 0);
 	pg_atomic_init_u64(&counts->failed_ns, 0);
 	pg_atomic_init_u32(&counts->groups, 0);
-	imon_histogram_init(counts->latency);
+	imon_buckets_init(&counts->latency);
 }
 
 static void
@@ -296,6 +297,14 @@ move_count(pg_atomic_uint64 *to, pg_atomic_uint64 *from)
 		pg_atomic_fetch_add_u64(to, pg_atomic_exchange_u64(from, 0));
 }
 
+/* Moves the count of a bucket, to where nobody else adds. */
+static inline void
+move_bucket(ImonBuckets *to, ImonBuckets *from, int i)
+{
+	if (imon_bucket_read(from, i) != 0)
+		imon_bucket_write(to, i, imon_bucket_read(to, i) + imon_bucket_take(from, i));
+}
+
 /* The remainder of a database.  Needs the lock, exclusive. */
 static ImonStatementCounts *
 remainder_of(Oid dbid)
@@ -331,7 +340,7 @@ fold(ImonStatement *slot)
 		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
 
 		for (int i = first; i < behind; i++)
-			move_count(&to->latency[i], &from->latency[i]);
+			move_bucket(&to->latency, &from->latency, i);
 	}
 }
 
@@ -391,7 +400,7 @@ has_late_additions(ImonStatement *slot)
 {
 	return pg_atomic_read_u64(&slot->counts.total_ns) != 0 ||
 		pg_atomic_read_u64(&slot->counts.failed_ns) != 0 ||
-		pg_atomic_read_u64(&slot->counts.latency[0]) != 0;
+		imon_bucket_read(&slot->counts.latency, 0) != 0;
 }
 
 /*
@@ -581,7 +590,7 @@ add_duration(ImonStatementCounts *counts, uint64 ns)
 
 	if (unlikely((pg_atomic_read_u32(&counts->groups) & group) == 0))
 		pg_atomic_fetch_or_u32(&counts->groups, group);
-	pg_atomic_fetch_add_u64(&counts->latency[bucket], 1);
+	imon_bucket_count(&counts->latency, bucket);
 	pg_atomic_fetch_add_u64(&counts->total_ns, ns);
 }
 
@@ -714,7 +723,7 @@ clear_counts(ImonStatementCounts *counts)
 		pg_atomic_write_u64(&counts->failures[i], 0);
 	pg_atomic_write_u64(&counts->failed_ns, 0);
 	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
-		pg_atomic_write_u64(&counts->latency[i], 0);
+		imon_bucket_write(&counts->latency, i, 0);
 }
 
 void
@@ -761,7 +770,7 @@ add_latency(uint64 *to, ImonStatementCounts *counts, uint32 groups)
 		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
 
 		for (int i = first; i < behind; i++)
-			to[i] += pg_atomic_read_u64(&counts->latency[i]);
+			to[i] += imon_bucket_read(&counts->latency, i);
 	}
 }
 
@@ -896,7 +905,8 @@ copy_counts(ImonStatementRow *row, ImonStatementCounts *counts,
 	uint64		latency[IMON_HISTOGRAM_BUCKETS];
 	uint64		failures = 0;
 
-	imon_histogram_read(counts->latency, latency);
+	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
+		latency[i] = imon_bucket_read(&counts->latency, i);
 	for (int i = 0; i < IMON_N_OUTCOMES; i++)
 	{
 		row->failures[i] = pg_atomic_read_u64(&counts->failures[i]);

@@ -1,0 +1,95 @@
+/*-------------------------------------------------------------------------
+ *
+ * buckets.h
+ *	  A histogram in shared memory that takes six bytes a bucket.
+ *
+ * A count has 47 bits: the lower 32 in an atomic that wraps around, and how
+ * often it has passed a multiple of 2^31 in a number of 16 bits.  The process
+ * whose addition passes it adds one to that number, right after, and nobody
+ * else does for the next 2^31 additions.  Until then the number is too small by
+ * one, which shows: its lowest bit must be the highest of the atomic.  Thus
+ * adding is one atomic addition, and a reader never sees a count decrease.
+ *
+ * No lock, no allocation, no error.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef IMON_BUCKETS_H
+#define IMON_BUCKETS_H
+
+#include "histogram.h"
+#include "port/atomics.h"
+
+#define IMON_HALF_BITS 31
+#define IMON_HALF_MASK (((uint32) 1 << IMON_HALF_BITS) - 1)
+
+typedef struct ImonBuckets
+{
+	pg_atomic_uint32 low[IMON_HISTOGRAM_BUCKETS];
+	volatile uint16 halves[IMON_HISTOGRAM_BUCKETS]; /* of 2^32 */
+} ImonBuckets;
+
+/* Makes them empty. */
+static inline void
+imon_buckets_init(ImonBuckets *buckets)
+{
+	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
+	{
+		pg_atomic_init_u32(&buckets->low[i], 0);
+		buckets->halves[i] = 0;
+	}
+}
+
+/* Counts one. */
+static inline void
+imon_bucket_count(ImonBuckets *buckets, int i)
+{
+	uint32		before = pg_atomic_fetch_add_u32(&buckets->low[i], 1);
+
+	if (unlikely((before & IMON_HALF_MASK) == IMON_HALF_MASK))
+		buckets->halves[i]++;
+}
+
+/* The count that these two make. */
+static inline uint64
+imon_bucket_value(uint16 halves, uint32 low)
+{
+	uint64		passed = halves;
+
+	passed += (passed ^ (low >> IMON_HALF_BITS)) & 1;	/* not yet noted */
+	return passed << IMON_HALF_BITS | (low & IMON_HALF_MASK);
+}
+
+/* The count of a bucket; others may be adding to it. */
+static inline uint64
+imon_bucket_read(ImonBuckets *buckets, int i)
+{
+	uint16		halves = buckets->halves[i];
+
+	pg_read_barrier();
+	return imon_bucket_value(halves, pg_atomic_read_u32(&buckets->low[i]));
+}
+
+/* Gives a bucket a count; for one that nobody is adding to. */
+static inline void
+imon_bucket_write(ImonBuckets *buckets, int i, uint64 count)
+{
+	buckets->halves[i] = (uint16) (count >> IMON_HALF_BITS);
+	pg_atomic_write_u32(&buckets->low[i], (uint32) count);
+}
+
+/*
+ * Empties a bucket and returns its count.  What others are adding is in the
+ * count, or in the bucket after it.
+ */
+static inline uint64
+imon_bucket_take(ImonBuckets *buckets, int i)
+{
+	uint16		halves = buckets->halves[i];
+	uint32		low = pg_atomic_exchange_u32(&buckets->low[i], 0);
+
+	buckets->halves[i] = 0;
+	return imon_bucket_value(halves, low);
+}
+
+#endif							/* IMON_BUCKETS_H */
