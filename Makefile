@@ -13,12 +13,16 @@ OBJS = \
 	src/activity.o \
 	src/advice.o \
 	src/blame.o \
+	src/cgroup.o \
 	src/concurrency.o \
 	src/connection_churn.o \
 	src/connection_times.o \
 	src/connections.o \
+	src/database_checks.o \
+	src/database_visit.o \
 	src/executions.o \
 	src/extension.o \
+	src/growth.o \
 	src/guc.o \
 	src/health.o \
 	src/histogram.o \
@@ -63,6 +67,8 @@ SQL_PARTS = \
 	src/connection_times.sql \
 	src/limits.sql \
 	src/system.sql \
+	src/growth.sql \
+	src/database_checks.sql \
 	src/pg_stat_statements.sql \
 	src/statements.sql \
 	src/locks.sql \
@@ -74,6 +80,8 @@ SQL_PARTS = \
 	src/checks_pool.sql \
 	src/checks_queries.sql \
 	src/checks_maintenance.sql \
+	src/checks_databases.sql \
+	src/checks_system.sql \
 	src/checks_replication.sql \
 	src/checks_monitoring.sql \
 	src/pool.sql \

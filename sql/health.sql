@@ -41,12 +41,13 @@ SELECT check_name, category, warning, critical, enabled, hold, essential, source
 FROM infra_monitor.health_thresholds ORDER BY check_name COLLATE "C";
 SELECT count(*) AS overrides FROM infra_monitor.health_threshold_overrides;
 
--- every check knows its value here, but for one that needs more time; and every
--- column is filled
+-- every check knows its value here, but for one that needs more time, those of
+-- the machine, whose files are not read here, and one that depends on how the
+-- cluster was made; and every column is filled
 SELECT name, category, unit, message <> '' AS message, hint <> '' AS hint,
 	status IN ('ok', 'warning', 'critical') AS known, value >= 0 AS value,
 	since <= clock_timestamp() AS since
-FROM infra_monitor.evaluate_checks() ORDER BY name COLLATE "C";
+FROM infra_monitor.evaluate_checks() WHERE name <> 'checksum_failures' ORDER BY name COLLATE "C";
 SELECT e.name AS different
 FROM infra_monitor.evaluate_checks() e JOIN infra_monitor.health_thresholds t ON t.check_name = e.name
 WHERE (e.category, e.warning, e.critical, e.hint, e.essential)
@@ -171,14 +172,13 @@ LANGUAGE sql AS $$ SELECT NULL::float8, 'seconds', 'nobody knows' $$;
 ALTER EXTENSION infra_monitor DROP FUNCTION infra_monitor.check_long_transactions();
 DROP FUNCTION infra_monitor.check_long_transactions();
 SELECT name, value, unit, message FROM infra_monitor.evaluate_checks()
-WHERE status = 'unknown' ORDER BY name;
-SELECT bool_and(status = 'ok') AS others_ok,
-	count(*) = (SELECT count(*) FROM infra_monitor.check_defaults()) - 5 AS all_others
-FROM infra_monitor.evaluate_checks() WHERE status <> 'unknown';
+WHERE status = 'unknown' AND category <> 'database' ORDER BY name;
+SELECT name, status FROM infra_monitor.evaluate_checks() WHERE status NOT IN ('ok', 'unknown');
 SELECT infra_monitor.pool_status(), pg_temp.status_now();
-SELECT category, score, unknown FROM infra_monitor.score_checks(infra_monitor.evaluate_health()->'checks') ORDER BY category;
+SELECT category, score, unknown FROM infra_monitor.score_checks(infra_monitor.evaluate_health()->'checks')
+WHERE category NOT IN ('database', 'overall') ORDER BY category;
 ROLLBACK;
-SELECT name FROM infra_monitor.evaluate_checks() WHERE status = 'unknown';
+SELECT name FROM infra_monitor.evaluate_checks() WHERE status = 'unknown' AND category <> 'database';
 
 -- only a cancel goes on to the caller
 BEGIN;
@@ -217,9 +217,11 @@ SELECT h->>'status' IN ('healthy', 'degraded') AS status, h->>'role' AS role,
 	(h->'services'->'database'->'pool'->>'used')::int >= 1 AS used,
 	jsonb_array_length(h->'checks') = (SELECT count(*) FROM infra_monitor.check_defaults()) AS checks
 FROM document;
+SET infra_monitor.system_root = '';
 SELECT u.memory_used BETWEEN 1 AND u.memory_total AS memory, u.disk_used BETWEEN 1 AND u.disk_total AS disk,
 	coalesce(u.cpu_ratio BETWEEN 0 AND 1, true) AS cpu
 FROM infra_monitor.system_usage() u;
+RESET infra_monitor.system_root;
 SELECT count(*) = (SELECT count(*) FROM infra_monitor.check_defaults()) AS ok FROM infra_monitor.health_checks;
 SELECT infra_monitor.probe_latency() BETWEEN 0 AND 10000 AS ok;
 
@@ -300,7 +302,7 @@ DO $$ BEGIN
 	END LOOP;
 END $$;
 SELECT status, critical FROM infra_monitor.health_checks WHERE name = 'xid_wraparound';
-SELECT category, score FROM infra_monitor.health_score WHERE category = 'database';
+SELECT category, score < 10 AS less FROM infra_monitor.health_score WHERE category = 'database';
 DELETE FROM infra_monitor.health_threshold_overrides;
 DO $$ BEGIN
 	WHILE infra_monitor.health_status() <> 'healthy' LOOP
@@ -308,7 +310,7 @@ DO $$ BEGIN
 		PERFORM pg_sleep(0.01);
 	END LOOP;
 END $$;
-SELECT category, score, unknown FROM infra_monitor.health_score;
+SELECT category, score FROM infra_monitor.health_score;
 
 -- as before; one more evaluation was due
 SELECT set_config('regress.last', infra_monitor.health()->>'timestamp', false) IS NOT NULL AS ok;

@@ -11,8 +11,10 @@
 #include "compat.h"
 #include "concurrency.h"
 #include "connections.h"
+#include "database_checks.h"
 #include "executions.h"
 #include "fmgr.h"
+#include "growth.h"
 #include "guc.h"
 #include "health.h"
 #include "home_database.h"
@@ -50,6 +52,7 @@ _PG_init(void)
 	imon_slow_log_init();
 	imon_repeated_init();
 	imon_executions_init();
+	imon_growth_init();
 	imon_health_init();
 	imon_samples_init();
 	imon_blame_init();
@@ -57,6 +60,7 @@ _PG_init(void)
 	imon_waits_init();
 	imon_concurrency_init();
 	imon_home_database_init();
+	imon_database_checks_init();
 	imon_sampler_init();
 	imon_shmem_init();
 }

@@ -31,8 +31,10 @@
 #include "compat.h"
 #include "concurrency.h"
 #include "connections.h"
+#include "database_checks.h"
 #include "extension.h"
 #include "fmgr.h"
+#include "growth.h"
 #include "guc.h"
 #include "health.h"
 #include "home_database.h"
@@ -76,7 +78,9 @@
 #define CONNECT_BACKOFF_MAX_MS (5 * 60 * 1000)
 #define LOOK_FOR_EXTENSION_MS (60 * 1000)
 #define PARTITIONS_INTERVAL_MS (60 * 60 * 1000)
-#define NEXT_STEP_MS 1000		/* between two steps of the same work */
+#define FIRST_ROUND_MS (60 * 1000)	/* databases can wait at first */
+#define NEXT_STEP_MS 1000		/* between two steps of the same work, */
+#define MIN_STEP_MS 100			/* or less if the interval is that short */
 #define TASK_TIMEOUT_MS 2000	/* of one task */
 #define LOCK_TIMEOUT "500ms"	/* below deadlock_timeout: we give up first */
 #define MAX_BACKOFF 30			/* intervals */
@@ -106,6 +110,7 @@ typedef enum ImonTaskId
 	TASK_SERIES,
 	TASK_SAMPLE,
 	TASK_WAITS,
+	TASK_DATABASES,
 	TASK_PARTITIONS
 } ImonTaskId;
 
@@ -145,6 +150,7 @@ typedef struct ImonTask
 	bool		in_database;
 	bool		on_standby;
 	int			interval;		/* ms, 0 = off */
+	int			step;			/* ms between two steps of the same work */
 	int64		due;			/* monotonic ms */
 	int			failures;		/* in a row */
 } ImonTask;
@@ -297,6 +303,7 @@ look_at_activity(void)
 static bool
 sample_series(void)
 {
+	imon_look_at_processors();	/* here also on a standby */
 	imon_sample_series();
 	return true;
 }
@@ -321,8 +328,16 @@ store_waits(void)
 static bool
 check_health(void)
 {
+	imon_note_growth();
 	imon_evaluate_health();
 	return true;
+}
+
+/* Task: the next step of a round through all databases. */
+static bool
+visit_databases(void)
+{
+	return imon_visit_databases();
 }
 
 /* Task: partitions. */
@@ -339,6 +354,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_SERIES] = {"series", sample_series, false, true},
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
 	[TASK_WAITS] = {"waits", store_waits, true, false},
+	[TASK_DATABASES] = {"databases", visit_databases, true, true},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 };
 
@@ -355,17 +371,22 @@ set_intervals(void)
 	tasks[TASK_SERIES].interval = imon_sample_interval;
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
 	tasks[TASK_WAITS].interval = imon_statement_interval;
+	tasks[TASK_DATABASES].interval = imon_database_check_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
+	{
+		tasks[i].step = Min(NEXT_STEP_MS, Max(MIN_STEP_MS, tasks[i].interval / 10));
 		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);
+	}
 }
 
-/* Lets all tasks run now. */
+/* Lets all tasks run now, but for one that is not urgent. */
 static void
 run_all_now(void)
 {
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = monotonic_ms();
+	tasks[TASK_DATABASES].due += Min(FIRST_ROUND_MS, imon_database_check_interval);
 }
 
 /*
@@ -380,7 +401,7 @@ schedule_next(ImonTask *task, bool done)
 
 	if (!done)
 	{
-		task->due = now + NEXT_STEP_MS;
+		task->due = now + task->step;
 		return 0;
 	}
 	if (task->failures > 0)

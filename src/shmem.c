@@ -21,7 +21,7 @@
 #include "utils/timestamp.h"
 
 #define TRANCHE_NAME "infra_monitor"
-#define MAX_PARTS 16
+#define MAX_PARTS 32
 #define MEMORY_COLUMNS 2
 
 /* First part of all: what is common. */
