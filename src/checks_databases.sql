@@ -28,7 +28,7 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT w.value, 'ratio', w.message FROM infra_monitor.worst_database('vacuum_debt', 'there is no table to vacuum') w $$;
 COMMENT ON FUNCTION infra_monitor.check_vacuum_debt() IS
-'health check: dead rows of a table, from 10000 on, as a multiple of the number at which autovacuum should come, or its age as one of autovacuum_freeze_max_age, whichever is more, of the worst table in all databases; on a standby the age only; as of the last round';
+'health check: dead rows of a table, from 10000 on, as a multiple of the number at which autovacuum should come, or its age as one of autovacuum_freeze_max_age, whichever is more, of the worst table in all databases; on a standby the age only; as of the last round, above 1 if the one before agrees';
 
 CREATE FUNCTION infra_monitor.check_stale_statistics(OUT value float8, OUT unit text, OUT message text)
 RETURNS record
@@ -36,4 +36,4 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT w.value, 'ratio', w.message FROM infra_monitor.worst_database('stale_statistics', 'no table has 10000 changed rows since ANALYZE') w $$;
 COMMENT ON FUNCTION infra_monitor.check_stale_statistics() IS
-'health check: rows of a table changed since ANALYZE, from 10000 on, as a multiple of the number at which autovacuum should come, of the worst table in all databases; as of the last round';
+'health check: rows of a table changed since ANALYZE, from 10000 on, as a multiple of the number at which autovacuum should come, of the worst table in all databases; as of the last round, above 1 if the one before agrees';

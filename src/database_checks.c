@@ -16,6 +16,10 @@
  * MAX_FINDINGS highest values above zero are kept.  All is guarded by the part's
  * lock.
  *
+ * A table that was loaded a moment ago is beyond what autovacuum is meant to
+ * allow, but autovacuum had no time to come.  So more than that counts only if
+ * the round before has found it, too, and another round is wanted soon.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -60,7 +64,8 @@ typedef struct ImonFinding
 	Oid			database;		/* InvalidOid = free */
 	uint32		round;			/* in which the database was last seen */
 	TimestampTz at;
-	double		value;
+	double		found;
+	double		value;			/* as far as it counts */
 	char		datname[NAMEDATALEN];
 	char		message[MAX_MESSAGE];
 	int			encoding;		/* of the message */
@@ -72,6 +77,7 @@ typedef struct ImonRound
 	TimestampTz finished_at;	/* 0 = not yet */
 	int			examined;		/* databases */
 	int			failed;			/* at least one check has no value */
+	bool		unconfirmed;	/* some value counts less than was found */
 	char		error[MAX_MESSAGE]; /* of the last that failed, or "" */
 	int			error_encoding;
 } ImonRound;
@@ -155,12 +161,29 @@ place_for(ImonDatabaseCheck check, Oid database, double value)
 		if (!OidIsValid(finding->database))
 			place = finding;
 		else if (place == NULL || (OidIsValid(place->database) &&
-								   finding->value < place->value))
+								   finding->found < place->found))
 			place = finding;
 	}
-	if (OidIsValid(place->database) && place->value >= value)
+	if (OidIsValid(place->database) && place->found >= value)
 		return NULL;
 	return place;
+}
+
+/*
+ * How much of a value counts, which replaces another one of the same database,
+ * or none: no more than the one before, or than is allowed.
+ */
+static double
+confirmed(ImonDatabaseCheck check, Oid database, double value,
+		  const ImonFinding *before)
+{
+	double		allowed = 1;
+
+	if (check != IMON_VACUUM_DEBT && check != IMON_STALE_STATISTICS)
+		return value;
+	if (before->database == database)
+		allowed = Max(allowed, before->found);
+	return Min(value, allowed);
 }
 
 void
@@ -175,10 +198,12 @@ imon_keep_finding(ImonDatabaseCheck check, double value, const char *message)
 	place = place_for(check, MyDatabaseId, value);
 	if (place != NULL)
 	{
+		place->value = confirmed(check, MyDatabaseId, value, place);
+		checks->current.unconfirmed |= place->value < value;
+		place->found = value;
 		place->database = value > 0 ? MyDatabaseId : InvalidOid;
 		place->round = checks->round;
 		place->at = now;
-		place->value = value;
 		strlcpy(place->datname, name ? name : "", NAMEDATALEN);
 		place->encoding = copy_message(place->message, message);
 	}
@@ -363,6 +388,17 @@ imon_visit_databases(void)
 	checks->away = true;
 	LWLockRelease(checks->lock);
 	return false;
+}
+
+bool
+imon_round_is_unconfirmed(void)
+{
+	bool		unconfirmed;
+
+	LWLockAcquire(checks->lock, LW_SHARED);
+	unconfirmed = checks->last.unconfirmed;
+	LWLockRelease(checks->lock);
+	return unconfirmed;
 }
 
 /*

@@ -29,6 +29,9 @@ extern void imon_database_checks_init(void);
  */
 extern bool imon_visit_databases(void);
 
+/* Has the last round found something that another one should confirm soon? */
+extern bool imon_round_is_unconfirmed(void);
+
 /*
  * For the worker in a database: keeps the value of a check, or the error that
  * kept it from having one.

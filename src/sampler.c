@@ -79,6 +79,7 @@
 #define LOOK_FOR_EXTENSION_MS (60 * 1000)
 #define PARTITIONS_INTERVAL_MS (60 * 60 * 1000)
 #define FIRST_ROUND_MS (60 * 1000)	/* databases can wait at first */
+#define CONFIRM_ROUND_MS (5 * 60 * 1000)	/* after one that found much */
 #define NEXT_STEP_MS 1000		/* between two steps of the same work, */
 #define MIN_STEP_MS 100			/* or less if the interval is that short */
 #define TASK_TIMEOUT_MS 2000	/* of one task */
@@ -333,11 +334,22 @@ check_health(void)
 	return true;
 }
 
-/* Task: the next step of a round through all databases. */
+static ImonTask tasks[N_TASKS];
+
+/*
+ * Task: the next step of a round through all databases.  One that wants to be
+ * confirmed counts as one of long ago, so that the next one is soon.
+ */
 static bool
 visit_databases(void)
 {
-	return imon_visit_databases();
+	ImonTask   *task = &tasks[TASK_DATABASES];
+
+	if (!imon_visit_databases())
+		return false;
+	if (imon_round_is_unconfirmed() && task->interval > CONFIRM_ROUND_MS)
+		task->due = monotonic_ms() - task->interval + CONFIRM_ROUND_MS;
+	return true;
 }
 
 /* Task: partitions. */
