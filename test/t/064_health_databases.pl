@@ -270,6 +270,37 @@ wait_in_session($observer,
 close_sessions($observer);
 
 #
+# What autovacuum had no time for: the first round says what there is, and the
+# second that it is bad
+#
+sub rounds_each
+{
+	my ($interval) = @_;
+
+	$node->append_conf('postgresql.conf', "infra_monitor.database_check_interval = $interval\n");
+	$node->reload;
+	return;
+}
+
+$node->safe_psql('plain', 'INSERT INTO stale SELECT generate_series(1, 30000)');
+changed_rows('= 30000');
+foreach my $status (qw(ok warning))
+{
+	# what the sampler evaluates is by its own setting
+	wait_for($node,
+		"SELECT message LIKE '%database_check_interval is 0%' FROM infra_monitor.health_checks WHERE name = 'stale_statistics'",
+		'the sampler knows that there are no rounds');
+
+	# a round at once, and the next one not soon
+	my $now = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+
+	rounds_each('1h');
+	wait_for($node, "SELECT started_at > '$now' FROM infra_monitor.database_round()", 'one round');
+	check_is('stale_statistics', $status, qr/^database "plain": public\.stale has 30000 changed rows/, 'one more round');
+	rounds_each('0');
+}
+
+#
 # No slot for a worker: later, not never
 #
 $node->append_conf('postgresql.conf', "infra_monitor.database_check_interval = 1s\nmax_worker_processes = 1\nmax_logical_replication_workers = 0\n");
