@@ -14,12 +14,15 @@ OBJS = \
 	src/advice.o \
 	src/baseline.o \
 	src/blame.o \
+	src/cgroup.o \
 	src/check_states.o \
 	src/concurrency.o \
 	src/conditions.o \
 	src/connection_churn.o \
 	src/connection_times.o \
 	src/connections.o \
+	src/database_checks.o \
+	src/database_visit.o \
 	src/disks.o \
 	src/executions.o \
 	src/extension.o \
@@ -75,6 +78,7 @@ SQL_PARTS = \
 	src/system.sql \
 	src/disks.sql \
 	src/conditions.sql \
+	src/database_checks.sql \
 	src/pg_stat_statements.sql \
 	src/statements.sql \
 	src/locks.sql \
@@ -87,6 +91,8 @@ SQL_PARTS = \
 	src/checks_pool.sql \
 	src/checks_queries.sql \
 	src/checks_maintenance.sql \
+	src/checks_databases.sql \
+	src/checks_system.sql \
 	src/checks_replication.sql \
 	src/checks_storage.sql \
 	src/checks_monitoring.sql \

@@ -5,6 +5,9 @@ SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS infra_monitor CASCADE;
 RESET client_min_messages;
 
+-- this machine
+SET infra_monitor.system_root = '';
+
 -- the formula
 SELECT infra_monitor.pool_formula(4, 10, 2, 5), infra_monitor.pool_formula(4, 10, NULL, NULL) AS requests,
 	infra_monitor.pool_formula(NULL, NULL, 2, 5) AS workers, infra_monitor.pool_formula(0, 10, 3, 0) AS zero,

@@ -5,10 +5,14 @@ SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS infra_monitor CASCADE;
 RESET client_min_messages;
 
--- the sampler audits when the extension is created
+-- the size of the machine is wanted here
+ALTER SYSTEM SET infra_monitor.system_root = '';
+SELECT pg_reload_conf();
+-- the sampler audits when the extension is created, and when it has reloaded
 SET statement_timeout = '60s';
 DO $$ BEGIN
-	WHILE NOT EXISTS (SELECT FROM infra_monitor.readiness_cache()) LOOP
+	WHILE NOT EXISTS (SELECT FROM infra_monitor.production_readiness r JOIN infra_monitor.readiness_cache() USING (evaluated_at)
+			WHERE item = 'shared_buffers' AND status <> 'unknown') LOOP
 		COMMIT;
 		PERFORM pg_sleep(0.01);
 	END LOOP;
@@ -333,3 +337,5 @@ RESET SESSION AUTHORIZATION;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA infra_monitor FROM regress_nobody;
 REVOKE USAGE ON SCHEMA infra_monitor FROM regress_nobody;
 DROP ROLE regress_monitor, regress_nobody;
+ALTER SYSTEM RESET infra_monitor.system_root;
+SELECT pg_reload_conf();

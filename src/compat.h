@@ -17,6 +17,7 @@
 #include "executor/instrument.h"
 #include "miscadmin.h"
 #include "parser/parser.h"
+#include "pgstat.h"
 #include "postmaster/postmaster.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
@@ -166,6 +167,24 @@ imon_next_waiter(LOCK *lock, PGPROC *proc)
 }
 
 #endif
+
+/*
+ * Checkpoints, and restart points on a standby, by their cause: the time, or
+ * too much WAL or a command.  17 counts restart points apart.
+ */
+static inline void
+imon_count_checkpoints(int64 *timed, int64 *requested)
+{
+	const PgStat_CheckpointerStats *stats = pgstat_fetch_stat_checkpointer();
+
+#if PG_VERSION_NUM >= 170000
+	*timed = stats->num_timed + stats->restartpoints_timed;
+	*requested = stats->num_requested + stats->restartpoints_requested;
+#else
+	*timed = stats->timed_checkpoints;
+	*requested = stats->requested_checkpoints;
+#endif
+}
 
 /*
  * Wait event of the sampler between two ticks.  17 lets an extension name its

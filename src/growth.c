@@ -3,10 +3,11 @@
  * growth.c
  *	  How much counters have grown in the last minutes.
  *
- * A check gives the name of a counter and its value now.  If it is the sampler
- * that asks, this is remembered, about every STEP, for SPAN.  Whoever asks is
- * told the growth since the oldest value that is remembered: since the sampler
- * first saw the counter, if that is not so long ago.
+ * A check gives the name of a counter, its value now, and a span of time, which
+ * is always the same for a counter.  If it is the sampler that asks, the value
+ * is remembered, about ten times in the span.  Whoever asks is told the growth
+ * since the oldest value of the span: since the sampler first saw the counter,
+ * if that is not so long ago.
  *
  * A counter that has become smaller has begun anew; so does what we remember.
  *
@@ -17,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "fmgr.h"
 #include "growth.h"
 #include "home_database.h"
@@ -24,12 +26,11 @@
 #include "rows.h"
 #include "shmem.h"
 #include "storage/lwlock.h"
+#include "system.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define SPAN (5 * USECS_PER_MINUTE)
-#define READINGS 11				/* the first and the last of SPAN */
-#define STEP (SPAN / (READINGS - 1))
+#define READINGS 11				/* the first and the last of a span */
 #define MAX_COUNTERS 64
 
 typedef struct ImonCounterReading
@@ -55,6 +56,7 @@ typedef struct ImonGrowths
 static ImonGrowths *growths = NULL;
 
 PG_FUNCTION_INFO_V1(imon_recent_growth_1_0);
+PG_FUNCTION_INFO_V1(imon_growing_counters_1_0);
 
 static Size
 growth_size(void)
@@ -116,19 +118,26 @@ reading(ImonCounterPast *past, uint64 number)
 	return &past->readings[number % READINGS];
 }
 
+/* Time between two readings, microseconds. */
+static inline int64
+step_of(int64 span)
+{
+	return span / (READINGS - 1);
+}
+
 /*
  * Remembers a value unless the newest one is not old enough.  Needs the lock,
  * exclusive.
  */
 static void
-remember(ImonCounterPast *past, TimestampTz now, int64 value)
+remember(ImonCounterPast *past, TimestampTz now, int64 value, int64 span)
 {
 	ImonCounterReading *newest = past->n > 0 ? reading(past, past->n - 1) : NULL;
 
 	/* begun anew, or the clock has been set back */
 	if (newest && (value < newest->value || now < newest->at))
 		past->n = 0;
-	else if (newest && now - newest->at < STEP - STEP / 4)
+	else if (newest && now - newest->at < step_of(span) / 4 * 3)
 		return;
 	*reading(past, past->n++) = (ImonCounterReading)
 	{
@@ -137,11 +146,12 @@ remember(ImonCounterPast *past, TimestampTz now, int64 value)
 }
 
 /*
- * Growth since the oldest reading of SPAN.  False if there is none, or if the
+ * Growth since the oldest reading of the span.  False if there is none, or if the
  * counter has begun anew since.  Needs the lock.
  */
 static bool
-find_growth(ImonCounterPast *past, TimestampTz now, int64 value, int64 *growth)
+find_growth(ImonCounterPast *past, TimestampTz now, int64 value, int64 span,
+			int64 *growth)
 {
 	uint64		first = past->n > READINGS ? past->n - READINGS : 0;
 
@@ -149,7 +159,7 @@ find_growth(ImonCounterPast *past, TimestampTz now, int64 value, int64 *growth)
 	{
 		ImonCounterReading *oldest = reading(past, number);
 
-		if (oldest->at > now || now - oldest->at > SPAN + STEP)
+		if (oldest->at > now || now - oldest->at > span + step_of(span))
 			continue;
 		*growth = value - oldest->value;
 		return *growth >= 0;
@@ -158,8 +168,8 @@ find_growth(ImonCounterPast *past, TimestampTz now, int64 value, int64 *growth)
 }
 
 /*
- * SQL: recent_growth(counter, value), how much the counter has grown to this
- * value in the last five minutes; NULL if that is not known.
+ * SQL: recent_growth(counter, value, span), how much the counter has grown to
+ * this value in a span of time up to now; NULL if that is not known.
  */
 Datum
 imon_recent_growth_1_0(PG_FUNCTION_ARGS)
@@ -168,26 +178,53 @@ imon_recent_growth_1_0(PG_FUNCTION_ARGS)
 	bool		known = false;
 	int64		growth = 0;
 	int64		value;
+	int64		span;
 	TimestampTz now = GetCurrentTimestamp();
 	char	   *name;
 	ImonCounterPast *past;
 
-	imon_require_arguments(fcinfo, 2);
-	if (growths == NULL || PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	imon_require_arguments(fcinfo, 3);
+	if (growths == NULL || PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	value = PG_GETARG_INT64(1);
+	span = PG_GETARG_INTERVAL_P(2)->time;
+	if (span < USECS_PER_MINUTE)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a span of growth must be a minute at least, in hours, minutes and seconds")));
 	is_sampler = imon_home_sampler_pid() == MyProcPid;
 
 	LWLockAcquire(growths->lock, is_sampler ? LW_EXCLUSIVE : LW_SHARED);
 	past = find_past(name, is_sampler);
 	if (past && is_sampler)
-		remember(past, now, value);
+		remember(past, now, value, span);
 	if (past)
-		known = find_growth(past, now, value, &growth);
+		known = find_growth(past, now, value, span, &growth);
 	LWLockRelease(growths->lock);
 
 	if (!known)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(growth);
+}
+
+/*
+ * SQL: growing_counters(), one row: checkpoints_timed, checkpoints_requested,
+ * oom_kills; NULL is not known.
+ */
+Datum
+imon_growing_counters_1_0(PG_FUNCTION_ARGS)
+{
+	int64		counters[3];
+	Datum		values[lengthof(counters)];
+	bool		nulls[lengthof(counters)];
+
+	imon_count_checkpoints(&counters[0], &counters[1]);
+	counters[2] = imon_oom_kills();
+	for (int i = 0; i < lengthof(counters); i++)
+	{
+		values[i] = Int64GetDatum(counters[i]);
+		nulls[i] = counters[i] < 0;
+	}
+	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(counters), values, nulls));
 }

@@ -30,11 +30,13 @@ bool		imon_enabled = true;
 int			imon_track = IMON_TRACK_TOP;
 int			imon_max_statements = 5000;
 char	   *imon_database = NULL;
+char	   *imon_system_root = NULL;
 int			imon_sample_interval = 10 * MS_PER_S;
 int			imon_health_interval = 30 * MS_PER_S;
 int			imon_activity_interval = 1 * MS_PER_S;
 int			imon_statement_interval = 60 * MS_PER_S;
 int			imon_top_statements = 100;
+int			imon_database_check_interval = MS_PER_HOUR;
 int			imon_idle_threshold = 5 * 60 * MS_PER_S;
 int			imon_retention = 7 * MIN_PER_DAY;
 int			imon_slow_query_threshold = 1 * MS_PER_S;
@@ -61,6 +63,16 @@ check_database(char **newval, void **extra, GucSource source)
 	else
 		GUC_check_errdetail("The name has more than %d bytes.", NAMEDATALEN - 1);
 	GUC_check_errhint("Set it to the name of the database in which samples are stored, or set infra_monitor.enabled to off.");
+	return false;
+}
+
+/* Refuses what would depend on the directory of the process that reads it. */
+static bool
+check_system_root(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0' || is_absolute_path(*newval))
+		return true;
+	GUC_check_errdetail("It is neither empty nor an absolute path.");
 	return false;
 }
 
@@ -185,6 +197,13 @@ imon_guc_init(void)
 							   PGC_SIGHUP, 0,
 							   check_database, NULL, NULL);
 
+	DefineCustomStringVariable("infra_monitor.system_root",
+							   "Directory below which /proc and /sys of the machine are read.",
+							   "For a server in a container that has those of the host elsewhere; empty means the root.",
+							   &imon_system_root, "",
+							   PGC_SUSET, GUC_SUPERUSER_ONLY,
+							   check_system_root, NULL, NULL);
+
 	define_interval("infra_monitor.sample_interval",
 					"Time between two samples.", NULL,
 					&imon_sample_interval, MS_PER_S, MS_PER_HOUR, NULL);
@@ -209,6 +228,10 @@ imon_guc_init(void)
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
 
+	define_interval("infra_monitor.database_check_interval",
+					"Time between two rounds through the catalogs of all databases.",
+					"Zero turns them off; what needs them is then not known.",
+					&imon_database_check_interval, 0, 24 * MS_PER_HOUR, NULL);
 	define_interval("infra_monitor.idle_threshold",
 					"Idle time after which a session counts as forgotten.",
 					"It is then named in what is proposed to free connections.",

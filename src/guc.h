@@ -22,11 +22,13 @@ extern bool imon_enabled;		/* hooks and sampler work */
 extern int	imon_track;			/* an ImonTrack */
 extern int	imon_max_statements;	/* in the table of statements */
 extern char *imon_database;		/* name of the home database */
+extern char *imon_system_root;	/* of /proc and /sys, NULL or "" = / */
 extern int	imon_sample_interval;	/* ms */
 extern int	imon_health_interval;	/* ms */
 extern int	imon_activity_interval; /* ms, 0 = off */
 extern int	imon_statement_interval;	/* ms */
 extern int	imon_top_statements;	/* stored by each measure */
+extern int	imon_database_check_interval;	/* ms, 0 = off */
 extern int	imon_idle_threshold;	/* ms */
 extern int	imon_retention;		/* minutes */
 extern int	imon_slow_query_threshold;	/* ms, -1 = off */

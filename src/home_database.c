@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * home_database.c
- *	  Who is connected to the home database, and who wants it alone.
+ *	  Who of us is connected to a database, and who wants it alone.
  *
  * Shared state is atomic; waiting is on a condition variable, with a limit.
  * A command that could not make the sampler leave in time goes on all the
@@ -44,13 +44,22 @@ typedef struct ImonHome
 	pg_atomic_uint32 holders;	/* commands that want it to stay away */
 	pg_atomic_uint32 changes;
 	pg_atomic_uint32 databases_dropped;
-	ConditionVariable left;		/* the sampler has left its database */
+	ConditionVariable left;		/* somebody has left a database */
+
+	/* the worker that visits one database after the other */
+	pg_atomic_uint32 visited;	/* database that it goes to, or 0 */
+	pg_atomic_uint32 visitor_pid;	/* 0 = not running */
+	pg_atomic_uint32 cut_short; /* 1 = the visit was */
+	pg_atomic_uint32 closers;	/* commands that want no visits */
 } ImonHome;
 
 static ImonHome *home = NULL;
 
 /* This process is one of the holders. */
 static bool holding = false;
+
+/* This process is one of the closers. */
+static bool closing = false;
 
 /* What this transaction has to tell the sampler when it commits. */
 static bool change_pending = false;
@@ -75,6 +84,10 @@ home_init(void *part, LWLock *lock)
 	pg_atomic_init_u32(&shared->holders, 0);
 	pg_atomic_init_u32(&shared->changes, 0);
 	pg_atomic_init_u32(&shared->databases_dropped, 0);
+	pg_atomic_init_u32(&shared->visited, InvalidOid);
+	pg_atomic_init_u32(&shared->visitor_pid, 0);
+	pg_atomic_init_u32(&shared->cut_short, 0);
+	pg_atomic_init_u32(&shared->closers, 0);
 	ConditionVariableInit(&shared->left);
 }
 
@@ -173,6 +186,110 @@ hold_home(void)
 	ConditionVariableCancelSleep();
 }
 
+/*
+ * Visits.  Who announces one, and who wants none, each says so before looking
+ * at what the other has said.
+ */
+
+bool
+imon_announce_visit(Oid database)
+{
+	pg_atomic_write_u32(&home->cut_short, 0);
+	pg_atomic_exchange_u32(&home->visited, database);
+	if (pg_atomic_fetch_add_u32(&home->closers, 0) == 0)
+		return true;
+	imon_forget_visit();
+	return false;
+}
+
+Oid
+imon_visited_database(void)
+{
+	return pg_atomic_read_u32(&home->visited);
+}
+
+int
+imon_visitor_pid(void)
+{
+	return (int) pg_atomic_read_u32(&home->visitor_pid);
+}
+
+void
+imon_forget_visit(void)
+{
+	pg_atomic_write_u32(&home->visited, InvalidOid);
+	ConditionVariableBroadcast(&home->left);
+}
+
+/* Exit callback of the visitor; runs after it has left the database. */
+static void
+visitor_leaves(int code, Datum arg)
+{
+	pg_atomic_write_u32(&home->visitor_pid, 0);
+	imon_forget_visit();
+}
+
+bool
+imon_begin_visit(Oid database)
+{
+	uint32		nobody = 0;
+
+	if (pg_atomic_read_u32(&home->visited) != database ||
+		!pg_atomic_compare_exchange_u32(&home->visitor_pid, &nobody,
+										(uint32) MyProcPid))
+		return false;
+	on_shmem_exit(visitor_leaves, (Datum) 0);
+	if (pg_atomic_fetch_add_u32(&home->closers, 0) == 0)
+		return true;
+	imon_cut_visit_short();
+	return false;
+}
+
+void
+imon_cut_visit_short(void)
+{
+	pg_atomic_write_u32(&home->cut_short, 1);
+}
+
+bool
+imon_visit_was_cut_short(void)
+{
+	return pg_atomic_read_u32(&home->cut_short) != 0;
+}
+
+/*
+ * Keeps visitors away from all databases until the transaction ends, and waits,
+ * at most WAIT_MS, until this one is not being visited.
+ */
+static void
+stop_visits(const char *name)
+{
+	Oid			database = get_database_oid(name, true);
+	TimestampTz start = GetCurrentTimestamp();
+	int			told = 0;
+
+	closing = true;
+	imon_awaits |= IMON_AWAITS_HOME;
+	pg_atomic_fetch_add_u32(&home->closers, 1);
+	if (pg_atomic_read_u32(&home->visited) != database || !OidIsValid(database))
+		return;
+
+	ConditionVariablePrepareToSleep(&home->left);
+	while (pg_atomic_read_u32(&home->visited) == database &&
+		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), WAIT_MS))
+	{
+		int			pid = imon_visitor_pid();
+
+		if (pid != told && pid > 0)
+		{
+			kill(pid, SIGTERM);
+			told = pid;
+		}
+		ConditionVariableTimedSleep(&home->left, ASK_MS / 10, PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
+}
+
 /* Is this the database of the sampler, connected or about to be? */
 static bool
 is_home(const char *name)
@@ -248,37 +365,36 @@ option_value(List *options, const char *name)
 }
 
 /*
- * Does this command need the home database without other sessions, and may the
- * caller do it?  (Else anybody could keep the sampler away.)
+ * The database that this command needs without other sessions; NULL if there is
+ * none, or the caller may not do it.  (Else anybody could keep us away.)
  */
-static bool
-wants_home(Node *command)
+static const char *
+wanted_database(Node *command)
 {
-	const char *name;
+	const char *name = NULL;
 
 	switch (nodeTag(command))
 	{
 		case T_DropdbStmt:
 			name = ((DropdbStmt *) command)->dbname;
-			return is_home(name) && may_change(name);
+			break;
 		case T_RenameStmt:
-			if (((RenameStmt *) command)->renameType != OBJECT_DATABASE)
-				return false;
-			name = ((RenameStmt *) command)->subname;
-			return is_home(name) && may_change(name);
+			if (((RenameStmt *) command)->renameType == OBJECT_DATABASE)
+				name = ((RenameStmt *) command)->subname;
+			break;
 		case T_AlterDatabaseStmt:
-			if (!option_value(((AlterDatabaseStmt *) command)->options, "tablespace"))
-				return false;
-			name = ((AlterDatabaseStmt *) command)->dbname;
-			return is_home(name) && may_change(name);
+			if (option_value(((AlterDatabaseStmt *) command)->options, "tablespace"))
+				name = ((AlterDatabaseStmt *) command)->dbname;
+			break;
 		case T_CreatedbStmt:
 			name = option_value(((CreatedbStmt *) command)->options, "template");
 			name = name ? name : "template1";
-			return is_home(name) && may_create() &&
-				(is_template(name) || may_change(name));
+			return may_create() && (is_template(name) || may_change(name)) ?
+				name : NULL;
 		default:
-			return false;
+			return NULL;
 	}
+	return name != NULL && may_change(name) ? name : NULL;
 }
 
 /* Could this command end what the sampler waits for? */
@@ -316,6 +432,9 @@ transaction_ends(XactEvent event)
 		pg_atomic_fetch_add_u32(&home->databases_dropped, 1);
 	if (holding)
 		pg_atomic_fetch_sub_u32(&home->holders, 1);
+	if (closing)
+		pg_atomic_fetch_sub_u32(&home->closers, 1);
+	closing = false;
 	drop_pending = false;
 	change_pending = false;
 	holding = false;
@@ -336,8 +455,11 @@ imon_ProcessUtility(PlannedStmt *pstmt, const char *queryString,
 	bool		active = imon_enabled && home != NULL;
 	bool		drops = home != NULL && IsA(pstmt->utilityStmt, DropdbStmt);
 	bool		changes = active && changes_home(pstmt->utilityStmt);
+	const char *wanted = active ? wanted_database(pstmt->utilityStmt) : NULL;
 
-	if (active && !holding && wants_home(pstmt->utilityStmt))
+	if (wanted && !closing)
+		stop_visits(wanted);
+	if (wanted && !holding && is_home(wanted))
 		hold_home();
 
 	if (prev_ProcessUtility)

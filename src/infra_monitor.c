@@ -14,11 +14,12 @@
 #include "concurrency.h"
 #include "conditions.h"
 #include "connections.h"
+#include "database_checks.h"
 #include "disks.h"
 #include "executions.h"
 #include "fmgr.h"
-#include "guc.h"
 #include "growth.h"
+#include "guc.h"
 #include "health.h"
 #include "home_database.h"
 #include "miscadmin.h"
@@ -72,6 +73,7 @@ _PG_init(void)
 	imon_waits_init();
 	imon_concurrency_init();
 	imon_home_database_init();
+	imon_database_checks_init();
 	imon_sampler_init();
 	imon_transactions_init();
 	imon_shmem_init();

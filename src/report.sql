@@ -46,9 +46,12 @@ WITH health AS MATERIALIZED (
 	FROM infra_monitor.slow_queries
 	WHERE infra_monitor.pg_stat_statements_loaded()
 	ORDER BY 1 LIMIT 5
+), known_checks AS MATERIALIZED (
+	SELECT * FROM infra_monitor.health_checks
 ), checks AS MATERIALIZED (
+	-- one that has failed has no unit; one that cannot know has
 	SELECT row_number() OVER (ORDER BY array_position('{critical,warning,unknown}', status), name) AS n, *
-	FROM infra_monitor.health_checks WHERE status <> 'ok'
+	FROM known_checks WHERE status IN ('critical', 'warning') OR status = 'unknown' AND unit IS NULL
 ), longest AS (
 	-- an hour or, where samples are rare, 60 of them; seconds
 	SELECT apart, greatest(3600, 60 * apart) AS seconds
@@ -111,7 +114,11 @@ WITH health AS MATERIALIZED (
 	SELECT 52, n, format('%-8s  %-25s  %s', status, name, infra_monitor.one_line(coalesce(message, ''), 62))
 	FROM checks WHERE n <= 12
 	UNION ALL
-	SELECT 53, 0, format('and %s more, see infra_monitor.health_checks', count(*)) FROM checks WHERE n > 12 HAVING count(*) > 0
+	SELECT 53, 0, format('%s more are not ok, see infra_monitor.health_checks', count(*))
+	FROM checks WHERE n > 12 HAVING count(*) > 0
+	UNION ALL
+	SELECT 54, 0, 'not known: ' || string_agg(name, ', ' ORDER BY name)
+	FROM known_checks WHERE status = 'unknown' AND unit IS NOT NULL HAVING count(*) > 0
 	UNION ALL
 	SELECT 60, 0, ''
 	UNION ALL

@@ -33,9 +33,11 @@
 #include "compat.h"
 #include "concurrency.h"
 #include "connections.h"
+#include "database_checks.h"
 #include "disks.h"
 #include "extension.h"
 #include "fmgr.h"
+#include "growth.h"
 #include "guc.h"
 #include "health.h"
 #include "health_events.h"
@@ -84,7 +86,10 @@
 #define LOOK_FOR_EXTENSION_MS (60 * 1000)
 #define PARTITIONS_INTERVAL_MS (60 * 60 * 1000)
 #define READINESS_INTERVAL_MS (60 * 60 * 1000)
-#define NEXT_STEP_MS 1000		/* between two steps of the same work */
+#define FIRST_ROUND_MS (60 * 1000)	/* databases can wait at first */
+#define CONFIRM_ROUND_MS (5 * 60 * 1000)	/* after one that found much */
+#define NEXT_STEP_MS 1000		/* between two steps of the same work, */
+#define MIN_STEP_MS 100			/* or less if the interval is that short */
 #define TASK_TIMEOUT_MS 2000	/* of one task */
 #define LOCK_TIMEOUT "500ms"	/* below deadlock_timeout: we give up first */
 #define MAX_BACKOFF 30			/* intervals */
@@ -118,6 +123,7 @@ typedef enum ImonTaskId
 	TASK_WAITS,
 	TASK_STATEMENTS,
 	TASK_SLOW_QUERIES,
+	TASK_DATABASES,
 	TASK_PARTITIONS,
 	TASK_READINESS
 } ImonTaskId;
@@ -159,6 +165,7 @@ typedef struct ImonTask
 	bool		on_standby;
 	bool		(*pending) (void);	/* is there anything to do? NULL = always */
 	int			interval;		/* ms, 0 = off */
+	int			step;			/* ms between two steps of the same work */
 	int64		due;			/* monotonic ms */
 	int			failures;		/* in a row */
 } ImonTask;
@@ -305,6 +312,7 @@ look_at_activity(void)
 static bool
 sample_series(void)
 {
+	imon_look_at_processors();	/* here also on a standby */
 	imon_sample_series();
 	return true;
 }
@@ -365,6 +373,24 @@ notify_health_events(void)
 	return true;
 }
 
+static ImonTask tasks[N_TASKS];
+
+/*
+ * Task: the next step of a round through all databases.  One that wants to be
+ * confirmed counts as one of long ago, so that the next one is soon.
+ */
+static bool
+visit_databases(void)
+{
+	ImonTask   *task = &tasks[TASK_DATABASES];
+
+	if (!imon_visit_databases())
+		return false;
+	if (imon_round_is_unconfirmed() && task->interval > CONFIRM_ROUND_MS)
+		task->due = imon_clock_ms() - task->interval + CONFIRM_ROUND_MS;
+	return true;
+}
+
 /* Task: partitions. */
 static bool
 look_after_partitions(void)
@@ -391,6 +417,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
 	[TASK_SLOW_QUERIES] = {"slow_queries", store_slow_queries, true, false},
+	[TASK_DATABASES] = {"databases", visit_databases, true, true},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 	[TASK_READINESS] = {"readiness", audit_readiness, true, true},
 };
@@ -424,10 +451,14 @@ set_intervals(void)
 	tasks[TASK_WAITS].interval = imon_statement_interval;
 	tasks[TASK_STATEMENTS].interval = imon_statement_interval;
 	tasks[TASK_SLOW_QUERIES].interval = imon_statement_interval;
+	tasks[TASK_DATABASES].interval = imon_database_check_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	tasks[TASK_READINESS].interval = READINESS_INTERVAL_MS;
 	for (int i = 0; i < N_TASKS; i++)
+	{
+		tasks[i].step = Min(NEXT_STEP_MS, Max(MIN_STEP_MS, tasks[i].interval / 10));
 		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);
+	}
 	audit_again();
 }
 
@@ -439,12 +470,13 @@ run_now(ImonTask *task)
 		task->due = imon_clock_ms();
 }
 
-/* Lets all tasks run now. */
+/* Lets all tasks run now, but for one that is not urgent. */
 static void
 run_all_now(void)
 {
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = imon_clock_ms();
+	tasks[TASK_DATABASES].due += Min(FIRST_ROUND_MS, imon_database_check_interval);
 }
 
 /*
@@ -459,7 +491,7 @@ schedule_next(ImonTask *task, bool done)
 
 	if (!done)
 	{
-		task->due = now + NEXT_STEP_MS;
+		task->due = now + task->step;
 		return 0;
 	}
 	if (task->failures > 0)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * system.c
- *	  Memory, processor and disk of the machine.
+ *	  Memory, processors and disk of the machine.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,6 +9,7 @@
 
 #include <sys/statvfs.h>
 
+#include "cgroup.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
@@ -16,6 +17,7 @@
 #include "shmem.h"
 #include "storage/fd.h"
 #include "system.h"
+#include "utils/float.h"
 
 #define MIN_INTERVAL 0.5		/* seconds between two looks: half of the
 								 * shortest sample interval */
@@ -32,6 +34,7 @@ typedef struct ImonProcessors
 
 static ImonProcessors *processors = NULL;
 
+PG_FUNCTION_INFO_V1(imon_system_state_1_0);
 PG_FUNCTION_INFO_V1(imon_system_usage_1_0);
 
 static Size
@@ -70,7 +73,7 @@ imon_system_init(void)
 static bool
 read_processor_clocks(uint64 *busy, uint64 *total)
 {
-	FILE	   *file = AllocateFile("/proc/stat", "r");
+	FILE	   *file = imon_open_system("/proc/stat");
 	unsigned long long t[8];
 	int			n;
 
@@ -119,7 +122,7 @@ imon_look_at_processors(void)
 static void
 read_memory(ImonSystem *usage)
 {
-	FILE	   *file = AllocateFile("/proc/meminfo", "r");
+	FILE	   *file = imon_open_system("/proc/meminfo");
 	char		line[128];
 	long long	total = -1;
 	long long	available = -1;
@@ -194,6 +197,147 @@ imon_system_usage_1_0(PG_FUNCTION_ARGS)
 	nulls[3] = usage.disk_used < 0;
 	values[4] = Int64GetDatum(usage.disk_total);
 	nulls[4] = usage.disk_total < 0;
+
+	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));
+}
+
+/*
+ * How busy the processors of the machine are: the average of the last five
+ * minutes of processes that run or wait for the disk, and the number of
+ * processors, which are the lines "cpu0" and so on of /proc/stat.
+ */
+static void
+read_load(double *load, double *n_processors)
+{
+	FILE	   *file = imon_open_system("/proc/loadavg");
+	char		line[1024];
+	int			n = 0;
+
+	if (file != NULL)
+	{
+		if (fscanf(file, "%*f %lf", load) != 1)
+			*load = get_float8_nan();
+		FreeFile(file);
+	}
+	file = imon_open_system("/proc/stat");
+	if (file == NULL)
+		return;
+	while (fgets(line, sizeof(line), file))
+		if (strncmp(line, "cpu", 3) == 0 && line[3] >= '0' && line[3] <= '9')
+			n++;
+	FreeFile(file);
+	if (n > 0)
+		*n_processors = n;
+}
+
+/*
+ * Share of the last minute in which some process ("some"), or all that had work
+ * to do ("full"), stood still for want of a resource: of the server's control
+ * group, or of the machine.  NaN is not known.
+ */
+static double
+read_stall(const char *resource, const char *kind)
+{
+	char		name[64];
+	char		line[256];
+	FILE	   *file;
+	double		percent;
+	double		stall = get_float8_nan();
+
+	snprintf(name, sizeof(name), "%s.pressure", resource);
+	file = imon_open_cgroup(name);
+	if (file == NULL)
+	{
+		snprintf(name, sizeof(name), "/proc/pressure/%s", resource);
+		file = imon_open_system(name);
+	}
+	if (file == NULL)
+		return stall;
+	while (fgets(line, sizeof(line), file))
+	{
+		if (strncmp(line, kind, strlen(kind)) == 0 &&
+			sscanf(line + strlen(kind), " avg10=%*f avg60=%lf", &percent) == 1)
+				stall = percent / 100;
+	}
+	FreeFile(file);
+	return stall;
+}
+
+/* The counter of a file, -1 = not known.  Closes the file, which may be NULL. */
+static int64
+read_counter(FILE *file, const char *key)
+{
+	int64		counter;
+
+	if (file == NULL)
+		return -1;
+	counter = imon_read_key(file, key);
+	FreeFile(file);
+	return counter;
+}
+
+int64
+imon_oom_kills(void)
+{
+	int64		kills = read_counter(imon_open_cgroup("memory.events"), "oom_kill");
+
+	if (kills < 0)
+		kills = read_counter(imon_open_memory_cgroup_v1("memory.oom_control"),
+							 "oom_kill");
+	if (kills < 0)
+		kills = read_counter(imon_open_system("/proc/vmstat"), "oom_kill");
+	return kills;
+}
+
+/*
+ * SQL: system_state(), one row: memory_used, memory_limit, memory_of_group,
+ * load, processors, cpu_stall, memory_stall, io_stall; NULL is not known.
+ */
+Datum
+imon_system_state_1_0(PG_FUNCTION_ARGS)
+{
+	ImonSystem	usage = {.memory_used = -1,.memory_total = -1};
+	int64		used;
+	int64		limit;
+	bool		limited;
+	double		load = get_float8_nan();
+	double		n_processors = get_float8_nan();
+	Datum		values[8];
+	bool		nulls[8];
+	int			i = 0;
+
+	read_memory(&usage);
+	read_load(&load, &n_processors);
+
+	/* a group can have more left than the machine */
+	limited = imon_cgroup_memory(usage.memory_total < 0 ? PG_INT64_MAX :
+								 usage.memory_total, &used, &limit);
+	if (limited && (usage.memory_used < 0 || (double) used / limit >=
+					(double) usage.memory_used / usage.memory_total))
+	{
+		usage.memory_used = used;
+		usage.memory_total = limit;
+	}
+	else
+		limited = false;
+
+	values[i] = Int64GetDatum(usage.memory_used);
+	nulls[i++] = usage.memory_used < 0;
+	values[i] = Int64GetDatum(usage.memory_total);
+	nulls[i++] = usage.memory_total < 0;
+	values[i] = BoolGetDatum(limited);
+	nulls[i++] = usage.memory_used < 0;
+	values[i] = imon_number_datum(load, &nulls[i]);
+	i++;
+	values[i] = imon_number_datum(n_processors, &nulls[i]);
+	i++;
+	values[i] = imon_number_datum(read_stall("cpu", "some"), &nulls[i]);
+	i++;
+	values[i] = imon_number_datum(read_stall("memory", "full"), &nulls[i]);
+	i++;
+	values[i] = imon_number_datum(read_stall("io", "full"), &nulls[i]);
+	i++;
+	Assert(i == lengthof(values));
 
 	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));
 }

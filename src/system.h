@@ -35,4 +35,10 @@ extern void imon_read_system(ImonSystem *usage);
  */
 extern void imon_look_at_processors(void);
 
+/*
+ * How often the kernel has killed a process for want of memory: in the server's
+ * control group, or where that is not known on the machine; -1 = not known.
+ */
+extern int64 imon_oom_kills(void);
+
 #endif							/* IMON_SYSTEM_H */

@@ -430,6 +430,16 @@ AS 'MODULE_PATHNAME', 'imon_system_usage_1_0';
 COMMENT ON FUNCTION infra_monitor.system_usage() IS
 'machine of the server: busy share of its processors over the last sample interval, memory (used is what programs cannot get) and file system of the data directory in bytes; NULL is not known; for pg_monitor';
 
+CREATE FUNCTION infra_monitor.system_state(
+	OUT memory_used bigint, OUT memory_limit bigint,
+	OUT memory_of_group boolean, OUT load float8, OUT processors float8,
+	OUT cpu_stall float8, OUT memory_stall float8, OUT io_stall float8)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_system_state_1_0';
+COMMENT ON FUNCTION infra_monitor.system_state() IS
+'what the server lacks: memory in bytes of the machine, or of the control group around the server that is nearer to its limit (memory_of_group); five-minute load and processors of the machine; shares of the last minute in which a process waited for a processor, and all stood still for want of memory or for the disk, in the control group of the server, else on the machine; NULL is not known; for pg_monitor';
+
 --
 -- disks.sql: file systems of the server
 --
@@ -462,6 +472,70 @@ SET search_path = pg_catalog, pg_temp
 AS $$ SELECT greatest(extract(epoch FROM clock_timestamp() - $1), 0)::float8 $$;
 COMMENT ON FUNCTION infra_monitor.seconds_since(timestamptz) IS
 'for health checks: seconds since a moment, 0 if it is ahead; for pg_monitor';
+
+--
+-- database_checks.sql: what was found in the catalogs of all databases
+--
+
+CREATE FUNCTION infra_monitor.database_findings(
+	OUT check_name text, OUT datname name, OUT value float8,
+	OUT message text, OUT examined_at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 10
+AS 'MODULE_PATHNAME', 'imon_database_findings_1_0';
+COMMENT ON FUNCTION infra_monitor.database_findings() IS
+'source of the view database_checks; error unless preloaded; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.database_round(
+	OUT started_at timestamptz, OUT finished_at timestamptz,
+	OUT examined int, OUT failed int, OUT error text)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_database_round_1_0';
+COMMENT ON FUNCTION infra_monitor.database_round() IS
+'the last complete round through all databases: when, databases that were looked at, those of them in which a check had no value, and the last error there; NULL if there was none yet since the server started; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.database_checks AS
+SELECT f.check_name, f.datname, f.value, f.message, f.examined_at
+FROM infra_monitor.database_findings() f;
+COMMENT ON VIEW infra_monitor.database_checks IS
+'what the last rounds through all databases found, each infra_monitor.database_check_interval: for each check the 32 databases with the highest values above zero; in memory only; error unless preloaded; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.database_checks.check_name IS 'the health check that this is part of';
+COMMENT ON COLUMN infra_monitor.database_checks.value IS 'in the unit of the check';
+COMMENT ON COLUMN infra_monitor.database_checks.message IS 'about the worst case in this database';
+COMMENT ON COLUMN infra_monitor.database_checks.examined_at IS 'when the database was looked at';
+
+CREATE FUNCTION infra_monitor.worst_database(
+	check_name text, nothing text, OUT value float8, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH rounds AS MATERIALIZED (
+	SELECT *, current_setting('infra_monitor.database_check_interval')::interval AS interval
+	FROM infra_monitor.database_round()
+), rated AS (
+	SELECT *, CASE
+			WHEN interval = '0' THEN 'infra_monitor.database_check_interval is 0: databases are not looked at'
+			WHEN finished_at IS NULL THEN 'databases have not been looked at yet'
+			WHEN clock_timestamp() - finished_at > 3 * interval + interval '10 minutes'
+				THEN format('databases were last looked at until %s; is a background worker free?', finished_at)
+			WHEN failed = examined AND failed > 0 THEN format('no database could be looked at: %s', coalesce(error, 'see the server log'))
+		END AS excuse
+	FROM rounds
+), worst AS (
+	SELECT f.value, f.datname, f.message
+	FROM infra_monitor.database_findings() f WHERE f.check_name = $1
+	ORDER BY f.value DESC, f.datname LIMIT 1
+)
+SELECT CASE WHEN r.excuse IS NULL THEN coalesce(w.value, 0) END,
+	coalesce(r.excuse, CASE WHEN w.value IS NULL THEN $2 ELSE format('database "%s": %s', w.datname, w.message) END
+		|| CASE WHEN r.failed > 0 THEN format('; %s of %s databases could not be looked at', r.failed, r.examined)
+			|| coalesce(', last ' || r.error, '') ELSE '' END)
+FROM rated r LEFT JOIN worst w ON true
+$$;
+COMMENT ON FUNCTION infra_monitor.worst_database(text, text) IS
+'value and message of the health checks of databases: of the database with the highest value, 0 and the second argument where there is none, NULL and the reason where it is not known; error unless preloaded; for pg_monitor';
 
 --
 -- pg_stat_statements.sql: the one reader of pg_stat_statements
@@ -877,12 +951,22 @@ COMMENT ON COLUMN infra_monitor.repeated_queries.parent_query IS 'text of the pa
 -- growth.sql: how much counters have grown in the last minutes
 --
 
-CREATE FUNCTION infra_monitor.recent_growth(counter text, value bigint)
+CREATE FUNCTION infra_monitor.recent_growth(
+	counter text, value bigint, span interval DEFAULT '00:05:00')
 RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_recent_growth_1_0';
-COMMENT ON FUNCTION infra_monitor.recent_growth(text, bigint) IS
-'for health checks: how much a counter, which has this value now, has grown in the last five minutes, or since the sampler first asked; NULL if it has not asked in this time, or if the counter has begun anew; for pg_monitor';
+COMMENT ON FUNCTION infra_monitor.recent_growth(text, bigint, interval) IS
+'for health checks: how much a counter, which has this value now, has grown in a span of time up to now, or since the sampler first asked; the span must always be the same for a counter; NULL if the sampler has not asked in this time, or if the counter has begun anew; error for a span of less than a minute; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.growing_counters(
+	OUT checkpoints_timed bigint, OUT checkpoints_requested bigint,
+	OUT oom_kills bigint)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_growing_counters_1_0';
+COMMENT ON FUNCTION infra_monitor.growing_counters() IS
+'counters that have another source on each version or machine: checkpoints by checkpoint_timeout and on request, restart points included, since the statistics were reset; processes that the kernel has killed for want of memory, in the control group of the server, else on the machine; NULL is not known; for pg_monitor';
 
 --
 -- health.sql: the checks, their thresholds, and the document
@@ -947,6 +1031,42 @@ VALUES
 	 'Vacuum cannot remove what an open transaction may still see. Split the work, or end the session with pg_terminate_backend().'),
 	('xid_wraparound', 'database', 'above', 0.40, 0.60, 1, true,
 	 'Look for what holds vacuum back: long transactions, prepared transactions, replication slots. Then run VACUUM (FREEZE) in the database named.'),
+	('multixact_wraparound', 'database', 'above', 0.40, 0.60, 1, true,
+	 'Look for what holds vacuum back, see check xmin_horizon. Then run VACUUM (FREEZE) in the database named.'),
+	('xmin_horizon', 'database', 'above', 5000000, 50000000, 1, false,
+	 'The message says who: end the session, COMMIT PREPARED or ROLLBACK PREPARED, drop a slot that nobody reads, or look at the oldest query of the standby.'),
+	('prepared_transactions', 'database', 'above', 300, 3600, 1, false,
+	 'See pg_prepared_xacts. Ask the transaction manager that owns it; then, in its database, COMMIT PREPARED or ROLLBACK PREPARED.'),
+	('autovacuum_saturation', 'database', 'above', 1, NULL, 10, false,
+	 'See pg_stat_progress_vacuum for what the workers do. Raise autovacuum_vacuum_cost_limit, which all of them share, before autovacuum_max_workers.'),
+	('checkpoints_requested', 'database', 'above', 0.50, 0.80, 1, false,
+	 'Raise max_wal_size until checkpoints come by checkpoint_timeout; log_checkpoints says what each was for.'),
+	('checksum_failures', 'database', 'above', NULL, 1, 1, true,
+	 'Stop writing to the database named, copy it as it is, and find the page in the server log. Suspect the disk, and restore from a backup. Reset by pg_stat_reset() there.'),
+	('pending_restart', 'database', 'above', 1, NULL, 1, false,
+	 'SELECT name FROM pg_settings WHERE pending_restart. Restart the server at a time of your choice, or take the change back and reload.'),
+	('invalid_indexes', 'database', 'above', 1, NULL, 1, false,
+	 'See infra_monitor.database_checks. In the database named, REINDEX INDEX CONCURRENTLY, or DROP INDEX and build it again.'),
+	('sequence_exhaustion', 'database', 'above', 0.75, 0.90, 1, false,
+	 'See infra_monitor.database_checks. Change the column and its references to bigint in time, then ALTER SEQUENCE ... AS bigint.'),
+	('vacuum_debt', 'database', 'above', 2, 5, 1, false,
+	 'See check xmin_horizon for what holds vacuum back, autovacuum_saturation for whether it comes, and VACUUM (VERBOSE) the table named.'),
+	('stale_statistics', 'database', 'above', 3, 10, 1, false,
+	 'ANALYZE the table named. If autovacuum is off for it or comes too late, set its autovacuum_analyze_scale_factor.'),
+	('memory', 'database', 'above', 0.90, 0.95, 2, false,
+	 'See the largest processes in top, then work_mem, hash_mem_multiplier and the number of connections; shared_buffers last. Raise the limit of the container if the message names that.'),
+	('cpu', 'database', 'above', 0.90, 0.98, 10, false,
+	 'See infra_monitor.running_queries and slow_queries for what works, and top for what else does. More connections make it slower.'),
+	('load', 'database', 'above', 2, 4, 1, false,
+	 'Compare checks cpu and io_pressure: processes wait for a processor or for the disk. See infra_monitor.running_queries for whose.'),
+	('cpu_pressure', 'database', 'above', 0.60, 0.90, 1, false,
+	 'Fewer active connections, less work for each (infra_monitor.slow_queries), or more processors; in a container look at its CPU quota first.'),
+	('memory_pressure', 'database', 'above', 0.05, 0.20, 1, false,
+	 'Memory is being taken back and read again. See check memory; less work_mem, fewer connections, smaller shared_buffers or more memory.'),
+	('io_pressure', 'database', 'above', 0.20, 0.50, 1, false,
+	 'See infra_monitor.wait_profile for IO events and the statements behind them, check checkpoints_requested, and the limits of the disk.'),
+	('oom_kills', 'database', 'above', NULL, 1, 1, false,
+	 'See the kernel log (dmesg) for what was killed: a server process takes all others along. See check memory; set vm.overcommit_memory = 2.'),
 	('disk_free', 'database', 'below', 0.20, 0.10, 2, false,
 	 'See infra_monitor.disk_usage(). Delete what is no data of the server, drop what is not needed, or enlarge the file system. Never delete files of pg_wal: see wal_size for what keeps them.'),
 	('disk_time_to_full', 'database', 'below', 86400, 14400, 2, false,
@@ -1598,6 +1718,274 @@ FROM pg_database ORDER BY age(datfrozenxid) DESC, datname LIMIT 1
 $$;
 COMMENT ON FUNCTION infra_monitor.check_xid_wraparound() IS
 'health check: age of the oldest database as a share of 2^31 transactions';
+
+CREATE FUNCTION infra_monitor.check_multixact_wraparound(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT mxid_age(datminmxid) / 2147483648.0::float8, 'ratio',
+	format('database "%s" is %s multixacts old, of 2^31 at which rows can no longer be locked', infra_monitor.shown(datname), mxid_age(datminmxid))
+FROM pg_database ORDER BY mxid_age(datminmxid) DESC, datname LIMIT 1
+$$;
+COMMENT ON FUNCTION infra_monitor.check_multixact_wraparound() IS
+'health check: age of the oldest database as a share of 2^31 multixacts';
+
+CREATE FUNCTION infra_monitor.check_xmin_horizon(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH holders (age, holder) AS (
+	-- VACUUM itself holds nothing back, and what we look with is young
+	SELECT greatest(age(a.backend_xmin), age(a.backend_xid)),
+		CASE a.backend_type WHEN 'walsender' THEN 'a standby or its queries, by walsender ' || a.pid
+			ELSE a.backend_type || ' ' || a.pid END
+			|| coalesce(' of role "' || infra_monitor.shown(a.usename) || '"', '')
+			|| coalesce(' in database "' || infra_monitor.shown(a.datname) || '"', '')
+	FROM pg_stat_activity a
+	WHERE a.pid <> pg_backend_pid()
+		AND NOT EXISTS (SELECT FROM pg_stat_progress_vacuum v WHERE v.pid = a.pid)
+	UNION ALL
+	SELECT age(p.transaction), format('prepared transaction "%s" of role "%s" in database "%s"',
+		infra_monitor.shown(p.gid::name), infra_monitor.shown(p.owner), infra_monitor.shown(p.database))
+	FROM pg_prepared_xacts p
+	UNION ALL
+	SELECT greatest(age(s.xmin), age(s.catalog_xmin)), format('replication slot "%s", %s', s.slot_name,
+		CASE WHEN s.active THEN 'in use' ELSE 'which nobody reads' END)
+	FROM pg_replication_slots s
+), oldest AS (
+	SELECT h.age, h.holder FROM holders h WHERE h.age IS NOT NULL
+	ORDER BY h.age DESC, h.holder LIMIT 1
+)
+SELECT coalesce(max(age), 0)::float8, 'transactions',
+	coalesce(max(format('vacuum must spare what was deleted in the last %s transactions, because of %s', age, holder)),
+		'nothing holds vacuum back')
+FROM oldest
+$$;
+COMMENT ON FUNCTION infra_monitor.check_xmin_horizon() IS
+'health check: age, in transactions, of the oldest snapshot or transaction that vacuum must respect, of a session, prepared transaction, replication slot or standby; what was deleted since stays on disk';
+
+CREATE FUNCTION infra_monitor.check_prepared_transactions(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(greatest(extract(epoch FROM clock_timestamp() - min(prepared)), 0), 0)::float8, 'seconds',
+	CASE count(*) WHEN 0 THEN 'no transaction is prepared'
+		ELSE format('prepared transactions: %s, the oldest is "%s" of role "%s" in database "%s", since %s',
+			count(*), infra_monitor.shown((array_agg(gid ORDER BY prepared))[1]::name),
+			infra_monitor.shown((array_agg(owner ORDER BY prepared))[1]),
+			infra_monitor.shown((array_agg(database ORDER BY prepared))[1]), min(prepared)) END
+FROM pg_prepared_xacts
+$$;
+COMMENT ON FUNCTION infra_monitor.check_prepared_transactions() IS
+'health check: time since the oldest prepared transaction was prepared, seconds; it keeps its locks, also over a restart, and holds vacuum back';
+
+CREATE FUNCTION infra_monitor.check_autovacuum_saturation(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT least(1, workers / slots::float8), 'ratio',
+	format('autovacuum workers at work: %s of %s', workers, slots) || CASE WHEN workers >= slots
+		-- since the youngest has been there, nobody has left
+		THEN format(', all for at least %s, the longest for %s',
+			date_trunc('second', greatest(clock_timestamp() - youngest, '0')),
+			date_trunc('second', greatest(clock_timestamp() - oldest, '0')))
+		ELSE '' END
+FROM (SELECT count(*) AS workers, max(backend_start) AS youngest, min(backend_start) AS oldest
+	FROM pg_stat_activity WHERE backend_type = 'autovacuum worker') a,
+	(SELECT least(current_setting('autovacuum_max_workers')::int,
+		current_setting('autovacuum_worker_slots', true)::int) AS slots) s
+$$;
+COMMENT ON FUNCTION infra_monitor.check_autovacuum_saturation() IS
+'health check: share of autovacuum_max_workers that is at work at this moment; a single look says little, the hold of the check makes it many';
+
+CREATE FUNCTION infra_monitor.check_checkpoints_requested(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN r < 5 THEN 0 ELSE r::float8 / (t + r) END, 'ratio',
+	CASE WHEN r IS NULL OR t IS NULL THEN 'not known: the sampler has just begun to count'
+		ELSE format('checkpoints in the last hour: %s on request, because of WAL or a command, %s by checkpoint_timeout', r, t) END
+FROM infra_monitor.growing_counters() c,
+	LATERAL (SELECT infra_monitor.recent_growth('checkpoints_timed', c.checkpoints_timed, '01:00:00'),
+		infra_monitor.recent_growth('checkpoints_requested', c.checkpoints_requested, '01:00:00')) g (t, r)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_checkpoints_requested() IS
+'health check: share of the checkpoints of the last hour that were requested: for too much WAL, or by a command; 0 for fewer than five of them';
+
+CREATE FUNCTION infra_monitor.check_checksum_failures(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN current_setting('data_checksums') <> 'off' THEN coalesce(sum(checksum_failures), 0)::float8 END,
+	'failures',
+	CASE
+		WHEN current_setting('data_checksums') = 'off' THEN 'data checksums are off: nobody would notice a damaged page'
+		WHEN coalesce(sum(checksum_failures), 0) = 0 THEN 'no page was found damaged'
+		ELSE format('damaged pages were read %s times, the last at %s, in: %s', sum(checksum_failures), max(checksum_last_failure),
+			string_agg(CASE WHEN datname IS NULL THEN 'the shared catalogs' ELSE format('database "%s"', infra_monitor.shown(datname)) END,
+				', ' ORDER BY checksum_failures DESC, datname) FILTER (WHERE checksum_failures > 0))
+	END
+FROM pg_stat_database
+$$;
+COMMENT ON FUNCTION infra_monitor.check_checksum_failures() IS
+'health check: reads of a page whose checksum was wrong, since the statistics of its database were reset; NULL where data checksums are off';
+
+CREATE FUNCTION infra_monitor.check_pending_restart(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT count(*)::float8, 'settings',
+	CASE count(*) WHEN 0 THEN 'no changed setting waits for a restart'
+		ELSE format('changed settings that wait for a restart: %s', string_agg(name, ', ' ORDER BY name)) END
+FROM pg_settings WHERE pending_restart
+$$;
+COMMENT ON FUNCTION infra_monitor.check_pending_restart() IS
+'health check: settings that were changed in the configuration files and take effect at a restart only';
+
+--
+-- checks_databases.sql: health checks of category database: what is in the catalogs of each database
+--
+-- Their defaults are in check_defaults(), health.sql.  All are for pg_monitor.
+-- What they look for is in database_visit.c.
+--
+
+CREATE FUNCTION infra_monitor.check_invalid_indexes(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT w.value, 'indexes', w.message FROM infra_monitor.worst_database('invalid_indexes', 'no index is invalid') w $$;
+COMMENT ON FUNCTION infra_monitor.check_invalid_indexes() IS
+'health check: indexes that are kept up to date and never used, because their concurrent build failed, of the database with most of them; as of the last round';
+
+CREATE FUNCTION infra_monitor.check_sequence_exhaustion(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT w.value, 'ratio', w.message FROM infra_monitor.worst_database('sequence_exhaustion', 'no sequence has been used') w $$;
+COMMENT ON FUNCTION infra_monitor.check_sequence_exhaustion() IS
+'health check: share of its numbers that a sequence has used, or of those that fit the column which owns it, of the sequence nearest to its end in all databases; those that cycle are left out; as of the last round';
+
+CREATE FUNCTION infra_monitor.check_vacuum_debt(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT w.value, 'ratio', w.message FROM infra_monitor.worst_database('vacuum_debt', 'there is no table to vacuum') w $$;
+COMMENT ON FUNCTION infra_monitor.check_vacuum_debt() IS
+'health check: dead rows of a table, from 10000 on, as a multiple of the number at which autovacuum should come, or its age as one of autovacuum_freeze_max_age, whichever is more, of the worst table in all databases; on a standby the age only; as of the last round, above 1 if the one before agrees';
+
+CREATE FUNCTION infra_monitor.check_stale_statistics(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT w.value, 'ratio', w.message FROM infra_monitor.worst_database('stale_statistics', 'no table has 10000 changed rows since ANALYZE') w $$;
+COMMENT ON FUNCTION infra_monitor.check_stale_statistics() IS
+'health check: rows of a table changed since ANALYZE, from 10000 on, as a multiple of the number at which autovacuum should come, of the worst table in all databases; as of the last round, above 1 if the one before agrees';
+
+--
+-- checks_system.sql: health checks of category database: the machine or container that the server runs on
+--
+-- Their defaults are in check_defaults(), health.sql.  All are for pg_monitor.
+-- What cannot be read is not known.
+--
+
+CREATE FUNCTION infra_monitor.check_memory(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT memory_used::float8 / nullif(memory_limit, 0), 'ratio',
+	CASE WHEN memory_used IS NULL OR memory_limit IS NULL THEN 'how much memory is used cannot be read here'
+		ELSE format('%s of %s of memory used, %s', pg_size_pretty(memory_used), pg_size_pretty(memory_limit),
+			CASE WHEN memory_of_group THEN 'by the limit of the control group' ELSE 'on the machine' END) END
+FROM infra_monitor.system_state()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_memory() IS
+'health check: share of the memory of the machine that programs cannot get, or of the limit of the control group around the server if that is nearer; pages of files that the kernel can take back count as free';
+
+CREATE FUNCTION infra_monitor.check_cpu(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT cpu_ratio, 'ratio',
+	CASE WHEN cpu_ratio IS NULL THEN 'how busy the processors are is not known here, or not yet'
+		ELSE format('processors of the machine busy: %s %%', round(100 * cpu_ratio::numeric)) END
+FROM infra_monitor.system_usage()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_cpu() IS
+'health check: busy share of all processors of the machine, about over the last sample interval; NULL until the sampler has looked twice';
+
+CREATE FUNCTION infra_monitor.check_load(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT load / processors, 'per processor',
+	CASE WHEN load IS NULL OR processors IS NULL THEN 'the load cannot be read here'
+		ELSE format('five-minute load of the machine: %s on %s processors', load, processors) END
+FROM infra_monitor.system_state()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_load() IS
+'health check: processes of the machine that ran or waited for a processor or the disk, on average over five minutes, for each processor';
+
+CREATE FUNCTION infra_monitor.check_cpu_pressure(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT cpu_stall, 'ratio',
+	CASE WHEN cpu_stall IS NULL THEN 'the kernel does not measure pressure here'
+		ELSE format('a process waited for a processor in %s %% of the last minute', round(100 * cpu_stall::numeric, 1)) END
+FROM infra_monitor.system_state()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_cpu_pressure() IS
+'health check: share of the last minute in which at least one process waited for a processor (pressure stall information), in the control group of the server, else on the machine';
+
+CREATE FUNCTION infra_monitor.check_memory_pressure(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT memory_stall, 'ratio',
+	CASE WHEN memory_stall IS NULL THEN 'the kernel does not measure pressure here'
+		ELSE format('all processes stood still for want of memory in %s %% of the last minute', round(100 * memory_stall::numeric, 1)) END
+FROM infra_monitor.system_state()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_memory_pressure() IS
+'health check: share of the last minute in which all processes that had work to do stood still for want of memory (pressure stall information), in the control group of the server, else on the machine';
+
+CREATE FUNCTION infra_monitor.check_io_pressure(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT io_stall, 'ratio',
+	CASE WHEN io_stall IS NULL THEN 'the kernel does not measure pressure here'
+		ELSE format('all processes stood still for the disk in %s %% of the last minute', round(100 * io_stall::numeric, 1)) END
+FROM infra_monitor.system_state()
+$$;
+COMMENT ON FUNCTION infra_monitor.check_io_pressure() IS
+'health check: share of the last minute in which all processes that had work to do waited for the disk (pressure stall information), in the control group of the server, else on the machine';
+
+CREATE FUNCTION infra_monitor.check_oom_kills(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT g::float8, 'processes',
+	CASE WHEN g IS NULL THEN 'how many processes were killed for want of memory is not known here, or not yet'
+		ELSE format('processes killed for want of memory in the last hour: %s', g) END
+FROM (SELECT infra_monitor.recent_growth('oom_kills', c.oom_kills, '01:00:00') FROM infra_monitor.growing_counters() c) o (g)
+$$;
+COMMENT ON FUNCTION infra_monitor.check_oom_kills() IS
+'health check: processes that the kernel has killed for want of memory in the last hour, in the control group of the server, else on the machine; NULL until the sampler has looked';
 
 --
 -- checks_replication.sql: health checks of category replication: standbys, slots, archiving
@@ -4676,9 +5064,12 @@ WITH health AS MATERIALIZED (
 	FROM infra_monitor.slow_queries
 	WHERE infra_monitor.pg_stat_statements_loaded()
 	ORDER BY 1 LIMIT 5
+), known_checks AS MATERIALIZED (
+	SELECT * FROM infra_monitor.health_checks
 ), checks AS MATERIALIZED (
+	-- one that has failed has no unit; one that cannot know has
 	SELECT row_number() OVER (ORDER BY array_position('{critical,warning,unknown}', status), name) AS n, *
-	FROM infra_monitor.health_checks WHERE status <> 'ok'
+	FROM known_checks WHERE status IN ('critical', 'warning') OR status = 'unknown' AND unit IS NULL
 ), longest AS (
 	-- an hour or, where samples are rare, 60 of them; seconds
 	SELECT apart, greatest(3600, 60 * apart) AS seconds
@@ -4741,7 +5132,11 @@ WITH health AS MATERIALIZED (
 	SELECT 52, n, format('%-8s  %-25s  %s', status, name, infra_monitor.one_line(coalesce(message, ''), 62))
 	FROM checks WHERE n <= 12
 	UNION ALL
-	SELECT 53, 0, format('and %s more, see infra_monitor.health_checks', count(*)) FROM checks WHERE n > 12 HAVING count(*) > 0
+	SELECT 53, 0, format('%s more are not ok, see infra_monitor.health_checks', count(*))
+	FROM checks WHERE n > 12 HAVING count(*) > 0
+	UNION ALL
+	SELECT 54, 0, 'not known: ' || string_agg(name, ', ' ORDER BY name)
+	FROM known_checks WHERE status = 'unknown' AND unit IS NOT NULL HAVING count(*) > 0
 	UNION ALL
 	SELECT 60, 0, ''
 	UNION ALL

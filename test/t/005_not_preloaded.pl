@@ -27,12 +27,12 @@ like($said, qr/HINT:  Add .*infra_monitor.* to "shared_preload_libraries"/,
 my @independent =
   qw(pool_usage running_queries lock_waits health_thresholds health_threshold_overrides production_readiness
   health_checks health_score samples health() health_status() evaluate_health()
-  readiness() readiness_document() collect_facts() evaluate_checks() preloaded() sessions() system_usage() limit_usage() trend()
+  readiness() readiness_document() collect_facts() evaluate_checks() preloaded() sessions() system_usage() system_state() limit_usage() trend()
   idle_threshold() terminate_statement() prevention_advice());
 my @dependent =
   qw(pool_pressure pool_rejections recent_rejections sampler_status slow_queries
   shared_memory() sampler_state() sampler_costs() sampler_drops() pool_counts() pool_status() dashboard()
-  connection_churn connection_times connection_rate()
+  connection_churn connection_times connection_rate() recent_growth() database_checks database_findings() database_round() worst_database()
   lock_blame slow_query_log slow_query_log() statement_counts() sample_ring() pool_forecast connection_leaks forecasts() leaks());
 
 my ($results, $everything) = read_everything($node, 'postgres');

@@ -239,11 +239,13 @@ WHERE name IN ('infra_monitor.enabled', 'infra_monitor.database', 'infra_monitor
 	'infra_monitor.slow_query_plan', 'infra_monitor.log_parameters',
 	'infra_monitor.slow_query_log_size', 'infra_monitor.slow_query_text_size',
 	'infra_monitor.track', 'infra_monitor.max_statements',
-	'infra_monitor.repeated_query_threshold', 'infra_monitor.top_statements')
+	'infra_monitor.repeated_query_threshold', 'infra_monitor.top_statements', 'infra_monitor.system_root',
+	'infra_monitor.database_check_interval')
 ORDER BY name
 SQL
 infra_monitor.activity_interval|1s|sighup
 infra_monitor.database|postgres|sighup
+infra_monitor.database_check_interval|1h|sighup
 infra_monitor.enabled|on|sighup
 infra_monitor.health_interval|30s|sighup
 infra_monitor.idle_threshold|5min|sighup
@@ -258,6 +260,7 @@ infra_monitor.slow_query_text_size|1kB|postmaster
 infra_monitor.slow_query_threshold|1s|superuser
 infra_monitor.statement_interval|1min|sighup
 infra_monitor.top_statements|100|sighup
+infra_monitor.system_root||superuser
 infra_monitor.track|top|superuser
 EXPECTED
 wait_for($node, "SELECT state = 'running' AND ticks > 0 FROM infra_monitor.sampler_status",
