@@ -13,8 +13,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "nodes/value.h"
@@ -139,6 +142,23 @@ pg_stat_statements_schema(void)
 }
 
 /*
+ * Does the extension have this function?  Where its version is too old for it,
+ * whoever may create functions in its schema could have made one of that name,
+ * and the sampler, a superuser, would call it.
+ */
+static bool
+has_function(char *schema, char *name, int n_arguments, const Oid *arguments)
+{
+	Oid			function = LookupFuncName(list_make2(makeString(schema),
+													 makeString(name)),
+										  n_arguments, arguments, true);
+
+	return OidIsValid(function) &&
+		getExtensionOfObject(ProcedureRelationId, function) ==
+		get_extension_oid("pg_stat_statements", false);
+}
+
+/*
  * A column of pg_stat_statements_info (1.9 and later): "stats_reset", when
  * pg_stat_statements began to count, or "dealloc".  Needs SPI to be connected;
  * the result outlives it.
@@ -146,11 +166,8 @@ pg_stat_statements_schema(void)
 static Datum
 information(char *schema, const char *column, bool *isnull)
 {
-	List	   *names = list_make2(makeString(schema),
-								   makeString("pg_stat_statements_info"));
-
 	*isnull = true;
-	if (!OidIsValid(LookupFuncName(names, 0, NULL, true)))
+	if (!has_function(schema, "pg_stat_statements_info", 0, NULL))
 		return (Datum) 0;
 	if (SPI_execute(psprintf("SELECT %s FROM %s.pg_stat_statements_info()",
 							 column, quote_identifier(schema)), true, 1) != SPI_OK_SELECT || SPI_processed != 1)
@@ -242,13 +259,18 @@ pass_rows(const ImonSince *since, ImonRowSink sink, void *arg)
 
 /* Reads all statements.  Needs SPI to be connected. */
 static void
-read_statements(const char *schema, bool showtext, const ImonSince *since,
+read_statements(char *schema, bool showtext, const ImonSince *since,
 				ImonRowSink sink, void *arg)
 {
 	Oid			types[1] = {BOOLOID};
 	Datum		args[1] = {BoolGetDatum(showtext)};
 	Portal		portal;
 
+	if (!has_function(schema, "pg_stat_statements", 1, types))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("extension \"pg_stat_statements\" has no function pg_stat_statements(boolean)"),
+				 errhint("Run ALTER EXTENSION pg_stat_statements UPDATE.")));
 	portal = SPI_cursor_open_with_args(NULL,
 									   psprintf("SELECT * FROM %s.pg_stat_statements($1)",
 												quote_identifier(schema)),
@@ -280,7 +302,7 @@ put_statement(void *arg, Datum *values, bool *nulls)
  * encoding of this one, and raises an error where that is impossible.
  */
 static bool
-read_with_texts(ReturnSetInfo *rsinfo, const char *schema,
+read_with_texts(ReturnSetInfo *rsinfo, char *schema,
 				const ImonSince *since)
 {
 	MemoryContext context = CurrentMemoryContext;

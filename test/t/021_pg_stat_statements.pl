@@ -81,6 +81,20 @@ foreach my $version (qw(1.7 1.8 1.9))
 			'what the version does not know we do');
 	}
 
+	# a function that the version does not have, by whoever may create some
+	if ($version eq '1.8')
+	{
+		ask($sessions[0], <<'SQL');
+CREATE FUNCTION pg_stat_statements_info(OUT dealloc bigint, OUT stats_reset timestamptz)
+LANGUAGE plpgsql AS $$ BEGIN RAISE 'somebody else''s function was called'; END $$
+SQL
+		is( ask($sessions[0],
+				'SELECT infra_monitor.pg_stat_statements_evictions() IS NULL, count(*) > 0 FROM infra_monitor.slow_queries'),
+			't|t',
+			'what is not of the extension is not called');
+		ask($sessions[0], 'DROP FUNCTION pg_stat_statements_info()');
+	}
+
 	# updated under way, by one of them
 	ask($sessions[0], 'ALTER EXTENSION pg_stat_statements UPDATE');
 	is( ask($sessions[0], "SELECT extversion FROM pg_extension WHERE extname = 'pg_stat_statements'"),
