@@ -93,7 +93,7 @@ static const char *const queries[N_IMON_DATABASE_CHECKS] = {
 	"     max(option_value) FILTER (WHERE option_name = 'autovacuum_vacuum_threshold')::float8 AS threshold,"
 	"     max(option_value) FILTER (WHERE option_name = 'autovacuum_vacuum_scale_factor')::float8 AS scale,"
 	"     max(option_value) FILTER (WHERE option_name = 'autovacuum_vacuum_max_threshold')::float8 AS max_threshold,"
-	"     max(option_value) FILTER (WHERE option_name = 'autovacuum_freeze_max_age')::int AS max_age"
+	"     max(option_value) FILTER (WHERE option_name = 'autovacuum_freeze_max_age')::float8 AS max_age"
 	"    FROM pg_options_to_table(c.reloptions)) o"
 	"   WHERE c.relkind IN ('r', 'm', 't') AND c.relpersistence <> 't') t) d"
 	" ORDER BY 1 DESC, name LIMIT 1",

@@ -145,7 +145,7 @@ after_a_round();
 check_is('vacuum_debt', 'ok', qr/transactions old/, 'after VACUUM');
 
 # and one that gets old
-$node->safe_psql('plain', 'DROP TABLE busy; CREATE TABLE old (a int) WITH (autovacuum_freeze_max_age = 100000)');
+$node->safe_psql('plain', 'DROP TABLE busy; CREATE TABLE old (a int) WITH (autovacuum_freeze_max_age = 1e5)');
 $node->safe_psql('postgres', 'DO $$ BEGIN FOR i IN 1..220000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$');
 after_two_rounds();
 check_is('vacuum_debt', 'warning',
