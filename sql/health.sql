@@ -300,6 +300,7 @@ SELECT infra_monitor.overall_status(d::jsonb) AS status, d AS checks FROM (VALUE
 	('[]'),
 	('[{"status": "ok", "essential": true}]'),
 	('[{"status": "unknown", "essential": true}]'),
+	('[{"status": "unknown", "essential": true}, {"status": "ok", "essential": false}]'),
 	('[{"status": "ok", "essential": true}, {"status": "warning", "essential": true}]'),
 	('[{"status": "critical", "essential": false}]'),
 	('[{"status": "critical", "essential": null}]'),

@@ -402,7 +402,8 @@ overall_message(ImonEvaluation *evaluation)
 	char	   *warning = names_with(evaluation, STATUS_IS_WARNING);
 
 	if (critical == NULL && warning == NULL)
-		return "no check is critical or warns";
+		return names_with(evaluation, STATUS_IS_OK) ?
+			"no check is critical or warns" : "nothing is known";
 	return psprintf("%s%s%s%s%s",
 					critical ? "critical: " : "", critical ? critical : "",
 					critical && warning ? "; " : "",

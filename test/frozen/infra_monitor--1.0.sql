@@ -1277,12 +1277,14 @@ AS $$
 SELECT CASE
 	WHEN bool_or(c.essential AND c.status = 'critical') THEN 'unhealthy'
 	WHEN bool_or(c.status IN ('warning', 'critical')) THEN 'degraded'
+	-- a server on which no check gets through is not well
+	WHEN bool_and(c.status = 'unknown') THEN 'degraded'
 	ELSE 'healthy'
 END
 FROM jsonb_to_recordset($1) AS c (status text, essential boolean)
 $$;
 COMMENT ON FUNCTION infra_monitor.overall_status(jsonb) IS
-'unhealthy if an essential check is critical, degraded if any is critical or warning, else healthy; for pg_monitor';
+'unhealthy if an essential check is critical, degraded if any is critical or warning, or if all are unknown, else healthy; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.evaluate_health()
 RETURNS jsonb
