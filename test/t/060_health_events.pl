@@ -159,17 +159,19 @@ my $server = 'healthy>degraded degraded>healthy';
 my $of_server = "FROM infra_monitor.health_events WHERE check_name = 'overall' AND at > '$start'";
 my $earlier = $node->safe_psql('postgres',
 	"SELECT count(*) FROM infra_monitor.health_events WHERE check_name = 'overall' AND at <= '$start'");
-wait_for($node, "SELECT count(*) $of_server", 'events of the server', 6);
-is(changes($earlier + 1, 'overall'), "$server $server $server", 'its status follows from that of the check');
+wait_for($node, "SELECT count(*) $of_server", 'events of the server', 8);
+is(changes($earlier + 1, 'overall'), "$server $server $server $server",
+	'its status follows from that of the check, also when nothing is known');
 is( $node->safe_psql('postgres', <<"SQL"), 't', 'since the same moments');
 SELECT array_agg(since ORDER BY at) = (SELECT array_agg(since ORDER BY at) FROM infra_monitor.health_events
-	WHERE check_name = 'long_transactions' AND 'unknown' NOT IN (old_status, new_status)
+	WHERE check_name = 'long_transactions'
 		AND (old_status, new_status) <> ('critical', 'warning'))
 $of_server
 SQL
 is($node->safe_psql('postgres', <<"SQL"), 't|t', 'with a reason');
 SELECT bool_and(message = CASE new_status WHEN 'healthy' THEN 'no check is critical or warns' ELSE message END),
-	count(*) FILTER (WHERE message = 'critical: long_transactions') = 2 $of_server
+	count(*) FILTER (WHERE message = 'critical: long_transactions') = 2
+		AND count(*) FILTER (WHERE message = 'nothing is known') = 1 $of_server
 SQL
 
 # every line of the log belongs to an event, and the other way round
