@@ -183,6 +183,11 @@ read_question(FunctionCallInfo fcinfo, ImonQuestion *question)
 
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
 					  &elements, &nulls, &n);
+	/* they are compared under the lock */
+	if (n > n_conditions())
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("seen_since() takes at most %d names", n_conditions())));
 	text_to_cstring_buffer(PG_GETARG_TEXT_PP(0), question->kind, KIND_SIZE);
 	question->names = palloc(NAME_SIZE * Max(n, 1));
 	question->since = palloc0(sizeof(TimestampTz) * Max(n, 1));

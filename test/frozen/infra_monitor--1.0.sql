@@ -463,7 +463,7 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 2
 AS 'MODULE_PATHNAME', 'imon_seen_since_1_0';
 COMMENT ON FUNCTION infra_monitor.seen_since(text, text[]) IS
-'for health checks: since when the sampler has found each of these things of a kind in each of its evaluations, now for one that it has not found yet; what the sampler does not name any more is forgotten; NULL unless preloaded; for pg_monitor';
+'for health checks: since when the sampler has found each of these things of a kind in each of its evaluations, now for one that it has not found yet; what the sampler does not name any more is forgotten; NULL unless preloaded; error for more names than replication slots and eight; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.seconds_since(moment timestamptz)
 RETURNS float8

@@ -90,6 +90,9 @@ is( $alone->safe_psql('postgres', <<'SQL'), 'f|warning', 'only the sampler remem
 SELECT EXISTS (SELECT FROM infra_monitor.seen_since('inactive slot', '{}')), status
 FROM infra_monitor.evaluate_checks() WHERE name = 'slots_inactive'
 SQL
+my (undef, undef, $refusal) = $alone->psql('postgres',
+	"SELECT infra_monitor.seen_since('inactive slot', array_fill('x'::text, ARRAY[10000]))");
+like($refusal, qr/seen_since\(\) takes at most \d+ names/, 'and no list keeps it from that for long');
 is( $alone->safe_psql('postgres', <<'SQL'), "t\nt", 'one that is moved has a user');
 SELECT clock_timestamp() AS before \gset
 SELECT pg_switch_wal() IS NOT NULL;
