@@ -210,6 +210,8 @@ imon_seen_since_1_0(PG_FUNCTION_ARGS)
 
 	imon_require_arguments(fcinfo, 2);
 	rsinfo = imon_begin_rows(fcinfo, 2);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		return (Datum) 0;
 	read_question(fcinfo, &question);
 	if (conditions != NULL)
 		answer(&question);

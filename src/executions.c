@@ -66,6 +66,9 @@ static ImonExecution *executions = first_executions;
 static ImonExecution *newest = first_executions;
 static ImonExecution *last_place = &first_executions[MIN_OPEN - 1];
 
+/* The subtransaction that runs now, as its callback has said. */
+static SubTransactionId current_subid = TopSubTransactionId;
+
 /* How deep in the executor and in utility commands are we? */
 static int	nesting = 0;
 
@@ -335,7 +338,7 @@ watch(QueryDesc *desc)
 	execution = ++newest;
 	imon_awaits |= IMON_AWAITS_EXECUTION;
 	execution->desc = desc;
-	execution->subid = GetCurrentSubTransactionId();
+	execution->subid = current_subid;
 	execution->ns = 0;
 	set_key(&execution->key, (uint64) desc->plannedstmt->queryId);
 	imon_begin_execution(&execution->beginning, execution->key.toplevel);
@@ -750,6 +753,9 @@ static void
 subtransaction_ends(SubXactEvent event, SubTransactionId mySubid,
 					SubTransactionId parentSubid, void *arg)
 {
+	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB)
+		return;
+	current_subid = event == SUBXACT_EVENT_START_SUB ? mySubid : parentSubid;
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	for (ImonExecution *open = newest; open > executions; open--)

@@ -184,7 +184,8 @@ imon_recent_growth_1_0(PG_FUNCTION_ARGS)
 	ImonCounterPast *past;
 
 	imon_require_arguments(fcinfo, 3);
-	if (growths == NULL || PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+	imon_shmem_require();
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	value = PG_GETARG_INT64(1);

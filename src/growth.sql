@@ -9,7 +9,7 @@ RETURNS bigint
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_recent_growth_1_0';
 COMMENT ON FUNCTION infra_monitor.recent_growth(text, bigint, interval) IS
-'for health checks: how much a counter, which has this value now, has grown in a span of time up to now, or since the sampler first asked; the span must always be the same for a counter; NULL if the sampler has not asked in this time, or if the counter has begun anew; error for a span of less than a minute; for pg_monitor';
+'for health checks: how much a counter, which has this value now, has grown in a span of time up to now, or since the sampler first asked; the span must always be the same for a counter; NULL if the sampler has not asked in this time, or if the counter has begun anew; error for a span of less than a minute, and unless preloaded; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.growing_counters(
 	OUT checkpoints_timed bigint, OUT checkpoints_requested bigint,

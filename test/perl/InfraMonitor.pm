@@ -25,7 +25,8 @@ our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count
   translated_lc_messages);
 
 # A configured server that has not been started: infra_monitor preloaded behind
-# pg_stat_statements, one sample and one evaluation a second.  Options: conf
+# pg_stat_statements, one sample and one evaluation a second, and no look at the
+# machine, which may be busy.  Options: conf
 # (more lines of configuration), init (arguments of init), cluster (parameters
 # of new).
 sub new_server
@@ -39,6 +40,7 @@ sub new_server
 shared_preload_libraries = 'pg_stat_statements,infra_monitor'
 infra_monitor.sample_interval = 1s
 infra_monitor.health_interval = 1s
+infra_monitor.system_root = '/nonexistent'
 log_min_messages = warning
 CONF
 	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};

@@ -259,8 +259,8 @@ infra_monitor.slow_query_plan|off|superuser
 infra_monitor.slow_query_text_size|1kB|postmaster
 infra_monitor.slow_query_threshold|1s|superuser
 infra_monitor.statement_interval|1min|sighup
-infra_monitor.top_statements|100|sighup
 infra_monitor.system_root||superuser
+infra_monitor.top_statements|100|sighup
 infra_monitor.track|top|superuser
 EXPECTED
 wait_for($node, "SELECT state = 'running' AND ticks > 0 FROM infra_monitor.sampler_status",

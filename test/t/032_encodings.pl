@@ -538,9 +538,12 @@ FROM pg_catalog.pg_class WHERE relispartition AND relkind = 'r' ORDER BY 1
 SQL
 	foreach my $bound (split /\n/, $bounds)
 	{
-		$bound =~ /^samples_(\d{4})(\d\d)(\d\d): FOR VALUES FROM \('(.*)'\) TO \('(.*)'\)$/;
-		is($4, "$1-$2-$3 00:00:00+00", "$zone: partition begins at midnight, UTC");
-		like($5, qr/^\d{4}-\d\d-\d\d 00:00:00\+00$/, "$zone: and ends at one");
+		my ($table, $year, $month, $day, $from, $to) =
+		  $bound =~ /^(\w+)_(\d{4})(\d\d)(\d\d): FOR VALUES FROM \('(.*)'\) TO \('(.*)'\)$/
+		  or die "unexpected partition: $bound";
+
+		is($from, "$year-$month-$day 00:00:00+00", "$zone: partition of $table begins at midnight, UTC");
+		like($to, qr/^\d{4}-\d\d-\d\d 00:00:00\+00$/, "$zone: and ends at one");
 	}
 
 	# Samples are of now, and their time survives being written and read.

@@ -12,7 +12,7 @@ use Test::More;
 
 my $node = new_server(
 	'slow_query_samples',
-	init => [ allows_streaming => 1 ],
+	init => [ allows_streaming => 1, extra => [ '--encoding=UTF8', '--no-locale' ] ],
 	conf => <<'CONF');
 listen_addresses = '127.0.0.1'
 infra_monitor.statement_interval = 1h
