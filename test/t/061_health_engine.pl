@@ -11,11 +11,21 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 my $node = new_server('engine');
+
+# What other tests write to this disk is no fault of this server, nor is that slow
+# checks leave no time for samples.
+sub ignore_surroundings
+{
+	$node->safe_psql('postgres', <<'SQL');
+INSERT INTO infra_monitor.health_threshold_overrides (check_name, enabled)
+VALUES ('disk_free', false), ('disk_time_to_full', false), ('missed_ticks', false)
+SQL
+	return;
+}
+
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
-# What other tests write to this disk is no fault of this server.
-$node->safe_psql('postgres',
-	"INSERT INTO infra_monitor.health_threshold_overrides (check_name, enabled) VALUES ('disk_free', false), ('disk_time_to_full', false)");
+ignore_surroundings();
 wait_for_sample($node, 'it samples');
 
 # Waits until the sampler has evaluated so many times.
@@ -61,7 +71,7 @@ like(check('message', 'long_transactions'),
 	'and says why, and when it is tried again');
 is( $node->safe_psql('postgres', <<'SQL'),
 SELECT string_agg(name, ' ' ORDER BY name) FROM infra_monitor.health_checks
-WHERE status = 'unknown' AND name <> 'connection_storm'
+WHERE status = 'unknown' AND name NOT IN ('connection_storm', 'latency_p95')
 SQL
 	'long_transactions', 'all others are known');
 is(status_of($node, 'last_error IS NULL'), 't', 'the task has not failed');
@@ -162,6 +172,7 @@ wait_for($node, "SELECT EXISTS (SELECT FROM infra_monitor.health_checks WHERE me
 is(log_count($node, 'could not do its task "health": canceling statement due to statement timeout'), 0,
 	'many slow checks: which is not that of the task');
 $node->safe_psql('postgres', 'DROP EXTENSION infra_monitor; CREATE EXTENSION infra_monitor');
+ignore_surroundings();
 wait_for($node, "SELECT status = 'ok' FROM infra_monitor.health_checks WHERE name = 'long_transactions'",
 	'all are evaluated after the extension is created anew');
 
