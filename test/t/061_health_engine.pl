@@ -11,8 +11,22 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 my $node = new_server('engine');
+
+# What other tests write to this disk is no fault of this server, nor is that slow
+# checks leave no time for samples.
+sub ignore_surroundings
+{
+	$node->safe_psql('postgres', <<'SQL');
+INSERT INTO infra_monitor.health_threshold_overrides (check_name, enabled)
+VALUES ('disk_free', false), ('disk_time_to_full', false), ('missed_ticks', false), ('drops', false)
+ON CONFLICT (check_name) DO NOTHING
+SQL
+	return;
+}
+
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
+ignore_surroundings();
 wait_for_sample($node, 'it samples');
 
 # Waits until the sampler has evaluated so many times.
@@ -58,7 +72,7 @@ like(check('message', 'long_transactions'),
 	'and says why, and when it is tried again');
 is( $node->safe_psql('postgres', <<'SQL'),
 SELECT string_agg(name, ' ' ORDER BY name) FROM infra_monitor.health_checks
-WHERE status = 'unknown' AND name <> 'connection_storm'
+WHERE status = 'unknown' AND unit IS NULL
 SQL
 	'long_transactions', 'all others are known');
 is(status_of($node, 'last_error IS NULL'), 't', 'the task has not failed');
@@ -159,6 +173,7 @@ wait_for($node, "SELECT EXISTS (SELECT FROM infra_monitor.health_checks WHERE me
 is(log_count($node, 'could not do its task "health": canceling statement due to statement timeout'), 0,
 	'many slow checks: which is not that of the task');
 $node->safe_psql('postgres', 'DROP EXTENSION infra_monitor; CREATE EXTENSION infra_monitor');
+ignore_surroundings();
 wait_for($node, "SELECT status = 'ok' FROM infra_monitor.health_checks WHERE name = 'long_transactions'",
 	'all are evaluated after the extension is created anew');
 
@@ -197,7 +212,8 @@ is($out, "t\nnone", 'no relation of a user is locked by it');
 #
 # A sampler that is stopped: health() says so within two intervals
 #
-wait_for_evaluations(2);
+ignore_surroundings();
+wait_for($node, 'SELECT infra_monitor.health_status()', 'healthy before', 'healthy');
 $pid = status_of($node, 'pid');
 my $session = open_session($node);
 ask($session, 'SELECT infra_monitor.health()');
@@ -236,7 +252,7 @@ $node->safe_psql('postgres', sprintf $template, 65536 - $length + $hints / 2);
 wait_for($node, "SELECT (drops->>'health_hints')::int > 0 FROM infra_monitor.sampler_status", 'a large document is counted');
 wait_for_evaluations(1);
 is( $node->safe_psql('postgres', <<'SQL'),
-SELECT count(*) FILTER (WHERE hint IS NULL) = count(*), count(*) = (SELECT count(*) FROM infra_monitor.check_defaults())
+SELECT count(*) FILTER (WHERE hint IS NULL) = count(*), count(*) = (SELECT count(*) FROM infra_monitor.health_thresholds WHERE enabled)
 FROM infra_monitor.health_checks
 SQL
 	't|t', 'it is shown without hints, and with all checks');
