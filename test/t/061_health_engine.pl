@@ -250,7 +250,7 @@ $node->safe_psql('postgres', sprintf $template, 65536 - $length + $hints / 2);
 wait_for($node, "SELECT (drops->>'health_hints')::int > 0 FROM infra_monitor.sampler_status", 'a large document is counted');
 wait_for_evaluations(1);
 is( $node->safe_psql('postgres', <<'SQL'),
-SELECT count(*) FILTER (WHERE hint IS NULL) = count(*), count(*) = (SELECT count(*) FROM infra_monitor.check_defaults())
+SELECT count(*) FILTER (WHERE hint IS NULL) = count(*), count(*) = (SELECT count(*) FROM infra_monitor.health_thresholds WHERE enabled)
 FROM infra_monitor.health_checks
 SQL
 	't|t', 'it is shown without hints, and with all checks');
