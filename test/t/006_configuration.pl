@@ -224,6 +224,7 @@ is($node->safe_psql('postgres',
 
 # At start: the server starts, warns, and goes on with the defaults.
 $log = log_end($node);
+$node->append_conf('postgresql.conf', "infra_monitor.system_root = ''");
 $node->restart;
 foreach my $setting (@wrong)
 {
