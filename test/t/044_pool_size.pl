@@ -16,7 +16,7 @@ my $SECONDS = $ENV{POOL_SIZE_SECONDS} // 12;
 my $CLIENTS = 8;
 
 my $node = new_server('pool_size',
-	conf => "infra_monitor.activity_interval = 0\nautovacuum = off\n");
+	conf => "infra_monitor.activity_interval = 0\ninfra_monitor.system_root = ''\nautovacuum = off\n");
 $node->start;
 $node->safe_psql('postgres', <<'SQL');
 CREATE EXTENSION infra_monitor CASCADE;
