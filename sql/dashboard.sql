@@ -91,7 +91,7 @@ LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION E'%\n%', repeat('long ', 100), 'and
 DO $$ BEGIN
 	-- and those of above are over, some of which have a hold
 	WHILE NOT EXISTS (SELECT FROM infra_monitor.health_checks WHERE name = 'lock_waits' AND status = 'unknown')
-		OR EXISTS (SELECT FROM infra_monitor.health_checks WHERE status IN ('warning', 'critical') AND name <> 'disk_free') LOOP
+		OR EXISTS (SELECT FROM infra_monitor.health_checks WHERE status IN ('warning', 'critical') AND name NOT IN ('disk_free', 'disk_time_to_full')) LOOP
 		COMMIT;
 		PERFORM pg_sleep(0.01);
 	END LOOP;
@@ -101,7 +101,7 @@ SELECT line FROM infra_monitor.dashboard() line WHERE line LIKE 'unknown   lock_
 DO $$ BEGIN EXECUTE (SELECT source FROM regress_source); END $$;
 DO $$ BEGIN
 	-- how full the disk of this machine is does not matter
-	WHILE EXISTS (SELECT FROM infra_monitor.health_checks WHERE name <> 'disk_free'
+	WHILE EXISTS (SELECT FROM infra_monitor.health_checks WHERE name NOT IN ('disk_free', 'disk_time_to_full')
 			AND (status IN ('warning', 'critical') OR status = 'unknown' AND name = 'lock_waits')) LOOP
 		COMMIT;
 		PERFORM pg_sleep(0.01);

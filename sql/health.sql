@@ -59,10 +59,13 @@ FROM infra_monitor.evaluate_checks();
 SELECT category, count(*) FROM infra_monitor.evaluate_checks('pool') GROUP BY category;
 SELECT count(*) FROM infra_monitor.evaluate_checks('nonsense');
 
--- how full the disk of this machine is must not matter below
+-- how full the disk of this machine is, and becomes, must not matter below
 SELECT pg_get_functiondef('infra_monitor.check_disk_free'::regproc) AS check_disk_free \gset
 CREATE OR REPLACE FUNCTION infra_monitor.check_disk_free(OUT value float8, OUT unit text, OUT message text)
 LANGUAGE sql AS $$ SELECT 1::float8, 'ratio', 'empty' $$;
+SELECT pg_get_functiondef('infra_monitor.check_disk_time_to_full'::regproc) AS check_disk_time_to_full \gset
+CREATE OR REPLACE FUNCTION infra_monitor.check_disk_time_to_full(OUT value float8, OUT unit text, OUT message text)
+LANGUAGE sql AS $$ SELECT 1e6::float8, 'seconds', 'never' $$;
 
 --
 -- overrides
@@ -426,5 +429,6 @@ DO $$ BEGIN
 END $$;
 
 :check_disk_free;
+:check_disk_time_to_full;
 SELECT prosrc LIKE '%infra_monitor.disk_usage()%' AS as_before FROM pg_proc
 WHERE oid = 'infra_monitor.check_disk_free'::regproc;
