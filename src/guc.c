@@ -165,6 +165,44 @@ define_slow_log(void)
 							NULL, NULL, NULL);
 }
 
+/* Defines how often the sampler does what, and what it stores of it. */
+static void
+define_intervals(void)
+{
+	define_interval("infra_monitor.sample_interval",
+					"Time between two samples.", NULL,
+					&imon_sample_interval, MS_PER_S, MS_PER_HOUR, NULL);
+	define_interval("infra_monitor.health_interval",
+					"Time between two evaluations of the health checks.", NULL,
+					&imon_health_interval, MS_PER_S, MS_PER_HOUR, NULL);
+	define_interval("infra_monitor.activity_interval",
+					"Time between two looks at the states of all backends.",
+					"Zero turns them off; average active sessions are then not known, and nobody is charged in lock_blame.",
+					&imon_activity_interval, 0, 60 * MS_PER_S,
+					check_activity_interval);
+
+	define_interval("infra_monitor.statement_interval",
+					"Time between two writings of what is kept in detail.", NULL,
+					&imon_statement_interval, MS_PER_S, MS_PER_HOUR, NULL);
+
+	DefineCustomIntVariable("infra_monitor.top_statements",
+							"Number of statements of which history is stored, by each of several measures.",
+							"Those that are not among the first by time, calls, time of failures or p95 of an interval are added up.",
+							&imon_top_statements, imon_top_statements,
+							10, 5000,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+
+	define_interval("infra_monitor.database_check_interval",
+					"Time between two rounds through the catalogs of all databases.",
+					"Zero turns them off; what needs them is then not known.",
+					&imon_database_check_interval, 0, 24 * MS_PER_HOUR, NULL);
+	define_interval("infra_monitor.idle_threshold",
+					"Idle time after which a session counts as forgotten.",
+					"It is then named in what is proposed to free connections.",
+					&imon_idle_threshold, MS_PER_S, 24 * MS_PER_HOUR, NULL);
+}
+
 void
 imon_guc_init(void)
 {
@@ -204,38 +242,7 @@ imon_guc_init(void)
 							   PGC_SUSET, GUC_SUPERUSER_ONLY,
 							   check_system_root, NULL, NULL);
 
-	define_interval("infra_monitor.sample_interval",
-					"Time between two samples.", NULL,
-					&imon_sample_interval, MS_PER_S, MS_PER_HOUR, NULL);
-	define_interval("infra_monitor.health_interval",
-					"Time between two evaluations of the health checks.", NULL,
-					&imon_health_interval, MS_PER_S, MS_PER_HOUR, NULL);
-	define_interval("infra_monitor.activity_interval",
-					"Time between two looks at the states of all backends.",
-					"Zero turns them off; average active sessions are then not known, and nobody is charged in lock_blame.",
-					&imon_activity_interval, 0, 60 * MS_PER_S,
-					check_activity_interval);
-
-	define_interval("infra_monitor.statement_interval",
-					"Time between two writings of what is kept in detail.", NULL,
-					&imon_statement_interval, MS_PER_S, MS_PER_HOUR, NULL);
-
-	DefineCustomIntVariable("infra_monitor.top_statements",
-							"Number of statements of which history is stored, by each of several measures.",
-							"Those that are not among the first by time, calls, time of failures or p95 of an interval are added up.",
-							&imon_top_statements, imon_top_statements,
-							10, 5000,
-							PGC_SIGHUP, 0,
-							NULL, NULL, NULL);
-
-	define_interval("infra_monitor.database_check_interval",
-					"Time between two rounds through the catalogs of all databases.",
-					"Zero turns them off; what needs them is then not known.",
-					&imon_database_check_interval, 0, 24 * MS_PER_HOUR, NULL);
-	define_interval("infra_monitor.idle_threshold",
-					"Idle time after which a session counts as forgotten.",
-					"It is then named in what is proposed to free connections.",
-					&imon_idle_threshold, MS_PER_S, 24 * MS_PER_HOUR, NULL);
+	define_intervals();
 
 	DefineCustomIntVariable("infra_monitor.retention",
 							"Age at which stored samples are removed, a day at a time.",
