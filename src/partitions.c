@@ -171,6 +171,13 @@ imon_end_writing(const ImonIdentity *identity)
 	SetUserIdAndSecContext(identity->user, identity->security_context);
 }
 
+/* Days before that of this moment are past retention: their ends are. */
+static TimestampTz
+expired_before(TimestampTz now)
+{
+	return now - (TimestampTz) imon_retention * USECS_PER_MINUTE;
+}
+
 /* Drops a partition.  Needs SPI to be connected and the writers' lock. */
 static void
 drop_partition(const char *name)
@@ -202,17 +209,15 @@ remove_expired(const char *table, TimestampTz now)
 		"  AND c.relname OPERATOR(pg_catalog.<) $2"
 		" ORDER BY pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog.=) 0, c.relname"
 		" LIMIT 1";
-	TimestampTz expired = now - (TimestampTz) imon_retention * USECS_PER_MINUTE;
 	Oid			types[2] = {TEXTOID, NAMEOID};
 	Datum		values[2];
 	const char *name;
 	bool		isnull;
 
-	/* a day has expired when its end has */
 	values[0] = CStringGetTextDatum(table);
 	values[1] = DirectFunctionCall1(namein,
 									CStringGetDatum(psprintf("%s_%s", table,
-															 imon_day_name(day_of(expired)))));
+															 imon_day_name(expired_before(now)))));
 	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the partitions");
 	if (SPI_processed == 0)
@@ -300,7 +305,8 @@ drop_empty_partition(const char *name)
 
 /*
  * The oldest empty partition of a day before all that have rows: what is left
- * of one that was emptied for want of room.  NULL if there is none.
+ * of one that was emptied for want of room.  Not of those that have expired, on
+ * which maintain_table() works.  NULL if there is none.
  */
 static char *
 find_emptied(void)
@@ -310,15 +316,18 @@ find_emptied(void)
 		" WHERE NOT p.has_rows AND p.day OPERATOR(pg_catalog.<)"
 		"  (SELECT least(min(r.day), $1)"
 		"   FROM infra_monitor.history_partitions() r WHERE r.has_rows)"
+		"  AND p.day OPERATOR(pg_catalog.>=) $2"
 		" ORDER BY p.day, p.name LIMIT 1";
 	MemoryContext context = CurrentMemoryContext;
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1];
+	TimestampTz now = GetCurrentTimestamp();
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
 	char	   *name = NULL;
 
-	values[0] = CStringGetTextDatum(imon_day_name(GetCurrentTimestamp()));
+	values[0] = CStringGetTextDatum(imon_day_name(now));
+	values[1] = CStringGetTextDatum(imon_day_name(expired_before(now)));
 	SPI_connect();
-	if (SPI_execute_with_args(query, 1, types, values, NULL, false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the partitions");
 	if (SPI_processed > 0)
 		name = MemoryContextStrdup(context,

@@ -707,7 +707,7 @@ Datum
 imon_take_statement_sample_1_0(PG_FUNCTION_ARGS)
 {
 	TimestampTz at;
-	bool		known;
+	bool		known = false;
 
 	imon_require_home();
 	if (imon_baseline_pending())

@@ -33,7 +33,7 @@ extern int64 imon_room_to_write(ImonWriter writer, const char *table,
 extern void imon_note_written(const char *table, TimestampTz at);
 
 /* The error for somebody who wants to write when that is paused. */
-extern void imon_raise_no_room(void) pg_attribute_noreturn();
+extern void imon_raise_no_room(void);
 
 /*
  * Measures the history, and if it is too large takes one step: empties one
