@@ -168,12 +168,13 @@ ask($reader, "SELECT count(*) FROM infra_monitor.$older[0]");
 ask($reader, "SELECT count(*) FROM infra_monitor.$older[1]");
 fill_up_to(15.25 * MB, -1);
 my $longest = 0;
+my $start = ask($session, 'SELECT clock_timestamp()');
 for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 {
 	my $time = seconds { ask($other, "SELECT count(*) FROM infra_monitor.$older[1]") };
 
 	$longest = $time if $time > $longest;
-	last if ask($other, "SELECT last_error LIKE 'storage: %' FROM infra_monitor.sampler_status") eq 't';
+	last if ask($other, "SELECT last_error LIKE 'storage: %' AND last_error_at > '$start' FROM infra_monitor.sampler_status") eq 't';
 	usleep(5_000);
 }
 is(status_of($node, 'last_error'), 'storage: canceling statement due to lock timeout', 'the sampler gives up, and says so');
