@@ -53,6 +53,7 @@ OBJS = \
 	src/slow_samples.o \
 	src/statement_samples.o \
 	src/statements.o \
+	src/storage.o \
 	src/system.o \
 	src/texts.o \
 	src/transactions.o \
@@ -100,6 +101,7 @@ SQL_PARTS = \
 	src/pool.sql \
 	src/trend.sql \
 	src/series.sql \
+	src/storage.sql \
 	src/samples.sql \
 	src/waits.sql \
 	src/concurrency.sql \

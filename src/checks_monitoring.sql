@@ -59,6 +59,31 @@ $$;
 COMMENT ON FUNCTION infra_monitor.check_drops() IS
 'health check: what infra_monitor has lost in the last five minutes, all reasons of the column drops of sampler_status together';
 
+CREATE FUNCTION infra_monitor.check_history_size(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN here THEN s.bytes::float8 / l.max_bytes END, 'ratio',
+	CASE WHEN here THEN format('the history has %s of the %s of infra_monitor.max_storage',
+			pg_size_pretty(s.bytes), pg_size_pretty(l.max_bytes))
+		|| CASE
+			WHEN l.level = 2 THEN '; waits, statements and slow executions are not written'
+			WHEN l.level = 3 THEN '; nothing is written but health events'
+			WHEN l.level = 4 THEN '; nothing is written'
+			WHEN s.bytes < 0.9 * l.max_bytes THEN ''
+			WHEN s.days > 1 THEN format('; its oldest day gives way to what is new: it has %s days, and keeps no more', s.days)
+			ELSE '; if today takes it all, waits, statements and slow executions will not be written'
+		END
+		ELSE 'the history is in another database' END
+FROM (SELECT current_database() = current_setting('infra_monitor.database', true)) h (here),
+	(SELECT coalesce(sum(p.bytes), 0)::bigint AS bytes, count(DISTINCT p.day) FILTER (WHERE p.has_rows) AS days
+		FROM infra_monitor.history_partitions() p) s,
+	LATERAL infra_monitor.history_limit(s.bytes) l
+$$;
+COMMENT ON FUNCTION infra_monitor.check_history_size() IS
+'health check: size of the history as a share of infra_monitor.max_storage; NULL outside the home database';
+
 CREATE FUNCTION infra_monitor.check_statement_evictions(OUT value float8, OUT unit text, OUT message text)
 RETURNS record
 LANGUAGE sql VOLATILE

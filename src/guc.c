@@ -39,6 +39,7 @@ int			imon_top_statements = 100;
 int			imon_database_check_interval = MS_PER_HOUR;
 int			imon_idle_threshold = 5 * 60 * MS_PER_S;
 int			imon_retention = 7 * MIN_PER_DAY;
+int			imon_max_storage = 1024;
 int			imon_slow_query_threshold = 1 * MS_PER_S;
 bool		imon_slow_query_plan = false;
 bool		imon_log_parameters = false;
@@ -250,6 +251,14 @@ imon_guc_init(void)
 							&imon_retention, imon_retention,
 							60, 3650 * MIN_PER_DAY,
 							PGC_SIGHUP, GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("infra_monitor.max_storage",
+							"Size of the history at which its oldest days are removed.",
+							"Where that is not enough, first detail and then samples are no longer written.",
+							&imon_max_storage, imon_max_storage,
+							16, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MB,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("infra_monitor.slow_query_threshold",

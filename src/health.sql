@@ -130,6 +130,8 @@ VALUES
 	 'See infra_monitor.sampler_status for its last error and its cost. The machine may be overloaded, or another writer holds the lock of the history.'),
 	('drops', 'monitoring', 'above', 100, 10000, 1, false,
 	 'See the column drops of infra_monitor.sampler_status, and the manual for what each reason means and which setting gives more room.'),
+	('history_size', 'monitoring', 'above', 0.90, 1.0, 1, false,
+	 'Raise infra_monitor.max_storage if the disk has room, or store less: a longer statement_interval, fewer top_statements, a higher slow_query_threshold; or keep fewer days (retention).'),
 	('statement_evictions', 'monitoring', 'above', 3, 30, 2, false,
 	 'Raise pg_stat_statements.max, or find out who sends so many different statements: lists of different lengths in IN (...), or names made up for each request.'),
 	('pg_stat_statements_track', 'monitoring', 'below', 0, NULL, 1, false,

@@ -29,6 +29,7 @@
 #include "miscadmin.h"
 #include "partitions.h"
 #include "rows.h"
+#include "storage.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/float.h"
@@ -203,21 +204,28 @@ imon_store_health_events(void)
 	uint64		number;
 	List	   *events;
 	ListCell   *cell;
+	TimestampTz now;
+	bool		room;
 
 	if (!imon_states_are_of(current_origin()))
 		return;					/* until the next evaluation */
 	imon_begin_writing(&caller, "health_events");
 	imon_begin_writing(&owner, "health_state");
-	events = imon_events_to_store(&number);
+	now = GetCurrentTimestamp();
 	SPI_connect();
+	imon_ensure_partition("health_events", now);
+	room = imon_room_to_write(IMON_WRITES_EVENTS, "health_events", now) > 0;
+	events = room ? imon_events_to_store(&number) : NIL;
 	foreach(cell, events)
 		insert_event(lfirst(cell));
-	foreach(cell, imon_states_to_store())
+	foreach(cell, room ? imon_states_to_store() : NIL)
 		store_state(lfirst(cell));
+	imon_note_written("health_events", now);
 	SPI_finish();
 	imon_end_writing(&owner);
 	imon_end_writing(&caller);
-	expect_commit(imon_events_stored, number);
+	if (room)
+		expect_commit(imon_events_stored, number);
 }
 
 /*

@@ -32,6 +32,7 @@
 #include "slow_log.h"
 #include "statement_samples.h"
 #include "statements.h"
+#include "storage.h"
 #include "system.h"
 #include "transactions.h"
 #include "waits.h"
@@ -67,6 +68,7 @@ _PG_init(void)
 	imon_readiness_init();
 	imon_conditions_init();
 	imon_disks_init();
+	imon_storage_init();
 	imon_samples_init();
 	imon_blame_init();
 	imon_series_init();

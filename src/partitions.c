@@ -35,8 +35,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-/* The tables of the history, each partitioned by UTC day. */
-static const char *const tables[] = {
+const char *const imon_history_tables[IMON_N_HISTORY_TABLES] = {
 	"samples", "wait_samples", "statement_samples", "statement_texts",
 	"slow_query_samples", "health_events"
 };
@@ -73,11 +72,10 @@ check_table(Oid table)
 	table_close(rel, NoLock);
 }
 
-/* A day as it stands in the name of its partition: 20260131. */
-static char *
-day_name(TimestampTz day)
+char *
+imon_day_name(TimestampTz moment)
 {
-	pg_time_t	seconds = timestamptz_to_time_t(day);
+	pg_time_t	seconds = timestamptz_to_time_t(moment);
 	struct pg_tm *tm = pg_gmtime(&seconds);
 
 	return psprintf("%04d%02d%02d",
@@ -93,13 +91,19 @@ day_of(TimestampTz moment)
 	return moment - (remainder < 0 ? remainder + USECS_PER_DAY : remainder);
 }
 
+Oid
+imon_partition_of(const char *table, TimestampTz moment)
+{
+	return get_relname_relid(psprintf("%s_%s", table, imon_day_name(moment)),
+							 get_namespace_oid("infra_monitor", false));
+}
+
 bool
 imon_ensure_partition(const char *table, TimestampTz moment)
 {
 	TimestampTz day = day_of(moment);
-	const char *name = psprintf("%s_%s", table, day_name(day));
-	Oid			partition =
-		get_relname_relid(name, get_namespace_oid("infra_monitor", false));
+	const char *name = psprintf("%s_%s", table, imon_day_name(day));
+	Oid			partition = imon_partition_of(table, moment);
 
 	if (OidIsValid(partition))
 	{
@@ -113,7 +117,7 @@ imon_ensure_partition(const char *table, TimestampTz moment)
 						 " ATTACH PARTITION infra_monitor.%s"
 						 " FOR VALUES FROM ('%s 00:00:00+00') TO ('%s 00:00:00+00')",
 						 table, name,
-						 day_name(day), day_name(day + USECS_PER_DAY)));
+						 imon_day_name(day), imon_day_name(day + USECS_PER_DAY)));
 	run_command(psprintf("ALTER EXTENSION infra_monitor"
 						 " ADD TABLE infra_monitor.%s", name));
 	return true;
@@ -167,6 +171,22 @@ imon_end_writing(const ImonIdentity *identity)
 	SetUserIdAndSecContext(identity->user, identity->security_context);
 }
 
+/* Days before that of this moment are past retention: their ends are. */
+static TimestampTz
+expired_before(TimestampTz now)
+{
+	return now - (TimestampTz) imon_retention * USECS_PER_MINUTE;
+}
+
+/* Drops a partition.  Needs SPI to be connected and the writers' lock. */
+static void
+drop_partition(const char *name)
+{
+	run_command(psprintf("ALTER EXTENSION infra_monitor"
+						 " DROP TABLE infra_monitor.%s", name));
+	run_command(psprintf("DROP TABLE infra_monitor.%s", name));
+}
+
 /*
  * One step towards removing the partitions whose days are past retention.
  * First their rows, oldest first: TRUNCATE locks that partition only.  Then,
@@ -189,17 +209,15 @@ remove_expired(const char *table, TimestampTz now)
 		"  AND c.relname OPERATOR(pg_catalog.<) $2"
 		" ORDER BY pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog.=) 0, c.relname"
 		" LIMIT 1";
-	TimestampTz expired = now - (TimestampTz) imon_retention * USECS_PER_MINUTE;
 	Oid			types[2] = {TEXTOID, NAMEOID};
 	Datum		values[2];
 	const char *name;
 	bool		isnull;
 
-	/* a day has expired when its end has */
 	values[0] = CStringGetTextDatum(table);
 	values[1] = DirectFunctionCall1(namein,
 									CStringGetDatum(psprintf("%s_%s", table,
-															 day_name(day_of(expired)))));
+															 imon_day_name(expired_before(now)))));
 	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the partitions");
 	if (SPI_processed == 0)
@@ -212,11 +230,7 @@ remove_expired(const char *table, TimestampTz now)
 									SPI_tuptable->tupdesc, 2, &isnull)) > 0)
 		run_command(psprintf("TRUNCATE infra_monitor.%s", name));
 	else
-	{
-		run_command(psprintf("ALTER EXTENSION infra_monitor"
-							 " DROP TABLE infra_monitor.%s", name));
-		run_command(psprintf("DROP TABLE infra_monitor.%s", name));
-	}
+		drop_partition(name);
 	return true;
 }
 
@@ -244,12 +258,88 @@ maintain_table(const char *table)
 	return more;
 }
 
+/* The table of a partition of that name: without the day. */
+static char *
+table_of(const char *partition)
+{
+	return pnstrdup(partition, strrchr(partition, '_') - partition);
+}
+
 /*
- * The same in a subtransaction.  What it raises ends there, and the first error
- * is kept in *error.
+ * Begins writing to the table of a partition, and refuses to go on if the latter
+ * has been altered.
  */
+static void
+begin_removing(ImonIdentity *identity, const char *partition)
+{
+	imon_begin_writing(identity, table_of(partition));
+	(void) imon_check_table(partition);
+}
+
+bool
+imon_empty_partition(const char *name)
+{
+	ImonIdentity identity;
+
+	begin_removing(&identity, name);
+	SPI_connect();
+	run_command(psprintf("TRUNCATE infra_monitor.%s", name));
+	SPI_finish();
+	imon_end_writing(&identity);
+	return true;
+}
+
+/* Drops a partition that is empty. */
 static bool
-maintain_contained(const char *table, ErrorData **error)
+drop_empty_partition(const char *name)
+{
+	ImonIdentity identity;
+
+	begin_removing(&identity, name);
+	SPI_connect();
+	drop_partition(name);
+	SPI_finish();
+	imon_end_writing(&identity);
+	return true;
+}
+
+/*
+ * The oldest empty partition of a day before all that have rows: what is left
+ * of one that was emptied for want of room.  Not of those that have expired, on
+ * which maintain_table() works.  NULL if there is none.
+ */
+static char *
+find_emptied(void)
+{
+	static const char *const query =
+		"SELECT p.name FROM infra_monitor.history_partitions() p"
+		" WHERE NOT p.has_rows AND p.day OPERATOR(pg_catalog.<)"
+		"  (SELECT least(min(r.day), $1)"
+		"   FROM infra_monitor.history_partitions() r WHERE r.has_rows)"
+		"  AND p.day OPERATOR(pg_catalog.>=) $2"
+		" ORDER BY p.day, p.name LIMIT 1";
+	MemoryContext context = CurrentMemoryContext;
+	TimestampTz now = GetCurrentTimestamp();
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	char	   *name = NULL;
+
+	values[0] = CStringGetTextDatum(imon_day_name(now));
+	values[1] = CStringGetTextDatum(imon_day_name(expired_before(now)));
+	SPI_connect();
+	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not list the partitions");
+	if (SPI_processed > 0)
+		name = MemoryContextStrdup(context,
+								   SPI_getvalue(SPI_tuptable->vals[0],
+												SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	return name;
+}
+
+bool
+imon_run_contained(bool (*action) (const char *), const char *argument,
+				   ErrorData **error)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -259,7 +349,7 @@ maintain_contained(const char *table, ErrorData **error)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		more = maintain_table(table);
+		more = action(argument);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -285,10 +375,14 @@ bool
 imon_maintain_partitions(void)
 {
 	ErrorData  *error = NULL;
+	char	   *emptied;
 
-	for (int i = 0; i < lengthof(tables); i++)
-		if (maintain_contained(tables[i], &error))
+	for (int i = 0; i < IMON_N_HISTORY_TABLES; i++)
+		if (imon_run_contained(maintain_table, imon_history_tables[i], &error))
 			return true;
+	emptied = find_emptied();
+	if (emptied && imon_run_contained(drop_empty_partition, emptied, &error))
+		return true;
 	if (error)
 		ReThrowError(error);
 	return false;

@@ -10,6 +10,10 @@
 
 #include "datatype/timestamp.h"
 
+/* The tables of the history, each partitioned by UTC day. */
+#define IMON_N_HISTORY_TABLES 6
+extern const char *const imon_history_tables[IMON_N_HISTORY_TABLES];
+
 /* State to restore when we stop acting as the owner of the tables. */
 typedef struct ImonIdentity
 {
@@ -44,9 +48,29 @@ extern void imon_end_writing(const ImonIdentity *identity);
  */
 extern bool imon_ensure_partition(const char *table, TimestampTz moment);
 
+/* The UTC day of a moment as it stands in the name of a partition: 20260131. */
+extern char *imon_day_name(TimestampTz moment);
+
+/* A table's partition of the UTC day of a moment, InvalidOid if there is none. */
+extern Oid	imon_partition_of(const char *table, TimestampTz moment);
+
+/*
+ * Removes the rows of a partition, which locks that only, and returns true.
+ * Errors as imon_begin_writing().
+ */
+extern bool imon_empty_partition(const char *name);
+
+/*
+ * Does something in a subtransaction.  What it raises ends there: then *error is
+ * set, unless it was before, and the result is false.
+ */
+extern bool imon_run_contained(bool (*action) (const char *),
+							   const char *argument, ErrorData **error);
+
 /*
  * Does one step for one of the tables: makes the partitions of today and
- * tomorrow, or else goes on to remove the expired ones.  Returns true if
+ * tomorrow, or else goes on to remove the expired ones, and those that were
+ * emptied for want of room.  Returns true if
  * another step may remain.  Needs a transaction of its own, a snapshot, and a
  * lock_timeout.
  */

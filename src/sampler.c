@@ -61,6 +61,7 @@
 #include "slow_samples.h"
 #include "statement_samples.h"
 #include "statements.h"
+#include "storage.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -119,6 +120,7 @@ typedef enum ImonTaskId
 	TASK_EVENTS,
 	TASK_NOTIFY,
 	TASK_SERIES,
+	TASK_STORAGE,
 	TASK_SAMPLE,
 	TASK_WAITS,
 	TASK_STATEMENTS,
@@ -317,6 +319,13 @@ sample_series(void)
 	return true;
 }
 
+/* Task: the size of the history. */
+static bool
+limit_storage(void)
+{
+	return !imon_limit_storage();
+}
+
 /* Task: a sample. */
 static bool
 store_sample(void)
@@ -413,6 +422,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_EVENTS] = {"events", store_health_events, true, false, imon_health_events_pending},
 	[TASK_NOTIFY] = {"notify", notify_health_events, true, false, imon_notifications_pending},
 	[TASK_SERIES] = {"series", sample_series, false, true},
+	[TASK_STORAGE] = {"storage", limit_storage, true, false},
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
 	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
@@ -447,6 +457,7 @@ set_intervals(void)
 	tasks[TASK_EVENTS].interval = imon_health_interval;
 	tasks[TASK_NOTIFY].interval = imon_health_interval;
 	tasks[TASK_SERIES].interval = imon_sample_interval;
+	tasks[TASK_STORAGE].interval = imon_statement_interval;
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
 	tasks[TASK_WAITS].interval = imon_statement_interval;
 	tasks[TASK_STATEMENTS].interval = imon_statement_interval;
@@ -811,7 +822,22 @@ hurry_slow_queries(void)
 	int64		now = imon_clock_ms();
 
 	if (task->failures > 0 || now < hurried_at + NEXT_STEP_MS ||
-		RecoveryInProgress() || !imon_slow_log_presses())
+		RecoveryInProgress() || !imon_slow_log_presses() || imon_detail_paused())
+		return;
+	hurried_at = now;
+	task->due = Min(task->due, now);
+}
+
+/* The same for a day that must be removed to make room. */
+static void
+hurry_storage(void)
+{
+	static int64 hurried_at = 0;
+	ImonTask   *task = &tasks[TASK_STORAGE];
+	int64		now = imon_clock_ms();
+
+	if (task->failures > 0 || now < hurried_at + NEXT_STEP_MS ||
+		RecoveryInProgress() || !imon_storage_presses())
 		return;
 	hurried_at = now;
 	task->due = Min(task->due, now);
@@ -824,6 +850,7 @@ run_due_tasks(void)
 	int64		next = imon_clock_ms() + LOOK_FOR_EXTENSION_MS;
 
 	hurry_slow_queries();
+	hurry_storage();
 	for (int i = 0; i < N_TASKS; i++)
 	{
 		run_if_due(&tasks[i]);
@@ -1130,6 +1157,7 @@ static const struct
 	{"wait_observations", imon_wait_observations_lost},
 	{"concurrency_pairs", imon_concurrency_evictions},
 	{"concurrency_looks", imon_concurrency_drops},
+	{"storage_paused", imon_writings_paused},
 };
 
 /* SQL: sampler_drops(), a row for each reason: reason, drops. */

@@ -38,12 +38,7 @@ COMMENT ON FUNCTION infra_monitor.baseline_size() IS
 CREATE VIEW infra_monitor.sampler_status AS
 SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	s.last_error, s.last_error_at, s.rows_stored,
-	(SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid))::pg_catalog.int8
-	 FROM pg_catalog.pg_inherits i
-	 WHERE i.inhparent OPERATOR(pg_catalog.=) ANY (ARRAY['infra_monitor.samples'::pg_catalog.regclass, 'infra_monitor.wait_samples'::pg_catalog.regclass,
-		'infra_monitor.statement_samples'::pg_catalog.regclass, 'infra_monitor.statement_texts'::pg_catalog.regclass,
-		'infra_monitor.slow_query_samples'::pg_catalog.regclass,
-		'infra_monitor.health_events'::pg_catalog.regclass])) AS bytes_stored,
+	infra_monitor.history_bytes() AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
 	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost,

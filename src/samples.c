@@ -30,6 +30,7 @@
 #include "samples.h"
 #include "shmem.h"
 #include "statements.h"
+#include "storage.h"
 #include "system.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -414,10 +415,13 @@ imon_take_sample(void)
 	imon_look_at_processors();
 	SPI_connect();
 	imon_ensure_partition("samples", at);
+	if (imon_room_to_write(IMON_WRITES_SAMPLES, "samples", at) == 0)
+		imon_raise_no_room();
 	last = previous_reading();
 	statements_reset = imon_latency_of_all(now.latency);
 	read_counters(&now, statements_reset);
 	insert_sample(at, &last, &now);
+	imon_note_written("samples", at);
 	SPI_finish();
 	imon_end_writing(&identity);
 

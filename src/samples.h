@@ -16,7 +16,7 @@ extern void imon_samples_init(void);
 /*
  * Takes a sample in the caller's transaction and returns its time.  Creates
  * the partition of the day if it is missing.  Needs a snapshot.  Errors: in
- * recovery; not in the home database, which alone has a history; the lock of another writer not had within lock_timeout; a table
+ * recovery; not in the home database, which alone has a history; the lock of another writer not had within lock_timeout; no room for it; a table
  * of ours in a state in which writing it could run foreign code.
  */
 extern TimestampTz imon_take_sample(void);

@@ -80,4 +80,4 @@ RETURNS timestamptz
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'imon_take_sample_1_0';
 COMMENT ON FUNCTION infra_monitor.take_sample() IS
-'takes a sample now, in this transaction, and returns its time; waits for another writer up to lock_timeout; error on a standby, outside the home database, and unless preloaded; for superusers, grantable';
+'takes a sample now, in this transaction, and returns its time; waits for another writer up to lock_timeout; error on a standby, outside the home database, when there is no room for it (check history_size), and unless preloaded; for superusers, grantable';

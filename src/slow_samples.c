@@ -25,12 +25,16 @@
 #include "partitions.h"
 #include "slow_log.h"
 #include "slow_samples.h"
+#include "storage.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* At most so many rows, and bytes of queries, in one step. */
 #define MAX_ROWS 1024
 #define MAX_BYTES (8 * 1024 * 1024)
+
+/* What a row takes at most: the texts, and names, numbers and waits. */
+#define MAX_ROW_BYTES (imon_slow_query_text_size * 5 / 4 + 2048)
 
 #define TABLE_COLUMNS (1 + IMON_SLOW_LOG_COLUMNS)
 
@@ -141,7 +145,7 @@ store_one(SPIPlanPtr insert, TimestampTz at, uint64 number)
  * is then where the next one begins.  Needs SPI to be connected.
  */
 static void
-store_range(TimestampTz at, uint64 *number, uint64 end)
+store_range(TimestampTz at, uint64 *number, uint64 end, int64 room)
 {
 	int			max_rows = Min(MAX_ROWS, MAX_BYTES / imon_slow_query_text_size);
 	SPIPlanPtr	insert = prepare_insert();
@@ -150,6 +154,7 @@ store_range(TimestampTz at, uint64 *number, uint64 end)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 
+	max_rows = Min(max_rows, 1 + room / MAX_ROW_BYTES);
 	for (; n_taken < max_rows && imon_next_slow_query(number, end); (*number)++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -167,6 +172,7 @@ imon_store_slow_queries(void)
 	TimestampTz at;
 	uint64		number;
 	uint64		end;
+	int64		room;
 
 	imon_slow_log_range(&number, &end);
 	if (!imon_next_slow_query(&number, end))
@@ -180,9 +186,16 @@ imon_store_slow_queries(void)
 	at = GetCurrentTimestamp();
 	SPI_connect();
 	imon_ensure_partition("slow_query_samples", at);
-	store_range(at, &number, end);
+	room = imon_room_to_write(IMON_WRITES_DETAIL, "slow_query_samples", at);
+	if (room > 0)
+	{
+		store_range(at, &number, end, room);
+		imon_note_written("slow_query_samples", at);
+	}
 	SPI_finish();
 	imon_end_writing(&identity);
+	if (room == 0)
+		return true;			/* what is in memory waits */
 	looked_through = number;
 	return !imon_next_slow_query(&number, end);
 }

@@ -39,6 +39,7 @@
 #include "shmem.h"
 #include "statement_samples.h"
 #include "statements.h"
+#include "storage.h"
 #include "texts.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -47,6 +48,7 @@
 #include "utils/timestamp.h"
 
 #define MAX_TEXT 8192			/* characters of a query that are kept */
+#define MAX_LINE_BYTES 2048		/* of a row of statement_samples, indexed */
 #define SAMPLE_COLUMNS 18
 
 /* The file in which pg_stat_statements keeps its texts. */
@@ -387,12 +389,17 @@ compare_lines(const void *a, const void *b, void *arg)
 	return x > y ? -1 : x < y ? 1 : 0;
 }
 
-/* Chooses the statements that have a row of their own. */
+/*
+ * Chooses the statements that have a row of their own, at most as many as there
+ * is room for: the others are added up.
+ */
 static void
-choose_top(const ImonInterval *interval)
+choose_top(const ImonInterval *interval, int64 room)
 {
 	static const ImonMeasure measures[] = {by_time, by_calls, by_failed_time, by_p95};
 	int			n = interval->n_lines;
+	int			top = Min(imon_top_statements,
+						  room / MAX_LINE_BYTES / lengthof(measures));
 	ImonLine  **order = MemoryContextAllocHuge(CurrentMemoryContext,
 											   sizeof(ImonLine *) * (n + 1));
 
@@ -402,7 +409,7 @@ choose_top(const ImonInterval *interval)
 	{
 		qsort_arg(order, n, sizeof(ImonLine *), compare_lines,
 				  unconstify(ImonMeasure *, &measures[m]));
-		for (int i = 0; i < Min(n, imon_top_statements); i++)
+		for (int i = 0; i < Min(n, top); i++)
 			if (measures[m] (order[i]) > 0)
 				order[i]->on_top = true;
 	}
@@ -576,44 +583,51 @@ texts_too_large(void)
 /*
  * Stores the texts of these statements.  pg_stat_statements reads its whole file
  * for any of them; so that is done only if there is such a statement, and not
- * at all if the file is very large: then it is counted.  Needs SPI to be
- * connected.
+ * at all if the file is very large: then it is counted.  Those for which there
+ * is no room are left for the next sample.  Needs SPI to be connected.
  */
 static void
-store_texts(TimestampTz at)
+store_texts(TimestampTz at, int64 room)
 {
 	static const char *const insert =
 		"WITH missing AS MATERIALIZED (" WITHOUT_TEXT ")"
-		" INSERT INTO infra_monitor.statement_texts"
-		" SELECT DISTINCT ON (m.queryid, m.dbid) $1, m.queryid, m.dbid,"
-		"  pg_catalog.left(s.query, $3)"
+		", texts AS ("
+		" SELECT DISTINCT ON (m.queryid, m.dbid) m.queryid, m.dbid,"
+		"  pg_catalog.left(s.query, $3) AS query"
 		" FROM missing m JOIN infra_monitor.statement_stats(true) s"
 		"  ON s.queryid OPERATOR(pg_catalog.=) m.queryid"
 		"   AND s.dbid OPERATOR(pg_catalog.=) m.dbid"
-		" WHERE s.query IS NOT NULL";
-	Oid			types[3] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID};
-	Datum		values[3];
+		" WHERE s.query IS NOT NULL"
+		") INSERT INTO infra_monitor.statement_texts"
+		" SELECT $1, t.queryid, t.dbid, t.query"
+		" FROM (SELECT *, sum(pg_catalog.octet_length(x.query)"
+		"   OPERATOR(pg_catalog.+) 256) OVER (ORDER BY x.queryid, x.dbid) AS bytes"
+		"  FROM texts x) t"
+		" WHERE t.bytes OPERATOR(pg_catalog.<=) $4";
+	Oid			types[4] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT8OID};
+	Datum		values[4];
 
 	values[0] = TimestampTzGetDatum(at);
 	values[1] = TimestampTzGetDatum(at - at % USECS_PER_DAY);
 	values[2] = Int32GetDatum(MAX_TEXT);
+	values[3] = Int64GetDatum(room);
 	if (SPI_execute_with_args(WITHOUT_TEXT, 2, types, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for statement texts");
 	if (SPI_processed == 0)
 		return;
 	if (texts_too_large())
 		pg_atomic_fetch_add_u64(&shared->texts_skipped, SPI_processed);
-	else if (SPI_execute_with_args(insert, 3, types, values, NULL, false, 0) != SPI_OK_INSERT)
+	else if (SPI_execute_with_args(insert, 4, types, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not insert statement texts");
 }
 
 /*
- * Compares the counts with the baseline, and writes what they have grown by;
- * without a table to write to only notes what they are.  Returns false if what
- * they were is not known.  Needs SPI to be connected.
+ * Compares the counts with the baseline, and writes what they have grown by, in
+ * so many bytes; 0 on a standby, which only notes what they are.  Returns false
+ * if what they were is not known.  Needs SPI to be connected.
  */
 static bool
-write_sample(TimestampTz at, bool write)
+write_sample(TimestampTz at, int64 room)
 {
 	ImonTally  *tally = imon_tally_statements();
 	ImonInterval *interval = palloc(sizeof(ImonInterval));
@@ -626,9 +640,9 @@ write_sample(TimestampTz at, bool write)
 	if (before && before->stats_reset != tally->stats_reset)
 		before = NULL;			/* all counts have begun anew */
 	compare_tallies(interval, tally, before);
-	if (write && baseline.known)
+	if (room > 0 && baseline.known)
 	{
-		choose_top(interval);
+		choose_top(interval, room / 2);
 		insert_lines(interval, at, imon_epoch_of_statements(tally->stats_reset));
 	}
 	imon_close_baseline(&baseline);
@@ -637,20 +651,21 @@ write_sample(TimestampTz at, bool write)
 	/* texts can take a lot of memory, too */
 	pfree(interval->lines);
 	pfree(tally);
-	if (write && baseline.known && imon_pg_stat_statements_loaded())
-		store_texts(at);
+	if (room > 0 && baseline.known && imon_pg_stat_statements_loaded())
+		store_texts(at, room / 2);
 	return baseline.known;
 }
 
 /*
- * Takes a sample in this transaction; false if what was counted since the one
- * before is not known.
+ * Takes a sample in this transaction, if there is room for it; *known is false
+ * if what was counted since the one before is not.  Without room, false: then
+ * the next sample has it.
  */
 static bool
-take_sample(TimestampTz *at)
+take_sample(TimestampTz *at, bool *known)
 {
 	ImonIdentity identity;
-	bool		known;
+	int64		room;
 
 	imon_begin_writing(&identity, "statement_samples");
 	(void) imon_check_table("statement_texts");
@@ -658,25 +673,33 @@ take_sample(TimestampTz *at)
 	SPI_connect();
 	imon_ensure_partition("statement_samples", *at);
 	imon_ensure_partition("statement_texts", *at);
-	known = write_sample(*at, true);
+	room = imon_room_to_write(IMON_WRITES_DETAIL, "statement_samples", *at);
+	if (room > 0)
+	{
+		imon_note_written("statement_texts", *at);
+		*known = write_sample(*at, room);
+		imon_note_written("statement_samples", *at);
+		imon_note_written("statement_texts", *at);
+	}
 	SPI_finish();
 	imon_end_writing(&identity);
-	return known;
+	return room > 0;
 }
 
 void
 imon_store_statements(void)
 {
 	TimestampTz at;
+	bool		known;
 
 	if (RecoveryInProgress())
 	{
 		SPI_connect();
-		(void) write_sample(0, false);
+		(void) write_sample(0, 0);
 		SPI_finish();
 	}
 	else
-		(void) take_sample(&at);
+		(void) take_sample(&at, &known);
 }
 
 /* SQL: take_statement_sample() returns the time of the sample. */
@@ -684,6 +707,7 @@ Datum
 imon_take_statement_sample_1_0(PG_FUNCTION_ARGS)
 {
 	TimestampTz at;
+	bool		known = false;
 
 	imon_require_home();
 	if (imon_baseline_pending())
@@ -691,7 +715,9 @@ imon_take_statement_sample_1_0(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this transaction has taken a sample of the statements already"),
 				 errhint("Commit it first.")));
-	if (!take_sample(&at))
+	if (!take_sample(&at, &known))
+		imon_raise_no_room();
+	if (!known)
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(at);
 }

@@ -13,7 +13,8 @@ extern void imon_statement_samples_init(void);
 
 /*
  * Writes to statement_samples what was counted since the writing before; it
- * counts as stored when the transaction commits.  On a standby it only counts
+ * counts as stored when the transaction commits.  Without room there, writes
+ * nothing, and the next writing has it.  On a standby it only counts
  * as stored.  Needs a snapshot; errors as for imon_begin_writing(), and if there
  * is no dynamic shared memory to be had.
  */

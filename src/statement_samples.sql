@@ -65,7 +65,7 @@ RETURNS timestamptz
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'imon_take_statement_sample_1_0';
 COMMENT ON FUNCTION infra_monitor.take_statement_sample() IS
-'takes a sample of the statements now, in this transaction, and returns its time, or NULL and no sample if what they had counted at the last one is not known; waits for another writer up to lock_timeout; error for a second one in a transaction, without dynamic shared memory for what was counted, on a standby, outside the home database, and unless preloaded; for superusers, grantable';
+'takes a sample of the statements now, in this transaction, and returns its time, or NULL and no sample if what they had counted at the last one is not known; waits for another writer up to lock_timeout; error for a second one in a transaction, without dynamic shared memory for what was counted, on a standby, outside the home database, when there is no room for it (check history_size), and unless preloaded; for superusers, grantable';
 
 -- the rows of statement_history(), for arguments that are known to be good
 CREATE FUNCTION infra_monitor.statement_buckets(

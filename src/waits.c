@@ -38,6 +38,7 @@
 #include "rows.h"
 #include "samples.h"
 #include "shmem.h"
+#include "storage.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "waits.h"
@@ -353,6 +354,7 @@ imon_store_waits(void)
 	TimestampTz at;
 	ImonIdentity identity;
 	uint64		resets;
+	bool		room;
 
 	imon_begin_writing(&identity, "wait_samples");
 	at = GetCurrentTimestamp();
@@ -361,10 +363,16 @@ imon_store_waits(void)
 	LWLockRelease(waits->lock);
 	SPI_connect();
 	imon_ensure_partition("wait_samples", at);
-	insert_waits(at, imon_current_epoch());
+	room = imon_room_to_write(IMON_WRITES_DETAIL, "wait_samples", at) > 0;
+	if (room)
+	{
+		insert_waits(at, imon_current_epoch());
+		imon_note_written("wait_samples", at);
+	}
 	SPI_finish();
 	imon_end_writing(&identity);
-	expect_commit(resets);
+	if (room)
+		expect_commit(resets);
 }
 
 /* Puts one entry into the result. */

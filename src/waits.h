@@ -21,8 +21,8 @@ extern void imon_count_waits(const ImonSessions *sessions);
 
 /*
  * Writes what was counted since the last writing to wait_samples; it counts as
- * stored when the transaction commits.  For the sampler only.  Needs a
- * snapshot; errors as for imon_begin_writing().
+ * stored when the transaction commits.  Without room there, writes nothing and
+ * goes on counting.  For the sampler only.  Needs a snapshot; errors as for imon_begin_writing().
  */
 extern void imon_store_waits(void);
 

@@ -1099,6 +1099,8 @@ VALUES
 	 'See infra_monitor.sampler_status for its last error and its cost. The machine may be overloaded, or another writer holds the lock of the history.'),
 	('drops', 'monitoring', 'above', 100, 10000, 1, false,
 	 'See the column drops of infra_monitor.sampler_status, and the manual for what each reason means and which setting gives more room.'),
+	('history_size', 'monitoring', 'above', 0.90, 1.0, 1, false,
+	 'Raise infra_monitor.max_storage if the disk has room, or store less: a longer statement_interval, fewer top_statements, a higher slow_query_threshold; or keep fewer days (retention).'),
 	('statement_evictions', 'monitoring', 'above', 3, 30, 2, false,
 	 'Raise pg_stat_statements.max, or find out who sends so many different statements: lists of different lengths in IN (...), or names made up for each request.'),
 	('pg_stat_statements_track', 'monitoring', 'below', 0, NULL, 1, false,
@@ -2382,6 +2384,31 @@ $$;
 COMMENT ON FUNCTION infra_monitor.check_drops() IS
 'health check: what infra_monitor has lost in the last five minutes, all reasons of the column drops of sampler_status together';
 
+CREATE FUNCTION infra_monitor.check_history_size(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN here THEN s.bytes::float8 / l.max_bytes END, 'ratio',
+	CASE WHEN here THEN format('the history has %s of the %s of infra_monitor.max_storage',
+			pg_size_pretty(s.bytes), pg_size_pretty(l.max_bytes))
+		|| CASE
+			WHEN l.level = 2 THEN '; waits, statements and slow executions are not written'
+			WHEN l.level = 3 THEN '; nothing is written but health events'
+			WHEN l.level = 4 THEN '; nothing is written'
+			WHEN s.bytes < 0.9 * l.max_bytes THEN ''
+			WHEN s.days > 1 THEN format('; its oldest day gives way to what is new: it has %s days, and keeps no more', s.days)
+			ELSE '; if today takes it all, waits, statements and slow executions will not be written'
+		END
+		ELSE 'the history is in another database' END
+FROM (SELECT current_database() = current_setting('infra_monitor.database', true)) h (here),
+	(SELECT coalesce(sum(p.bytes), 0)::bigint AS bytes, count(DISTINCT p.day) FILTER (WHERE p.has_rows) AS days
+		FROM infra_monitor.history_partitions() p) s,
+	LATERAL infra_monitor.history_limit(s.bytes) l
+$$;
+COMMENT ON FUNCTION infra_monitor.check_history_size() IS
+'health check: size of the history as a share of infra_monitor.max_storage; NULL outside the home database';
+
 CREATE FUNCTION infra_monitor.check_statement_evictions(OUT value float8, OUT unit text, OUT message text)
 RETURNS record
 LANGUAGE sql VOLATILE
@@ -2844,6 +2871,44 @@ COMMENT ON COLUMN infra_monitor.connection_leaks.observations IS 'size of the wi
 COMMENT ON COLUMN infra_monitor.connection_leaks.window_length IS 'time that the window covers';
 
 --
+-- storage.sql: the size of the history
+--
+
+CREATE FUNCTION infra_monitor.history_partitions(
+	OUT history text, OUT name text, OUT day text, OUT bytes bigint, OUT has_rows boolean)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE ROWS 50
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT p.relname::text, c.relname::text,
+	CASE WHEN c.relname ~ ('^' || p.relname || '_[0-9]{8}$') AND c.relnamespace = n.oid THEN right(c.relname::text, 8) END,
+	coalesce(pg_total_relation_size(c.oid), 0), coalesce(pg_relation_size(c.oid), 0) > 0
+FROM pg_namespace n
+	JOIN pg_class p ON p.relnamespace = n.oid
+	JOIN pg_inherits i ON i.inhparent = p.oid
+	JOIN pg_class c ON c.oid = i.inhrelid
+WHERE n.nspname = 'infra_monitor'
+	AND p.relname IN ('samples', 'wait_samples', 'statement_samples', 'statement_texts', 'slow_query_samples', 'health_events')
+$$;
+COMMENT ON FUNCTION infra_monitor.history_partitions() IS
+'the partitions of the tables of history in this database: their table, UTC day (20260131; NULL: the name is not ours), size with indexes, and whether they have rows; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.history_bytes()
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT sum(bytes)::bigint FROM infra_monitor.history_partitions() $$;
+COMMENT ON FUNCTION infra_monitor.history_bytes() IS
+'size of the history in this database, bytes; NULL if it has none; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.history_limit(bytes bigint, OUT max_bytes bigint, OUT level int)
+RETURNS record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_history_limit_1_0';
+COMMENT ON FUNCTION infra_monitor.history_limit(bigint) IS
+'infra_monitor.max_storage, and what happens at a size of the history: 0 nothing, 1 the oldest day is removed, 2 waits, statements and slow executions are not written, 3 nor samples, 4 nor health events; error unless preloaded; for pg_monitor';
+
+--
 -- samples.sql: history
 --
 
@@ -2924,7 +2989,7 @@ RETURNS timestamptz
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'imon_take_sample_1_0';
 COMMENT ON FUNCTION infra_monitor.take_sample() IS
-'takes a sample now, in this transaction, and returns its time; waits for another writer up to lock_timeout; error on a standby, outside the home database, and unless preloaded; for superusers, grantable';
+'takes a sample now, in this transaction, and returns its time; waits for another writer up to lock_timeout; error on a standby, outside the home database, when there is no room for it (check history_size), and unless preloaded; for superusers, grantable';
 
 --
 -- waits.sql: what active sessions were seen waiting for
@@ -3686,7 +3751,7 @@ RETURNS timestamptz
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'imon_take_statement_sample_1_0';
 COMMENT ON FUNCTION infra_monitor.take_statement_sample() IS
-'takes a sample of the statements now, in this transaction, and returns its time, or NULL and no sample if what they had counted at the last one is not known; waits for another writer up to lock_timeout; error for a second one in a transaction, without dynamic shared memory for what was counted, on a standby, outside the home database, and unless preloaded; for superusers, grantable';
+'takes a sample of the statements now, in this transaction, and returns its time, or NULL and no sample if what they had counted at the last one is not known; waits for another writer up to lock_timeout; error for a second one in a transaction, without dynamic shared memory for what was counted, on a standby, outside the home database, when there is no room for it (check history_size), and unless preloaded; for superusers, grantable';
 
 -- the rows of statement_history(), for arguments that are known to be good
 CREATE FUNCTION infra_monitor.statement_buckets(
@@ -3965,12 +4030,7 @@ COMMENT ON FUNCTION infra_monitor.baseline_size() IS
 CREATE VIEW infra_monitor.sampler_status AS
 SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	s.last_error, s.last_error_at, s.rows_stored,
-	(SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid))::pg_catalog.int8
-	 FROM pg_catalog.pg_inherits i
-	 WHERE i.inhparent OPERATOR(pg_catalog.=) ANY (ARRAY['infra_monitor.samples'::pg_catalog.regclass, 'infra_monitor.wait_samples'::pg_catalog.regclass,
-		'infra_monitor.statement_samples'::pg_catalog.regclass, 'infra_monitor.statement_texts'::pg_catalog.regclass,
-		'infra_monitor.slow_query_samples'::pg_catalog.regclass,
-		'infra_monitor.health_events'::pg_catalog.regclass])) AS bytes_stored,
+	infra_monitor.history_bytes() AS bytes_stored,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
 	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost,
