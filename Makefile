@@ -112,6 +112,7 @@ SQL_PARTS = \
 	src/pool_history.sql \
 	src/pool_chart.sql \
 	src/statement_samples.sql \
+	src/compare.sql \
 	src/sampler.sql \
 	src/readiness.sql \
 	src/report.sql \
