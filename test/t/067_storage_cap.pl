@@ -280,6 +280,8 @@ note sprintf('at most %.1f %% of the maximum', 100 * $most / (16 * MB));
 cmp_ok($most, '<=', 1.1 * 16 * MB, 'never more than a tenth above the maximum');
 fill_up_to(1.1 * 16 * MB, 0);
 $before = paused();
+wait_for($node, "SELECT (drops->>'storage_paused')::int > $before + 1 FROM infra_monitor.sampler_status", 'the sampler has seen that');
+$before = paused();
 $n{events} = ask($session, $events);
 ask($session, "DELETE FROM infra_monitor.health_threshold_overrides");
 wait_for($node, "SELECT (drops->>'storage_paused')::int > $before + 3 FROM infra_monitor.sampler_status", 'at last nothing is written');
