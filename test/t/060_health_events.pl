@@ -386,6 +386,7 @@ SKIP:
 	wait_for($node, "SELECT last_error LIKE 'notify: too many notifications%' FROM infra_monitor.sampler_status",
 		'and cannot be told');
 	is(status_of($node, 'pid'), $sampler, 'the sampler lives');
+	$node->wait_for_log(qr/WARNING:  infra_monitor could not do its task "notify"/, $log);
 	is(log_count($node, 'WARNING:  infra_monitor could not do its task "notify"', $log), 1, 'and complains once');
 	$node->safe_psql('postgres', 'UPDATE constant SET value = 0');
 	wait_for_events(5, 'it goes on to evaluate and to store');
@@ -401,6 +402,7 @@ SKIP:
 	is(join(' ', sort @told),
 		'long_transactions:critical>ok long_transactions:ok>critical overall:degraded>healthy overall:healthy>degraded',
 		'with room in it all is told, once');
+	$node->wait_for_log(qr/infra_monitor does its task "notify" again/, $log);
 	is(log_count($node, 'infra_monitor does its task "notify" again', $log), 1, 'which is logged');
 	close_sessions($reader, $filler, $listener);
 }
