@@ -223,6 +223,20 @@ imon_sampler_wait_event(void)
 #define IMON_JUMBLE_STATE	JumbleState
 #endif
 
+/*
+ * Which clock instr_times come from.  Since 19 a setting chooses it, and times by
+ * one are nothing to the other.
+ */
+static inline int
+imon_instr_clock(void)
+{
+#if PG_VERSION_NUM >= 190000
+	return (int) pg_current_timing_clock_source();
+#else
+	return 0;
+#endif
+}
+
 /* Nanoseconds of a duration. */
 static inline uint64
 imon_instr_time_ns(instr_time duration)

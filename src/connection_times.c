@@ -10,13 +10,13 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "connection_times.h"
 #include "fmgr.h"
 #include "histogram.h"
 #include "histogram_type.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "portability/instr_time.h"
 #include "rows.h"
 #include "shmem.h"
 #include "totals.h"
@@ -55,7 +55,7 @@ typedef struct ImonConnectionTimes
 static ImonConnectionTimes *times = NULL;
 
 /* When this process was established; the clock does not jump. */
-static instr_time established_at;
+static int64 established_at;
 
 PG_FUNCTION_INFO_V1(imon_connection_times_1_0);
 
@@ -108,19 +108,15 @@ observe(ImonConnectionPhase phase, uint64 us)
 void
 imon_connection_times_begin(TimestampTz at)
 {
-	INSTR_TIME_SET_CURRENT(established_at);
+	established_at = imon_clock_ns();
 	observe(PHASE_ESTABLISH, (uint64) Max(at - MyStartTimestamp, 0));
 }
 
 uint64
 imon_connection_times_end(void)
 {
-	instr_time	duration;
-	uint64		us;
+	uint64		us = (imon_clock_ns() - established_at) / 1000;
 
-	INSTR_TIME_SET_CURRENT(duration);
-	INSTR_TIME_SUBTRACT(duration, established_at);
-	us = INSTR_TIME_GET_MICROSEC(duration);
 	observe(PHASE_SESSION, us);
 	return us;
 }

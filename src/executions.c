@@ -53,6 +53,7 @@ typedef struct ImonExecution
 	ImonStatementKey key;
 	ImonBeginning beginning;
 	SubTransactionId subid;		/* in which it began */
+	int			clock;			/* of the executor's times when it began */
 	uint64		ns;				/* so far, of a nested one */
 } ImonExecution;
 
@@ -75,6 +76,13 @@ static int	nesting = 0;
 /* The client's own statement that is in the executor now, if any. */
 static QueryDesc *running = NULL;
 
+/* When something began, and by which clock. */
+typedef struct ImonMoment
+{
+	instr_time	time;
+	int			clock;
+} ImonMoment;
+
 /* A utility command that runs now. */
 typedef struct ImonUtility
 {
@@ -82,7 +90,7 @@ typedef struct ImonUtility
 	ImonBeginning beginning;
 	ImonSource	source;
 	ImonUsage	before;
-	instr_time	start;
+	ImonMoment	start;
 } ImonUtility;
 
 /* The client's own, if any. */
@@ -193,15 +201,31 @@ forget(ImonExecution *execution)
 		imon_awaits &= ~IMON_AWAITS_EXECUTION;
 }
 
-/* Nanoseconds since a moment. */
+static inline void
+set_moment(ImonMoment *moment)
+{
+	moment->clock = imon_instr_clock();
+	INSTR_TIME_SET_CURRENT(moment->time);
+}
+
+/* Nanoseconds since a time by the clock of now. */
 static uint64
-ns_since(instr_time start)
+ns_since_time(instr_time start)
 {
 	instr_time	now;
 
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, start);
 	return imon_instr_time_ns(now);
+}
+
+/* Nanoseconds since a moment; none if the clock is another one since then. */
+static uint64
+ns_since(const ImonMoment *start)
+{
+	if (unlikely(start->clock != imon_instr_clock()))
+		return 0;
+	return ns_since_time(start->time);
 }
 
 /*
@@ -217,7 +241,7 @@ utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
 		.beginning = &utility->beginning,
 		.outcome = outcome,
 		.sqlerrcode = sqlerrcode,
-		.ns = ns_since(utility->start),
+		.ns = ns_since(&utility->start),
 		.source = &utility->source,
 		.before = &utility->before,
 		.rows = rows
@@ -232,6 +256,19 @@ utility_ended(const ImonUtility *utility, ImonOutcome outcome, int sqlerrcode,
 	return ended.ns;
 }
 
+/*
+ * imon_query_time() of an execution; none if the clock of the executor is another
+ * one since it began.
+ */
+static inline uint64
+query_time(const ImonExecution *execution, instr_time *running_since)
+{
+	if (likely(execution->clock == imon_instr_clock()))
+		return imon_query_time(execution->desc, running_since);
+	INSTR_TIME_SET_ZERO(*running_since);
+	return 0;
+}
+
 /* The time that an execution has taken so far, also while it runs. */
 static inline uint64
 time_so_far(const ImonExecution *execution)
@@ -241,9 +278,9 @@ time_so_far(const ImonExecution *execution)
 
 	if (!execution->key.toplevel)
 		return execution->ns;
-	ns = imon_query_time(execution->desc, &since);
+	ns = query_time(execution, &since);
 	if (unlikely(!INSTR_TIME_IS_ZERO(since)))
-		ns += ns_since(since);
+		ns += ns_since_time(since);
 	return ns;
 }
 
@@ -339,6 +376,7 @@ watch(QueryDesc *desc)
 	imon_awaits |= IMON_AWAITS_EXECUTION;
 	execution->desc = desc;
 	execution->subid = current_subid;
+	execution->clock = imon_instr_clock();
 	execution->ns = 0;
 	set_key(&execution->key, (uint64) desc->plannedstmt->queryId);
 	imon_begin_execution(&execution->beginning, execution->key.toplevel);
@@ -385,7 +423,7 @@ typedef struct ImonRun
 {
 	QueryDesc  *was_running;
 	bool		is_timed;		/* by ourselves */
-	instr_time	start;
+	ImonMoment	start;
 } ImonRun;
 
 static inline void
@@ -398,7 +436,7 @@ begin_run(ImonRun *run, QueryDesc *desc)
 	else if (nesting < imon_tracked_depth && find_execution(desc))
 	{
 		run->is_timed = true;
-		INSTR_TIME_SET_CURRENT(run->start);
+		set_moment(&run->start);
 	}
 	nesting++;
 }
@@ -415,7 +453,7 @@ end_run(const ImonRun *run, const QueryDesc *desc)
 		return;
 	execution = find_execution(desc);
 	if (execution)
-		execution->ns += ns_since(run->start);
+		execution->ns += ns_since(&run->start);
 }
 
 /*
@@ -539,7 +577,7 @@ count_completed(ImonExecution *execution)
 {
 	instr_time	ignored;
 	uint64		ns = execution->key.toplevel ?
-		imon_query_time(execution->desc, &ignored) : execution->ns;
+		query_time(execution, &ignored) : execution->ns;
 	uint64		elapsed_ns = imon_elapsed_ns(&execution->beginning, ns);
 
 	execution->key.userid = GetUserId();
@@ -612,7 +650,7 @@ begin_utility(ImonUtility *utility, const PlannedStmt *pstmt,
 	utility->before.buffers = pgBufferUsage;
 	utility->before.wal = pgWalUsage;
 	imon_begin_execution(&utility->beginning, utility->key.toplevel);
-	INSTR_TIME_SET_CURRENT(utility->start);
+	set_moment(&utility->start);
 }
 
 /* Rows of a utility command, for those that pg_stat_statements counts. */

@@ -25,6 +25,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "check_states.h"
+#include "clock.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -34,7 +35,6 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "portability/instr_time.h"
 #include "rows.h"
 #include "shmem.h"
 #include "storage/latch.h"
@@ -86,7 +86,7 @@ static ImonHealth *health = NULL;
 
 /* The evaluation of the sampler, while it lasts, and when it began. */
 static ImonEvaluation *evaluation = NULL;
-static instr_time evaluation_start;
+static int64 evaluation_start;	/* ms */
 
 /* Of the sampler; nobody else puts anything in. */
 static ImonBackoff backoffs[IMON_MAX_STATES];
@@ -450,11 +450,7 @@ imon_health_time_limit(void)
 static int
 time_left(void)
 {
-	instr_time	spent;
-
-	INSTR_TIME_SET_CURRENT(spent);
-	INSTR_TIME_SUBTRACT(spent, evaluation_start);
-	return all_checks_limit() - (int) INSTR_TIME_GET_MILLISEC(spent);
+	return all_checks_limit() - (int) (imon_clock_ms() - evaluation_start);
 }
 
 /*
@@ -578,17 +574,16 @@ imon_worst_status(const char *category, ImonKnownValue known, const void *arg)
 Datum
 imon_probe_latency_1_0(PG_FUNCTION_ARGS)
 {
-	instr_time	start;
-	instr_time	duration;
+	int64		start;
+	int64		duration;
 
 	SPI_connect();
-	INSTR_TIME_SET_CURRENT(start);
+	start = imon_clock_ns();
 	if (SPI_execute("SELECT 1", true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not execute a trivial query");
-	INSTR_TIME_SET_CURRENT(duration);
-	INSTR_TIME_SUBTRACT(duration, start);
+	duration = imon_clock_ns() - start;
 	SPI_finish();
-	PG_RETURN_FLOAT8(INSTR_TIME_GET_MILLISEC(duration));
+	PG_RETURN_FLOAT8(duration / 1e6);
 }
 
 /* Stores a document; one that is too large leaves the old one and is counted. */
@@ -650,7 +645,7 @@ evaluate_document(void)
 	bool		isnull;
 	Datum		document;
 
-	INSTR_TIME_SET_CURRENT(evaluation_start);
+	evaluation_start = imon_clock_ms();
 	if (SPI_execute(query, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not evaluate the health checks");
 	imon_advance_overall(evaluation, imon_status_named(spi_string(0, 2)),

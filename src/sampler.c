@@ -47,7 +47,6 @@
 #include "partitions.h"
 #include "pgstat.h"
 #include "port/atomics.h"
-#include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "readiness.h"
@@ -780,15 +779,14 @@ account_for_tick(const ImonTask *task, int64 left_out)
 static void
 run_if_due(ImonTask *task)
 {
-	instr_time	start;
-	instr_time	duration;
+	int64		start;
 	bool		done = true;
 	int64		left_out;
 
 	if (task->interval == 0 || task->due > imon_clock_ms())
 		return;
 
-	INSTR_TIME_SET_CURRENT(start);
+	start = imon_clock_ns();
 	task_done = false;
 	if (task->pending && !task->pending())
 		task->failures = 0;
@@ -796,10 +794,8 @@ run_if_due(ImonTask *task)
 		done = run_alone(task);
 	else if (OidIsValid(MyDatabaseId) && imon_clock_ms() >= look_for_extension_at)
 		done = run_in_transaction(task);
-	INSTR_TIME_SET_CURRENT(duration);
-	INSTR_TIME_SUBTRACT(duration, start);
 	pg_atomic_fetch_add_u64(&sampler->task_us[task - tasks],
-							INSTR_TIME_GET_MICROSEC(duration));
+							(imon_clock_ns() - start) / 1000);
 
 	left_out = schedule_next(task, done);
 	if (task == &tasks[TASK_SAMPLE])

@@ -10,9 +10,9 @@
 #include <sys/statvfs.h>
 
 #include "cgroup.h"
+#include "clock.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "rows.h"
 #include "shmem.h"
 #include "storage/fd.h"
@@ -93,15 +93,13 @@ read_processor_clocks(uint64 *busy, uint64 *total)
 void
 imon_look_at_processors(void)
 {
-	instr_time	clock;
 	double		now;
 	uint64		busy;
 	uint64		total;
 
 	if (!read_processor_clocks(&busy, &total))
 		return;
-	INSTR_TIME_SET_CURRENT(clock);
-	now = INSTR_TIME_GET_DOUBLE(clock);
+	now = imon_clock_ns() / 1e9;
 
 	LWLockAcquire(processors->lock, LW_EXCLUSIVE);
 	if (!processors->looked || now - processors->at >= MIN_INTERVAL)

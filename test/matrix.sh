@@ -153,7 +153,7 @@ test_version()
 	local passed=0 failed=0 log=$WORK/$1.log start=$SECONDS
 
 	exec 9>"$MATRIX_DIR/$1.lock"	# as long as anything runs in the folder
-	flock -n 9 || { say "waiting for another run on $1"; flock 9; }
+	flock -n 9 || { say "waiting for another run on $1"; run_job flock 9; }
 	: >"$log"
 	! have_folder "$1" || run_job log_tests "$log" "$1" || true
 	add_counts "$log"

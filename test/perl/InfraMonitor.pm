@@ -6,6 +6,7 @@ package InfraMonitor;
 use strict;
 use warnings;
 
+use Carp ();
 use Exporter qw(import);
 use File::Basename qw(basename dirname);
 use File::Glob qw(:bsd_glob);
@@ -23,6 +24,20 @@ our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count
   close_sessions log_end worker_log seconds copies_of read_everything
   pg_config exec_backend private_installation replace_file
   translated_lc_messages);
+
+# No test file may take longer than this, whatever it waits for: what waits
+# without a limit would otherwise be waited for by all that come after it.  Most
+# need a minute.  The servers are stopped when perl ends, here as always; should
+# that hang as well, the second alarm ends it without them.
+my $file_limit = 600 * ($PostgreSQL::Test::Utils::timeout_default > 180
+	? $PostgreSQL::Test::Utils::timeout_default / 180 : 1);
+$SIG{ALRM} = sub {
+	$SIG{ALRM} = 'DEFAULT';
+	alarm 120;
+	diag(Carp::longmess("stopped after $file_limit seconds, waiting for something"));
+	exit 1;
+};
+alarm $file_limit;
 
 # A configured server that has not been started: infra_monitor preloaded behind
 # pg_stat_statements, one sample and one evaluation a second, and no look at the

@@ -93,5 +93,43 @@ wait_for($node,
 	"SELECT state = 'running' AND last_tick < now() + interval '1 minute' FROM infra_monitor.sampler_status",
 	'at the time that it is');
 is(log_count($node, qr/(ERROR|PANIC):/), 0, 'nothing went wrong');
+
+#
+# Since 19 a setting chooses the clock that times of execution come from
+#
+SKIP:
+{
+	my @clocks = qw(system tsc system tsc);
+	my $session = open_session($node);
+
+	skip 'there is one clock', 3 + 2 * @clocks
+	  unless defined try_ask($session, 'SET timing_clock_source = tsc');
+	my $log = log_end($node);
+	ask($session, $_) foreach 'SET infra_monitor.slow_query_threshold = 0', q{SET infra_monitor.track = 'all'};
+	foreach my $clock (@clocks)
+	{
+		ask($session, "SET timing_clock_source = $clock");
+		ask($session, 'BEGIN');
+		ask($session, 'DECLARE c CURSOR FOR SELECT generate_series(1, 10)');
+		ask($session, 'FETCH 1 FROM c');
+		ask($session, sprintf($_, $clock eq 'tsc' ? 'system' : 'tsc'))
+		  foreach q{SELECT set_config('timing_clock_source', '%s', false)}, 'FETCH 1 FROM c';
+		ask($session, "DO \$\$ BEGIN PERFORM set_config('timing_clock_source', '$clock', false); END \$\$");
+		ask($session, 'COMMIT');
+	}
+	is( ask($session, "SELECT count(*) > 8 * 4, max(exec_time) < 60000, min(exec_time) >= 0 FROM infra_monitor.slow_query_log() WHERE pid = pg_backend_pid()"),
+		't|t|t', 'no execution has lasted from one clock to the other');
+	is( ask($session, "SELECT total_time BETWEEN 0 AND 600000 FROM infra_monitor.statement_totals()"),
+		't', 'nor is that in the sums');
+	close_sessions($session);
+	foreach my $clock (@clocks)
+	{
+		$node->safe_psql('postgres', "ALTER SYSTEM SET timing_clock_source = $clock");
+		$node->reload;
+		wait_for($node, "SELECT setting = '$clock' FROM pg_settings WHERE name = 'timing_clock_source'", "the clock is $clock");
+		wait_for_sample($node, "the sampler goes on by the clock $clock");
+	}
+	is(log_count($node, qr/(ERROR|PANIC):/, $log), 0, 'nothing went wrong');
+}
 $node->stop;
 done_testing();

@@ -296,7 +296,7 @@ is( log_rows('query, exec_time BETWEEN 1299 AND 2600', "pid = $second->{pid}", 2
 	"SELECT pg_sleep(\$1)|t\nSELECT pg_sleep(\$1), \$2|t",
 	'of several in one message the slow ones');
 is( ask($control, <<'SQL'),
-SELECT started_at - lag(started_at + exec_time * interval '1ms') OVER (ORDER BY started_at) BETWEEN '0' AND '1s'
+SELECT started_at - lag(started_at + exec_time * interval '1ms') OVER (ORDER BY started_at) BETWEEN '-10ms' AND '1s'
 FROM infra_monitor.slow_query_log() ORDER BY started_at DESC LIMIT 1
 SQL
 	't', 'one after the other');
