@@ -111,6 +111,7 @@ SQL_PARTS = \
 	src/health_events.sql \
 	src/pool_history.sql \
 	src/pool_chart.sql \
+	src/wait_history.sql \
 	src/statement_samples.sql \
 	src/sampler.sql \
 	src/readiness.sql \
