@@ -53,7 +53,7 @@ SELECT bucket, used_max, grain FROM infra_monitor.pool_history('2021-02-03 00:00
 SELECT pg_temp.sample('2021-03-01 00:00:00', 8);
 SELECT bucket, used_max, grain FROM infra_monitor.pool_history('2021-02-02', '2021-03-05');
 
--- reads no partition that it need not
+-- reads no partition that it need not; the first one to see what is kept
 SELECT pg_stat_force_next_flush();
 BEGIN;
 SELECT count(*) FROM infra_monitor.pool_history('2021-02-03', '2021-02-04');
@@ -69,6 +69,10 @@ SELECT bool_and(extract(epoch FROM make_interval(secs => s)) / extract(epoch FRO
 	'2021-01-01', timestamptz '2021-01-01' + make_interval(secs => s), NULL)) < 300) AS ok
 FROM generate_series(1, 100000000, 9999) s;
 
+-- a time of which nothing is kept
+SELECT * FROM infra_monitor.pool_history('2021-02-02', '2021-02-03 10:00');
+SELECT count(*) FROM infra_monitor.pool_history(now() + interval '1 day', now() + interval '2 days');
+
 -- arguments that make no sense
 SELECT * FROM infra_monitor.pool_history('2021-02-03', '2021-02-02');
 SELECT * FROM infra_monitor.pool_history('-infinity', '2021-02-02');
@@ -83,7 +87,7 @@ SELECT * FROM infra_monitor.pool_history('2021-02-03', '2021-02-04', '0.1 second
 SELECT * FROM infra_monitor.pool_history('2021-02-03', '2021-02-04', '2000000000 days 2562047788 hours');
 SELECT * FROM infra_monitor.pool_history('2021-02-03', '2021-02-04', '-2000000000 days');
 SELECT * FROM infra_monitor.pool_history('4713-01-01 BC', '294276-01-01', '1 microsecond');
-SELECT count(*) FROM infra_monitor.pool_history('2021-02-03', '2021-02-03 10:00', '0.36 seconds');
+SELECT count(*) FROM infra_monitor.pool_history('2021-02-03', '2021-02-03 10:00:00.1', '0.361 seconds');
 
 --
 -- pool_chart()
