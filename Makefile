@@ -44,6 +44,7 @@ OBJS = \
 	src/privileges.o \
 	src/readiness.o \
 	src/repeated.o \
+	src/rollups.o \
 	src/rows.o \
 	src/sampler.o \
 	src/samples.o \
@@ -108,10 +109,13 @@ SQL_PARTS = \
 	src/slo.sql \
 	src/advice.sql \
 	src/history.sql \
+	src/rollups.sql \
 	src/health_events.sql \
 	src/pool_history.sql \
 	src/pool_chart.sql \
+	src/wait_history.sql \
 	src/statement_samples.sql \
+	src/rollup_merges.sql \
 	src/compare.sql \
 	src/sampler.sql \
 	src/readiness.sql \

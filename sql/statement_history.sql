@@ -14,13 +14,13 @@ WHERE attrelid IN ('infra_monitor.statement_samples'::regclass, 'infra_monitor.s
 GROUP BY 1 ORDER BY 1;
 
 -- an empty span is empty; the columns
-SELECT * FROM infra_monitor.statement_history(1, '2000-01-01', '2000-01-02');
-SELECT * FROM infra_monitor.top_statements('2000-01-01', '2000-01-02');
-SELECT * FROM infra_monitor.query_regressions('2000-01-01', '2000-01-02', '2000-01-03', '2000-01-04');
+SELECT * FROM infra_monitor.statement_history(1, '2000-01-01', '2000-01-01');
+SELECT * FROM infra_monitor.top_statements('2000-01-01', '2000-01-01');
+SELECT * FROM infra_monitor.query_regressions('2000-01-01', '2000-01-01', '2000-01-03', '2000-01-03');
 
 -- what is not known is no span
 SELECT count(*) FROM infra_monitor.statement_history(1, NULL);
-SELECT count(*) FROM infra_monitor.statement_history(NULL, '2000-01-01', '2000-01-02');
+SELECT count(*) FROM infra_monitor.statement_history(NULL, '2000-01-01', '2000-01-01');
 SELECT count(*) FROM infra_monitor.top_statements(NULL);
 SELECT count(*) FROM infra_monitor.top_statements('2000-01-01', '2000-01-02', NULL, NULL);
 SELECT count(*) FROM infra_monitor.query_regressions(NULL, NULL, NULL, NULL);
@@ -37,7 +37,7 @@ SELECT * FROM infra_monitor.query_regressions('2000-01-01', '2000-01-02', '2000-
 -- valid orders
 SELECT o, count(t)
 FROM unnest('{exec_time,calls,failed_time,p95_time,rows,shared_blks_read,temp_blks_written,wal_bytes}'::text[]) o
-	LEFT JOIN LATERAL infra_monitor.top_statements('2000-01-01', '2000-01-02', o) t ON true
+	LEFT JOIN LATERAL infra_monitor.top_statements('2000-01-01', '2000-01-01', o) t ON true
 GROUP BY o ORDER BY o;
 
 -- by hand: once in a transaction
@@ -125,21 +125,22 @@ ROLLBACK;
 CREATE ROLE regress_history_monitor IN ROLE pg_monitor;
 CREATE ROLE regress_history_nobody;
 SET ROLE regress_history_monitor;
-SELECT count(*) FROM infra_monitor.top_statements('2000-01-01', '2000-01-02');
+SELECT count(*) FROM infra_monitor.top_statements('2000-01-01', '2000-01-01');
 SELECT count(*) FROM infra_monitor.statement_texts WHERE first_seen < '2000-01-01';
 SELECT infra_monitor.take_statement_sample();
 SET ROLE regress_history_nobody;
-SELECT count(*) FROM infra_monitor.top_statements('2000-01-01', '2000-01-02');
+SELECT count(*) FROM infra_monitor.top_statements('2000-01-01', '2000-01-01');
 SELECT count(*) FROM infra_monitor.statement_texts;
 SELECT count(*) FROM infra_monitor.statement_samples;
 RESET ROLE;
 -- without pg_read_all_stats there are no texts, whatever else was granted
 GRANT USAGE ON SCHEMA infra_monitor TO regress_history_nobody;
-GRANT SELECT ON infra_monitor.statement_samples TO regress_history_nobody;
+GRANT SELECT ON infra_monitor.statement_samples, infra_monitor.statement_samples_hourly, infra_monitor.statement_samples_daily TO regress_history_nobody;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA infra_monitor TO regress_history_nobody;
 SET ROLE regress_history_nobody;
-SELECT count(*) FROM infra_monitor.statement_history(1, '2000-01-01', '2000-01-02');
-SELECT count(*) FROM infra_monitor.top_statements('2000-01-01', '2000-01-02');
+SELECT count(*) FROM infra_monitor.statement_history(1, '2000-01-01', '2000-01-01');
+SELECT count(*) FROM infra_monitor.top_statements('2000-01-01', '2000-01-01');
+SELECT infra_monitor.statement_text(1, 1);
 RESET ROLE;
 DROP OWNED BY regress_history_nobody;
 DROP ROLE regress_history_monitor, regress_history_nobody;

@@ -39,6 +39,7 @@ int			imon_top_statements = 100;
 int			imon_database_check_interval = MS_PER_HOUR;
 int			imon_idle_threshold = 5 * 60 * MS_PER_S;
 int			imon_retention = 7 * MIN_PER_DAY;
+int			imon_rollup_retention = 400 * MIN_PER_DAY;
 int			imon_max_storage = 1024;
 int			imon_slow_query_threshold = 1 * MS_PER_S;
 bool		imon_slow_query_plan = false;
@@ -204,6 +205,35 @@ define_intervals(void)
 					&imon_idle_threshold, MS_PER_S, 24 * MS_PER_HOUR, NULL);
 }
 
+/* Defines how long history is kept, and how much of it. */
+static void
+define_retention(void)
+{
+	DefineCustomIntVariable("infra_monitor.retention",
+							"Age at which stored samples are removed, a day at a time.",
+							NULL,
+							&imon_retention, imon_retention,
+							60, 3650 * MIN_PER_DAY,
+							PGC_SIGHUP, GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("infra_monitor.rollup_retention",
+							"Age at which what hours and days were rolled up to is removed, a month at a time.",
+							NULL,
+							&imon_rollup_retention, imon_rollup_retention,
+							60, 3650 * MIN_PER_DAY,
+							PGC_SIGHUP, GUC_UNIT_MIN,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("infra_monitor.max_storage",
+							"Size of the history at which its oldest days are removed.",
+							"Where that is not enough, first detail and then samples are no longer written.",
+							&imon_max_storage, imon_max_storage,
+							16, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MB,
+							NULL, NULL, NULL);
+}
+
 void
 imon_guc_init(void)
 {
@@ -245,21 +275,7 @@ imon_guc_init(void)
 
 	define_intervals();
 
-	DefineCustomIntVariable("infra_monitor.retention",
-							"Age at which stored samples are removed, a day at a time.",
-							NULL,
-							&imon_retention, imon_retention,
-							60, 3650 * MIN_PER_DAY,
-							PGC_SIGHUP, GUC_UNIT_MIN,
-							NULL, NULL, NULL);
-
-	DefineCustomIntVariable("infra_monitor.max_storage",
-							"Size of the history at which its oldest days are removed.",
-							"Where that is not enough, first detail and then samples are no longer written.",
-							&imon_max_storage, imon_max_storage,
-							16, INT_MAX,
-							PGC_SIGHUP, GUC_UNIT_MB,
-							NULL, NULL, NULL);
+	define_retention();
 
 	DefineCustomIntVariable("infra_monitor.slow_query_threshold",
 							"Execution time above which a query counts as slow.",

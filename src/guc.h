@@ -31,6 +31,7 @@ extern int	imon_top_statements;	/* stored by each measure */
 extern int	imon_database_check_interval;	/* ms, 0 = off */
 extern int	imon_idle_threshold;	/* ms */
 extern int	imon_retention;		/* minutes */
+extern int	imon_rollup_retention;	/* minutes */
 extern int	imon_max_storage;	/* MB */
 extern int	imon_slow_query_threshold;	/* ms, -1 = off */
 extern bool imon_slow_query_plan;	/* keep plans of slow queries */

@@ -23,6 +23,7 @@
 #include "health.h"
 #include "home_database.h"
 #include "miscadmin.h"
+#include "partitions.h"
 #include "readiness.h"
 #include "repeated.h"
 #include "sampler.h"
@@ -68,6 +69,7 @@ _PG_init(void)
 	imon_readiness_init();
 	imon_conditions_init();
 	imon_disks_init();
+	imon_partitions_init();
 	imon_storage_init();
 	imon_samples_init();
 	imon_blame_init();

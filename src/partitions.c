@@ -25,6 +25,9 @@
 #include "guc.h"
 #include "miscadmin.h"
 #include "partitions.h"
+#include "port/atomics.h"
+#include "rows.h"
+#include "shmem.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -37,8 +40,51 @@
 
 const char *const imon_history_tables[IMON_N_HISTORY_TABLES] = {
 	"samples", "wait_samples", "statement_samples", "statement_texts",
-	"slow_query_samples", "health_events"
+	"slow_query_samples", "health_events",
+	"samples_hourly", "wait_samples_hourly", "statement_samples_hourly",
+	"samples_daily", "wait_samples_daily", "statement_samples_daily",
+	"statement_texts_monthly"
 };
+
+typedef struct ImonPartitions
+{
+	pg_atomic_uint64 rollups_lost;
+} ImonPartitions;
+
+static ImonPartitions *shared = NULL;
+
+PG_FUNCTION_INFO_V1(imon_history_tables_1_0);
+
+static Size
+partitions_size(void)
+{
+	return sizeof(ImonPartitions);
+}
+
+static void
+partitions_init(void *part, LWLock *lock)
+{
+	pg_atomic_init_u64(&((ImonPartitions *) part)->rollups_lost, 0);
+}
+
+static const ImonShmemPart partitions_part = {
+	.name = "infra_monitor partitions",
+	.size = partitions_size,
+	.init = partitions_init,
+	.address = (void **) &shared
+};
+
+void
+imon_partitions_init(void)
+{
+	imon_shmem_register(&partitions_part);
+}
+
+uint64
+imon_rollups_lost(void)
+{
+	return pg_atomic_read_u64(&shared->rollups_lost);
+}
 
 /* Runs a command that returns nothing.  Needs SPI to be connected. */
 static void
@@ -82,6 +128,16 @@ imon_day_name(TimestampTz moment)
 					tm->tm_year + 1900, tm->tm_mon + 1, tm->tm_mday);
 }
 
+/* Is the table partitioned by month? */
+static bool
+is_of_months(const char *table)
+{
+	for (int i = IMON_N_TABLES_OF_DAYS; i < IMON_N_HISTORY_TABLES; i++)
+		if (strcmp(imon_history_tables[i], table) == 0)
+			return true;
+	return false;
+}
+
 /* The beginning of the UTC day of a moment. */
 static TimestampTz
 day_of(TimestampTz moment)
@@ -91,18 +147,50 @@ day_of(TimestampTz moment)
 	return moment - (remainder < 0 ? remainder + USECS_PER_DAY : remainder);
 }
 
+/* The beginning of the UTC month of a moment. */
+static TimestampTz
+month_of(TimestampTz moment)
+{
+	TimestampTz day = day_of(moment);
+	pg_time_t	seconds = timestamptz_to_time_t(day);
+
+	return day - (pg_gmtime(&seconds)->tm_mday - 1) * USECS_PER_DAY;
+}
+
+TimestampTz
+imon_period_of(const char *table, TimestampTz moment)
+{
+	return is_of_months(table) ? month_of(moment) : day_of(moment);
+}
+
+/* The end of the partition in which a moment is. */
+static TimestampTz
+period_end(const char *table, TimestampTz moment)
+{
+	if (is_of_months(table))
+		return month_of(month_of(moment) + 31 * USECS_PER_DAY);
+	return day_of(moment) + USECS_PER_DAY;
+}
+
+/* The name of a table's partition for a moment: with the day, or month. */
+static char *
+partition_name(const char *table, TimestampTz moment)
+{
+	return psprintf("%s_%.*s", table, is_of_months(table) ? 6 : 8,
+					imon_day_name(moment));
+}
+
 Oid
 imon_partition_of(const char *table, TimestampTz moment)
 {
-	return get_relname_relid(psprintf("%s_%s", table, imon_day_name(moment)),
+	return get_relname_relid(partition_name(table, moment),
 							 get_namespace_oid("infra_monitor", false));
 }
 
 bool
 imon_ensure_partition(const char *table, TimestampTz moment)
 {
-	TimestampTz day = day_of(moment);
-	const char *name = psprintf("%s_%s", table, imon_day_name(day));
+	const char *name = partition_name(table, moment);
 	Oid			partition = imon_partition_of(table, moment);
 
 	if (OidIsValid(partition))
@@ -117,7 +205,8 @@ imon_ensure_partition(const char *table, TimestampTz moment)
 						 " ATTACH PARTITION infra_monitor.%s"
 						 " FOR VALUES FROM ('%s 00:00:00+00') TO ('%s 00:00:00+00')",
 						 table, name,
-						 imon_day_name(day), imon_day_name(day + USECS_PER_DAY)));
+						 imon_day_name(imon_period_of(table, moment)),
+						 imon_day_name(period_end(table, moment))));
 	run_command(psprintf("ALTER EXTENSION infra_monitor"
 						 " ADD TABLE infra_monitor.%s", name));
 	return true;
@@ -171,11 +260,56 @@ imon_end_writing(const ImonIdentity *identity)
 	SetUserIdAndSecContext(identity->user, identity->security_context);
 }
 
-/* Days before that of this moment are past retention: their ends are. */
+/* Days, or months, before that of this moment are past retention: their ends are. */
 static TimestampTz
-expired_before(TimestampTz now)
+expired_before(bool of_months, TimestampTz now)
 {
-	return now - (TimestampTz) imon_retention * USECS_PER_MINUTE;
+	return now - (TimestampTz) (of_months ? imon_rollup_retention : imon_retention) *
+		USECS_PER_MINUTE;
+}
+
+/*
+ * Is there anything in a partition of this day, 20260131, that is to be rolled
+ * up?  Needs SPI to be connected.
+ */
+static bool
+to_be_rolled_up(const char *table, const char *day)
+{
+	static const char *const query =
+		"SELECT FROM infra_monitor.rollups_due() d"
+		" WHERE d.source OPERATOR(pg_catalog.=) $1"
+		"  AND d.begins_at OPERATOR(pg_catalog.<)"
+		"   (($2 OPERATOR(pg_catalog.||) ' 00:00:00+00')::pg_catalog.timestamptz"
+		"    OPERATOR(pg_catalog.+) '1 day'::pg_catalog.interval)";
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+
+	if (is_of_months(table))
+		return false;
+	values[0] = CStringGetTextDatum(table);
+	values[1] = CStringGetTextDatum(day);
+	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for what is to be rolled up");
+	return SPI_processed > 0;
+}
+
+/*
+ * Empties a partition, and takes note if it should have been rolled up.  Needs
+ * SPI to be connected and the writers' lock.
+ */
+static void
+empty_partition(const char *table, const char *name)
+{
+	const char *day = name + strlen(table) + 1;
+
+	if (to_be_rolled_up(table, day))
+	{
+		ereport(LOG,
+				(errmsg("infra_monitor removes rows of table \"%s\" that have not been rolled up",
+						name)));
+		pg_atomic_fetch_add_u64(&shared->rollups_lost, 1);
+	}
+	run_command(psprintf("TRUNCATE infra_monitor.%s", name));
 }
 
 /* Drops a partition.  Needs SPI to be connected and the writers' lock. */
@@ -190,7 +324,8 @@ drop_partition(const char *name)
 /*
  * One step towards removing the partitions whose days are past retention.
  * First their rows, oldest first: TRUNCATE locks that partition only.  Then,
- * each in a later transaction, the empty tables: that locks the parent.
+ * each in a later transaction, the empty tables: that locks the parent.  What is
+ * to be rolled up is left for a day more.
  * Returns true if there was something to do.  Needs SPI to be connected and the
  * writers' lock.
  */
@@ -198,39 +333,48 @@ static bool
 remove_expired(const char *table, TimestampTz now)
 {
 	static const char *const query =
-		"SELECT c.relname::pg_catalog.text, pg_catalog.pg_relation_size(c.oid),"
-		" c.oid"
-		" FROM pg_catalog.pg_inherits i"
-		"  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid"
-		" WHERE i.inhparent OPERATOR(pg_catalog.=)"
-		"   ('infra_monitor.' OPERATOR(pg_catalog.||) $1)::pg_catalog.regclass"
-		"  AND c.relname OPERATOR(pg_catalog.~)"
-		"   ('^' OPERATOR(pg_catalog.||) $1 OPERATOR(pg_catalog.||) '_[0-9]{8}$')"
-		"  AND c.relname OPERATOR(pg_catalog.<) $2"
-		" ORDER BY pg_catalog.pg_relation_size(c.oid) OPERATOR(pg_catalog.=) 0, c.relname"
+		"SELECT p.name, p.bytes_of_rows, p.partition, p.day"
+		" FROM (SELECT c.relname::pg_catalog.text AS name,"
+		"   pg_catalog.pg_relation_size(c.oid) AS bytes_of_rows, c.oid AS partition,"
+		"   pg_catalog.substr(c.relname::pg_catalog.text,"
+		"    pg_catalog.length($1) OPERATOR(pg_catalog.+) 2) AS day"
+		"  FROM pg_catalog.pg_inherits i"
+		"   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid"
+		"  WHERE i.inhparent OPERATOR(pg_catalog.=)"
+		"    ('infra_monitor.' OPERATOR(pg_catalog.||) $1)::pg_catalog.regclass"
+		"   AND c.relname OPERATOR(pg_catalog.~)"
+		"    ('^' OPERATOR(pg_catalog.||) $1 OPERATOR(pg_catalog.||) $2)) p"
+		" WHERE p.day OPERATOR(pg_catalog.<) $3"
+		" ORDER BY p.bytes_of_rows OPERATOR(pg_catalog.=) 0, p.day"
 		" LIMIT 1";
-	Oid			types[2] = {TEXTOID, NAMEOID};
-	Datum		values[2];
+	bool		of_months = is_of_months(table);
+	TimestampTz expired = expired_before(of_months, now);
+	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[3];
 	const char *name;
+	const char *day;
 	bool		isnull;
 
 	values[0] = CStringGetTextDatum(table);
-	values[1] = DirectFunctionCall1(namein,
-									CStringGetDatum(psprintf("%s_%s", table,
-															 imon_day_name(expired_before(now)))));
-	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 1) != SPI_OK_SELECT)
+	values[1] = CStringGetTextDatum(of_months ? "_[0-9]{6}$" : "_[0-9]{8}$");
+	values[2] = CStringGetTextDatum(partition_name(table, expired) + strlen(table) + 1);
+	if (SPI_execute_with_args(query, 3, types, values, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the partitions");
 	if (SPI_processed == 0)
 		return false;
 
 	name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	day = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4);
 	check_table(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
 											   SPI_tuptable->tupdesc, 3, &isnull)));
 	if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-									SPI_tuptable->tupdesc, 2, &isnull)) > 0)
-		run_command(psprintf("TRUNCATE infra_monitor.%s", name));
-	else
+									SPI_tuptable->tupdesc, 2, &isnull)) == 0)
 		drop_partition(name);
+	else if (strcmp(day, imon_day_name(expired - USECS_PER_DAY)) >= 0 &&
+			 to_be_rolled_up(table, day))
+		return false;
+	else
+		empty_partition(table, name);
 	return true;
 }
 
@@ -283,7 +427,7 @@ imon_empty_partition(const char *name)
 
 	begin_removing(&identity, name);
 	SPI_connect();
-	run_command(psprintf("TRUNCATE infra_monitor.%s", name));
+	empty_partition(table_of(name), name);
 	SPI_finish();
 	imon_end_writing(&identity);
 	return true;
@@ -304,9 +448,9 @@ drop_empty_partition(const char *name)
 }
 
 /*
- * The oldest empty partition of a day before all that have rows: what is left
- * of one that was emptied for want of room.  Not of those that have expired, on
- * which maintain_table() works.  NULL if there is none.
+ * The oldest empty partition of a day, or month, before all that have rows: what
+ * is left of one that was emptied for want of room.  Not of those that have
+ * expired, on which maintain_table() works.  NULL if there is none.
  */
 static char *
 find_emptied(void)
@@ -314,20 +458,24 @@ find_emptied(void)
 	static const char *const query =
 		"SELECT p.name FROM infra_monitor.history_partitions() p"
 		" WHERE NOT p.has_rows AND p.day OPERATOR(pg_catalog.<)"
-		"  (SELECT least(min(r.day), $1)"
-		"   FROM infra_monitor.history_partitions() r WHERE r.has_rows)"
-		"  AND p.day OPERATOR(pg_catalog.>=) $2"
+		"  (SELECT least(min(r.day), pg_catalog.left($1, pg_catalog.length(p.day)))"
+		"   FROM infra_monitor.history_partitions() r"
+		"   WHERE r.has_rows AND pg_catalog.length(r.day)"
+		"    OPERATOR(pg_catalog.=) pg_catalog.length(p.day))"
+		"  AND p.day OPERATOR(pg_catalog.>=) CASE pg_catalog.length(p.day)"
+		"   WHEN 6 THEN pg_catalog.left($3, 6) ELSE $2 END"
 		" ORDER BY p.day, p.name LIMIT 1";
 	MemoryContext context = CurrentMemoryContext;
 	TimestampTz now = GetCurrentTimestamp();
-	Oid			types[2] = {TEXTOID, TEXTOID};
-	Datum		values[2];
+	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[3];
 	char	   *name = NULL;
 
 	values[0] = CStringGetTextDatum(imon_day_name(now));
-	values[1] = CStringGetTextDatum(imon_day_name(expired_before(now)));
+	values[1] = CStringGetTextDatum(imon_day_name(expired_before(false, now)));
+	values[2] = CStringGetTextDatum(imon_day_name(expired_before(true, now)));
 	SPI_connect();
-	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(query, 3, types, values, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the partitions");
 	if (SPI_processed > 0)
 		name = MemoryContextStrdup(context,
@@ -386,4 +534,22 @@ imon_maintain_partitions(void)
 	if (error)
 		ReThrowError(error);
 	return false;
+}
+
+/* SQL: history_tables(), a row for each table: history, period. */
+Datum
+imon_history_tables_1_0(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = imon_begin_rows(fcinfo, 2);
+
+	for (int i = 0; i < IMON_N_HISTORY_TABLES; i++)
+	{
+		Datum		values[2];
+		bool		nulls[2] = {false};
+
+		values[0] = CStringGetTextDatum(imon_history_tables[i]);
+		values[1] = CStringGetTextDatum(i < IMON_N_TABLES_OF_DAYS ? "day" : "month");
+		imon_put_row(rsinfo, values, nulls);
+	}
+	return (Datum) 0;
 }

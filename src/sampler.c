@@ -51,6 +51,7 @@
 #include "postmaster/interrupt.h"
 #include "readiness.h"
 #include "repeated.h"
+#include "rollups.h"
 #include "rows.h"
 #include "sampler.h"
 #include "samples.h"
@@ -84,6 +85,7 @@
 #define CONNECT_BACKOFF_MIN_MS (5 * 1000)
 #define CONNECT_BACKOFF_MAX_MS (5 * 60 * 1000)
 #define LOOK_FOR_EXTENSION_MS (60 * 1000)
+#define ROLLUPS_INTERVAL_MS (10 * 1000)
 #define PARTITIONS_INTERVAL_MS (60 * 60 * 1000)
 #define READINESS_INTERVAL_MS (60 * 60 * 1000)
 #define FIRST_ROUND_MS (60 * 1000)	/* databases can wait at first */
@@ -124,6 +126,7 @@ typedef enum ImonTaskId
 	TASK_WAITS,
 	TASK_STATEMENTS,
 	TASK_SLOW_QUERIES,
+	TASK_ROLLUPS,
 	TASK_DATABASES,
 	TASK_PARTITIONS,
 	TASK_READINESS
@@ -356,6 +359,13 @@ store_slow_queries(void)
 	return imon_store_slow_queries();
 }
 
+/* Task: hours and days that have ended. */
+static bool
+roll_up_history(void)
+{
+	return !imon_roll_up_next();
+}
+
 /* Task: all health checks. */
 static bool
 check_health(void)
@@ -426,6 +436,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
 	[TASK_SLOW_QUERIES] = {"slow_queries", store_slow_queries, true, false},
+	[TASK_ROLLUPS] = {"rollups", roll_up_history, true, false, imon_rollups_pending},
 	[TASK_DATABASES] = {"databases", visit_databases, true, true},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 	[TASK_READINESS] = {"readiness", audit_readiness, true, true},
@@ -461,6 +472,7 @@ set_intervals(void)
 	tasks[TASK_WAITS].interval = imon_statement_interval;
 	tasks[TASK_STATEMENTS].interval = imon_statement_interval;
 	tasks[TASK_SLOW_QUERIES].interval = imon_statement_interval;
+	tasks[TASK_ROLLUPS].interval = ROLLUPS_INTERVAL_MS;
 	tasks[TASK_DATABASES].interval = imon_database_check_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	tasks[TASK_READINESS].interval = READINESS_INTERVAL_MS;
@@ -1154,6 +1166,7 @@ static const struct
 	{"concurrency_pairs", imon_concurrency_evictions},
 	{"concurrency_looks", imon_concurrency_drops},
 	{"storage_paused", imon_writings_paused},
+	{"rollups", imon_rollups_lost},
 };
 
 /* SQL: sampler_drops(), a row for each reason: reason, drops. */

@@ -79,19 +79,42 @@ RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 300
 SET search_path = pg_catalog, pg_temp
 AS $$
+WITH grains AS MATERIALIZED (
+	SELECT * FROM infra_monitor.history_grains('statement_samples', $2, $3, $4)
+), parts AS (
+	SELECT CASE WHEN g.fits THEN date_bin($4, p.at, '2001-01-01 00:00:00+00') ELSE p.at END AS bucket, p.*
+	FROM grains g
+		-- with OFFSET, these are scans of their own, of those partitions that they need
+		CROSS JOIN LATERAL (
+			(SELECT s.sampled_at AS at, s.calls, s.exec_time, s.latency, s.rows, s.failures, s.failed_time,
+				s.shared_blks_read, s.temp_blks_written, s.wal_bytes, 0 AS coarseness
+			FROM infra_monitor.statement_samples s
+			WHERE g.grain = 'sample' AND s.queryid = $1 AND s.sampled_at >= g.from_at AND s.sampled_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT h.begins_at, h.calls, h.exec_time, h.latency, h.rows, h.failures, h.failed_time,
+				h.shared_blks_read, h.temp_blks_written, h.wal_bytes, 1
+			FROM infra_monitor.statement_samples_hourly h
+			WHERE g.grain = 'hour' AND h.queryid = $1 AND h.begins_at >= g.from_at AND h.begins_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT d.begins_at, d.calls, d.exec_time, d.latency, d.rows, d.failures, d.failed_time,
+				d.shared_blks_read, d.temp_blks_written, d.wal_bytes, 2
+			FROM infra_monitor.statement_samples_daily d
+			WHERE g.grain = 'day' AND d.queryid = $1 AND d.begins_at >= g.from_at AND d.begins_at < g.until_at OFFSET 0)
+		) p
+)
 SELECT b.bucket, b.calls, b.exec_time, infra_monitor.quantile(b.latency, 0.50),
 	infra_monitor.quantile(b.latency, 0.95), infra_monitor.quantile(b.latency, 0.99),
-	b.rows, b.failures, b.failed_time, b.shared_blks_read, b.temp_blks_written, b.wal_bytes, b.grain
+	b.rows, b.failures, b.failed_time, b.shared_blks_read, b.temp_blks_written, b.wal_bytes,
+	(ARRAY['sample', 'hour', 'day'])[1 + b.coarseness]
 FROM (
-	SELECT date_bin($4, s.sampled_at, '2001-01-01 00:00:00+00') AS bucket,
-		sum(s.calls)::bigint AS calls, sum(s.exec_time) AS exec_time, infra_monitor.sum(s.latency) AS latency,
-		sum(s.rows)::bigint AS rows, sum(s.failures)::bigint AS failures, sum(s.failed_time) AS failed_time,
+	-- times in whole nanoseconds, as they were counted: whatever the order, the sum is the same
+	SELECT s.bucket, sum(s.calls)::bigint AS calls, (sum((s.exec_time * 1e6)::bigint) / 1e6)::float8 AS exec_time,
+		infra_monitor.sum(s.latency) AS latency, sum(s.rows)::bigint AS rows, sum(s.failures)::bigint AS failures,
+		(sum((s.failed_time * 1e6)::bigint) / 1e6)::float8 AS failed_time,
 		sum(s.shared_blks_read)::bigint AS shared_blks_read, sum(s.temp_blks_written)::bigint AS temp_blks_written,
-		sum(s.wal_bytes)::bigint AS wal_bytes,
-		CASE count(DISTINCT s.sampled_at) WHEN 1 THEN 'sample' ELSE $4::text END AS grain
-	FROM infra_monitor.statement_samples s
-	WHERE s.queryid = $1 AND s.sampled_at >= $2 AND s.sampled_at < $3
-	GROUP BY 1
+		sum(s.wal_bytes)::bigint AS wal_bytes, max(s.coarseness) AS coarseness
+	FROM parts s
+	GROUP BY s.bucket
 ) b
 ORDER BY b.bucket
 $$;
@@ -111,7 +134,15 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 300
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT * FROM infra_monitor.statement_buckets($1, $2, $3, infra_monitor.history_step($2, $3, $4)) $$;
 COMMENT ON FUNCTION infra_monitor.statement_history(bigint, timestamptz, timestamptz, interval) IS
-'a statement from since until before until, of all roles and databases, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; one in which the statement has no row in statement_samples is absent; columns as there, p50_time, p95_time and p99_time off by 14.3 percent at most; rows, shared_blks_read, temp_blks_written and wal_bytes are sums of what is known, NULL if nothing is; grain: what it is made of, sample (a single one) or the step; error for a span or a step that makes no sense, and more than 100000 buckets; for pg_monitor';
+'a statement from since until before until, of all roles and databases, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; one in which the statement has no row in statement_samples is absent; columns as there, p50_time, p95_time and p99_time off by 14.3 percent at most; rows, shared_blks_read, temp_blks_written and wal_bytes are sums of what is known, NULL if nothing is; grain as in pool_history(); of hours and days it has those in which the statement was among the first; error for a span or a step that makes no sense, a span of which nothing is kept, and more than 100000 buckets; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.span_step(since timestamptz, until timestamptz)
+RETURNS interval
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE WHEN infra_monitor.history_step($1, $2, NULL) > '30 minutes' THEN '1 day' ELSE '1 hour' END::interval $$;
+COMMENT ON FUNCTION infra_monitor.span_step(timestamptz, timestamptz) IS
+'by what a span is read of which only the sum is wanted: hours, or days if it is longer than six; errors of history_step(); for pg_monitor';
 
 CREATE FUNCTION infra_monitor.top_statements_order(order_by text, n int)
 RETURNS text
@@ -119,6 +150,77 @@ LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_top_statements_order_1_0';
 COMMENT ON FUNCTION infra_monitor.top_statements_order(text, int) IS
 'order_by, if top_statements() can be ordered by it; else an error, also unless n is positive; for pg_monitor';
+
+-- what was stored of each statement in a span; that of all others is one, without a userid
+CREATE FUNCTION infra_monitor.stored_statements(
+	since timestamptz, until timestamptz, step interval,
+	OUT is_other boolean, OUT queryid bigint, OUT datname text, OUT usename text, OUT dbid oid,
+	OUT calls bigint, OUT exec_time float8, OUT latency infra_monitor.histogram, OUT rows bigint,
+	OUT failures bigint, OUT failed_time float8, OUT shared_blks_hit bigint, OUT shared_blks_read bigint,
+	OUT temp_blks_written bigint, OUT wal_bytes bigint, OUT known_calls bigint)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH grains AS MATERIALIZED (
+	SELECT * FROM infra_monitor.history_grains('statement_samples', $1, $2, $3)
+), parts AS (
+	SELECT p.*
+	FROM grains g
+		-- each a scan of its own, of those partitions that it needs
+		CROSS JOIN LATERAL (
+			SELECT s.userid IS NULL AS is_other, s.queryid, s.datname, s.usename, max(s.dbid) AS dbid,
+				sum(s.calls) AS calls, sum((s.exec_time * 1e6)::bigint) AS exec_ns, infra_monitor.sum(s.latency) AS latency,
+				sum(s.rows) AS rows, sum(s.failures) AS failures, sum((s.failed_time * 1e6)::bigint) AS failed_ns,
+				sum(s.shared_blks_hit) AS shared_blks_hit, sum(s.shared_blks_read) AS shared_blks_read,
+				sum(s.temp_blks_written) AS temp_blks_written, sum(s.wal_bytes) AS wal_bytes,
+				sum(CASE WHEN s.rows IS NOT NULL THEN s.calls ELSE 0 END) AS known_calls
+			FROM infra_monitor.statement_samples s
+			WHERE g.grain = 'sample' AND s.sampled_at >= g.from_at AND s.sampled_at < g.until_at
+			GROUP BY s.userid IS NULL, s.queryid, s.datname, s.usename
+			UNION ALL
+			SELECT h.userid IS NULL, h.queryid, h.datname, h.usename, max(h.dbid),
+				sum(h.calls), sum((h.exec_time * 1e6)::bigint), infra_monitor.sum(h.latency),
+				sum(h.rows), sum(h.failures), sum((h.failed_time * 1e6)::bigint),
+				sum(h.shared_blks_hit), sum(h.shared_blks_read),
+				sum(h.temp_blks_written), sum(h.wal_bytes), sum(h.known_calls)
+			FROM infra_monitor.statement_samples_hourly h
+			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at
+			GROUP BY h.userid IS NULL, h.queryid, h.datname, h.usename
+			UNION ALL
+			SELECT d.userid IS NULL, d.queryid, d.datname, d.usename, max(d.dbid),
+				sum(d.calls), sum((d.exec_time * 1e6)::bigint), infra_monitor.sum(d.latency),
+				sum(d.rows), sum(d.failures), sum((d.failed_time * 1e6)::bigint),
+				sum(d.shared_blks_hit), sum(d.shared_blks_read),
+				sum(d.temp_blks_written), sum(d.wal_bytes), sum(d.known_calls)
+			FROM infra_monitor.statement_samples_daily d
+			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at
+			GROUP BY d.userid IS NULL, d.queryid, d.datname, d.usename
+		) p
+)
+SELECT p.is_other, p.queryid, p.datname, p.usename, max(p.dbid), sum(p.calls)::bigint, (sum(p.exec_ns) / 1e6)::float8,
+	infra_monitor.sum(p.latency), sum(p.rows)::bigint, sum(p.failures)::bigint, (sum(p.failed_ns) / 1e6)::float8,
+	sum(p.shared_blks_hit)::bigint, sum(p.shared_blks_read)::bigint, sum(p.temp_blks_written)::bigint,
+	sum(p.wal_bytes)::bigint, sum(p.known_calls)::bigint
+FROM parts p
+GROUP BY p.is_other, p.queryid, p.datname, p.usename
+$$;
+COMMENT ON FUNCTION infra_monitor.stored_statements(timestamptz, timestamptz, interval) IS
+'source of top_statements() and query_regressions(): statement_samples and its rollups from since until before until added up, rollups of what fits into the step; is_other: all statements without a row of their own; known_calls: calls of which rows and what else pg_stat_statements counts are known; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.statement_text(queryid bigint, dbid oid)
+RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(
+	(SELECT t.query FROM infra_monitor.statement_texts t
+	WHERE t.queryid = $1 AND t.dbid = $2 ORDER BY t.first_seen DESC LIMIT 1),
+	(SELECT t.query FROM infra_monitor.statement_texts_monthly t
+	WHERE t.queryid = $1 AND t.dbid = $2 ORDER BY t.first_seen DESC LIMIT 1))
+$$;
+COMMENT ON FUNCTION infra_monitor.statement_text(bigint, oid) IS
+'text of a statement, the youngest that is stored; NULL if there is none; for pg_read_all_stats';
 
 -- the rows of top_statements(), for arguments that are known to be good
 CREATE FUNCTION infra_monitor.ranked_statements(
@@ -134,14 +236,7 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 21
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH statements AS MATERIALIZED (
-	SELECT s.userid IS NULL AS is_other, s.queryid, s.datname, s.usename, max(s.dbid) AS dbid,
-		sum(s.calls)::bigint AS calls, sum(s.exec_time) AS exec_time, infra_monitor.sum(s.latency) AS latency,
-		sum(s.rows)::bigint AS rows, sum(s.failures)::bigint AS failures, sum(s.failed_time) AS failed_time,
-		sum(s.shared_blks_read)::bigint AS shared_blks_read, sum(s.temp_blks_written)::bigint AS temp_blks_written,
-		sum(s.wal_bytes)::bigint AS wal_bytes
-	FROM infra_monitor.statement_samples s
-	WHERE s.sampled_at >= $1 AND s.sampled_at < $2
-	GROUP BY s.userid IS NULL, s.queryid, s.datname, s.usename
+	SELECT * FROM infra_monitor.stored_statements($1, $2, $5)
 ), measured AS (
 	SELECT s.*, CASE $3
 		WHEN 'exec_time' THEN s.exec_time
@@ -182,9 +277,7 @@ SELECT f.rank, f.queryid, f.datname, f.usename, f.calls, f.exec_time,
 	infra_monitor.quantile(f.latency, 0.50), infra_monitor.quantile(f.latency, 0.95),
 	infra_monitor.quantile(f.latency, 0.99), f.rows, f.failures, f.failed_time, f.shared_blks_read,
 	f.temp_blks_written, f.wal_bytes,
-	CASE WHEN f.rank IS NULL THEN 'other' ELSE (
-		SELECT t.query FROM infra_monitor.statement_texts t
-		WHERE t.queryid = f.queryid AND t.dbid = f.dbid ORDER BY t.first_seen DESC LIMIT 1) END
+	CASE WHEN f.rank IS NULL THEN 'other' ELSE infra_monitor.statement_text(f.queryid, f.dbid) END
 FROM folded f
 ORDER BY f.rank NULLS LAST
 $$;
@@ -205,10 +298,10 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 21
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT * FROM infra_monitor.ranked_statements($1, $2, infra_monitor.top_statements_order($3, $4), $4,
-	infra_monitor.history_step($1, $2, NULL))
+	infra_monitor.span_step($1, $2))
 $$;
 COMMENT ON FUNCTION infra_monitor.top_statements(timestamptz, timestamptz, text, int) IS
-'the first n statements from since until before until, as stored in statement_samples, by one of exec_time, calls, failed_time, p95_time, rows, shared_blks_read, temp_blks_written and wal_bytes; the last row, without a rank, is all others, so that the sums are right; share: of the sum of that column, of exec_time where it is p95_time; times in ms, percentiles off by 14.3 percent at most; rows, shared_blks_read, temp_blks_written and wal_bytes are sums of what is known, NULL if nothing is; query NULL if its text was never to be had; error for any other order_by, an n that is not positive, and a span that makes no sense; for pg_monitor';
+'the first n statements from since until before until, as stored in statement_samples, by one of exec_time, calls, failed_time, p95_time, rows, shared_blks_read, temp_blks_written and wal_bytes; the last row, without a rank, is all others, so that the sums are right; share: of the sum of that column, of exec_time where it is p95_time; times in ms, percentiles off by 14.3 percent at most; rows, shared_blks_read, temp_blks_written and wal_bytes are sums of what is known, NULL if nothing is; query NULL if its text was never to be had; whole hours, and whole days of a span longer than six, are read from the rollups, in which a statement that was not among the first of its hour is one of the others; error for any other order_by, an n that is not positive, a span that makes no sense, and one of which nothing is kept; for pg_monitor';
 
 -- what statement_samples and wait_samples say of the statements in a span
 CREATE FUNCTION infra_monitor.statements_between(
@@ -222,20 +315,26 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH lock_waits AS (
-	SELECT w.queryid, w.datname, sum(w.observations)::float8 AS observations
-	FROM infra_monitor.wait_samples w
-	WHERE w.sampled_at >= $1 AND w.sampled_at < $2 AND w.wait_event_type = 'Lock'
-	GROUP BY w.queryid, w.datname
-), statements AS (
-	SELECT s.queryid, s.datname, s.usename, max(s.dbid) AS dbid, sum(s.calls)::bigint AS calls,
-		sum(s.exec_time) AS exec_time, infra_monitor.sum(s.latency) AS latency,
-		sum(s.failures)::float8 AS failures, sum(s.rows)::float8 AS rows,
-		sum(s.shared_blks_hit + s.shared_blks_read)::float8 AS blocks, sum(s.temp_blks_written)::float8 AS temp,
-		-- those of which pg_stat_statements has told the rest
-		(sum(s.calls) FILTER (WHERE s.rows IS NOT NULL))::float8 AS told
-	FROM infra_monitor.statement_samples s
-	WHERE s.sampled_at >= $1 AND s.sampled_at < $2 AND s.queryid IS NOT NULL
-	GROUP BY s.queryid, s.datname, s.usename
+	SELECT p.queryid, p.datname, sum(p.observations)::float8 AS observations
+	FROM infra_monitor.history_grains('wait_samples', $1, $2, $3, false) g
+		CROSS JOIN LATERAL (
+			(SELECT w.queryid, w.datname, w.observations FROM infra_monitor.wait_samples w
+			WHERE g.grain = 'sample' AND w.sampled_at >= g.from_at AND w.sampled_at < g.until_at
+				AND w.wait_event_type = 'Lock' OFFSET 0)
+			UNION ALL
+			(SELECT h.queryid, h.datname, h.observations FROM infra_monitor.wait_samples_hourly h
+			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at
+				AND h.wait_event_type = 'Lock' OFFSET 0)
+			UNION ALL
+			(SELECT d.queryid, d.datname, d.observations FROM infra_monitor.wait_samples_daily d
+			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at
+				AND d.wait_event_type = 'Lock' OFFSET 0)
+		) p
+	GROUP BY p.queryid, p.datname
+), statements AS MATERIALIZED (
+	SELECT s.*, (s.shared_blks_hit + s.shared_blks_read)::float8 AS blocks
+	FROM infra_monitor.stored_statements($1, $2, $3) s
+	WHERE s.queryid IS NOT NULL
 ), calls_of_all AS (
 	-- waits do not know the role
 	SELECT s.queryid, s.datname, sum(s.calls + s.failures) AS executions
@@ -244,15 +343,15 @@ WITH lock_waits AS (
 )
 SELECT s.queryid, s.datname, s.usename, s.dbid, s.calls, s.exec_time,
 	infra_monitor.quantile(s.latency, 0.95), s.latency,
-	s.failures / nullif(s.calls + s.failures, 0),
-	s.rows / nullif(s.told, 0), s.blocks / nullif(s.told, 0), s.temp / nullif(s.told, 0),
+	s.failures::float8 / nullif(s.calls + s.failures, 0), s.rows::float8 / nullif(s.known_calls, 0),
+	s.blocks / nullif(s.known_calls, 0), s.temp_blks_written::float8 / nullif(s.known_calls, 0),
 	coalesce(w.observations, 0) / nullif(a.executions, 0)
 FROM statements s
 	JOIN calls_of_all a ON a.queryid = s.queryid AND a.datname IS NOT DISTINCT FROM s.datname
 	LEFT JOIN lock_waits w ON w.queryid = s.queryid AND w.datname = s.datname
 $$;
 COMMENT ON FUNCTION infra_monitor.statements_between(timestamptz, timestamptz, interval) IS
-'source of query_regressions(): each statement with a row in statement_samples from since until before until; the rates are per execution, NULL if not known; for pg_monitor';
+'source of query_regressions(): each statement with a row in statement_samples, or in its rollups, from since until before until; the rates are per execution, NULL if not known; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.query_regressions(
 	baseline_since timestamptz, baseline_until timestamptz,
@@ -266,7 +365,7 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH steps AS MATERIALIZED (
-	SELECT infra_monitor.history_step($1, $2, NULL) AS baseline, infra_monitor.history_step($3, $4, NULL) AS recent
+	SELECT infra_monitor.span_step($1, $2) AS baseline, infra_monitor.span_step($3, $4) AS recent
 ), grown AS (
 	SELECT r.queryid, r.datname, r.usename, r.dbid, r.calls, b.p95_time AS baseline_p95_time,
 		r.p95_time AS recent_p95_time, r.p95_time / b.p95_time AS ratio,
@@ -293,14 +392,11 @@ WITH steps AS MATERIALIZED (
 			> infra_monitor.quantile(b.latency, least(0.95 + 3 * sqrt(0.0475 / b.calls), 1))
 )
 SELECT g.queryid, g.datname, g.usename, g.calls, g.baseline_p95_time, g.recent_p95_time, g.ratio, g.extra_time,
-	g.cause, (
-		SELECT t.query FROM infra_monitor.statement_texts t
-		WHERE t.queryid = g.queryid AND t.dbid = g.dbid ORDER BY t.first_seen DESC LIMIT 1)
+	g.cause, infra_monitor.statement_text(g.queryid, g.dbid)
 FROM grown g
 WHERE g.extra_time >= greatest(10, 0.001 * (
-	SELECT sum(s.exec_time) FROM infra_monitor.statement_samples s
-	WHERE s.sampled_at >= $3 AND s.sampled_at < $4))
+	SELECT sum(s.exec_time) FROM steps, infra_monitor.stored_statements($3, $4, steps.recent) s))
 ORDER BY g.extra_time DESC
 $$;
 COMMENT ON FUNCTION infra_monitor.query_regressions(timestamptz, timestamptz, timestamptz, timestamptz, int, float8) IS
-'statements with min_calls in both spans, as stored in statement_samples, of which p95 is greater by the factor in the recent one, certainly more than by chance (each p95 is known to three standard deviations), and that matters: extra_time is 10 ms and a thousandth of the time of all statements at least; calls: in the recent span; extra_time: what these took beyond the mean of the baseline, ms, the most first; cause: what else is greater by that factor per call, the most first, of rows per call, blocks per call, temporary blocks per call, failures and lock waits, NULL if nothing that is measured; query NULL if its text was never to be had; error for a span that makes no sense; for pg_monitor';
+'statements with min_calls in both spans, as stored in statement_samples, of which p95 is greater by the factor in the recent one, certainly more than by chance (each p95 is known to three standard deviations), and that matters: extra_time is 10 ms and a thousandth of the time of all statements at least; calls: in the recent span; extra_time: what these took beyond the mean of the baseline, ms, the most first; cause: what else is greater by that factor per call, the most first, of rows per call, blocks per call, temporary blocks per call, failures and lock waits, NULL if nothing that is measured; query NULL if its text was never to be had; read as by top_statements(); error for a span that makes no sense, and one of which nothing is kept; for pg_monitor';

@@ -4,7 +4,8 @@
  *	  Keeps the history within infra_monitor.max_storage.
  *
  * A little below it the oldest days are emptied, one partition in a
- * transaction, as those that have expired.  Where that is not enough, for
+ * transaction, as those that have expired.  When there is none before today, the
+ * oldest months of rollups are, but for this one.  Where that is not enough, for
  * today alone is too large or somebody reads the oldest day, writers pause: at
  * the maximum those of detail, a little short of 10 % above it those of samples,
  * and at last those of health events, which are what tells of it.  So that no
@@ -40,7 +41,7 @@
 /* Short of 10 % above the maximum: for new partitions, and for events. */
 #define RESERVE (BYTES_PER_MB * 3 / 4)
 
-/* Partitions of today, one for each table. */
+/* Partitions of today, or this month, one for each table. */
 typedef struct ImonToday
 {
 	Oid			partition;		/* InvalidOid: not measured */
@@ -52,7 +53,7 @@ typedef struct ImonStorage
 	LWLock	   *lock;			/* guards all but "paused" */
 	Oid			database;		/* that was measured, or InvalidOid */
 	int64		bytes;			/* of the whole history */
-	bool		removable;		/* is there a day before today? */
+	bool		removable;		/* is there a day before today, or a month? */
 	ImonToday	today[IMON_N_HISTORY_TABLES];
 	pg_atomic_uint64 paused;
 } ImonStorage;
@@ -160,8 +161,8 @@ partition_bytes(Oid partition)
 
 /*
  * Measures all partitions, and returns those that could be emptied, oldest day
- * first and in it the largest, with columns table, name and day.  Their number is in SPI_processed.  Needs
- * SPI to be connected.
+ * first and in it the largest, and months behind all days, with columns table,
+ * name and day.  Their number is in SPI_processed.  Needs SPI to be connected.
  */
 static SPITupleTable *
 measure(void)
@@ -171,8 +172,9 @@ measure(void)
 		" FROM infra_monitor.history_partitions() p";
 	static const char *const removable =
 		"SELECT p.history, p.name, p.day FROM infra_monitor.history_partitions() p"
-		" WHERE p.has_rows AND p.day OPERATOR(pg_catalog.<) $1"
-		" ORDER BY p.day, p.bytes DESC, p.history";
+		" WHERE p.has_rows AND p.day OPERATOR(pg_catalog.<)"
+		"  pg_catalog.left($1, pg_catalog.length(p.day))"
+		" ORDER BY pg_catalog.length(p.day) DESC, p.day, p.bytes DESC, p.history";
 	TimestampTz now = GetCurrentTimestamp();
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1];

@@ -2874,6 +2874,13 @@ COMMENT ON COLUMN infra_monitor.connection_leaks.window_length IS 'time that the
 -- storage.sql: the size of the history
 --
 
+CREATE FUNCTION infra_monitor.history_tables(OUT history text, OUT period text)
+RETURNS SETOF record
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 13
+AS 'MODULE_PATHNAME', 'imon_history_tables_1_0';
+COMMENT ON FUNCTION infra_monitor.history_tables() IS
+'the tables of history, and what a partition of each holds: a day or, of rollups, a month (UTC); for pg_monitor';
+
 CREATE FUNCTION infra_monitor.history_partitions(
 	OUT history text, OUT name text, OUT day text, OUT bytes bigint, OUT has_rows boolean)
 RETURNS SETOF record
@@ -2881,17 +2888,17 @@ LANGUAGE sql VOLATILE ROWS 50
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT p.relname::text, c.relname::text,
-	CASE WHEN c.relname ~ ('^' || p.relname || '_[0-9]{8}$') AND c.relnamespace = n.oid THEN right(c.relname::text, 8) END,
+	CASE WHEN c.relname ~ ('^' || p.relname || CASE t.period WHEN 'month' THEN '_[0-9]{6}$' ELSE '_[0-9]{8}$' END)
+		AND c.relnamespace = n.oid THEN substr(c.relname::text, length(p.relname::text) + 2) END,
 	coalesce(pg_total_relation_size(c.oid), 0), coalesce(pg_relation_size(c.oid), 0) > 0
-FROM pg_namespace n
-	JOIN pg_class p ON p.relnamespace = n.oid
+FROM infra_monitor.history_tables() t
+	JOIN pg_namespace n ON n.nspname = 'infra_monitor'
+	JOIN pg_class p ON p.relnamespace = n.oid AND p.relname = t.history
 	JOIN pg_inherits i ON i.inhparent = p.oid
 	JOIN pg_class c ON c.oid = i.inhrelid
-WHERE n.nspname = 'infra_monitor'
-	AND p.relname IN ('samples', 'wait_samples', 'statement_samples', 'statement_texts', 'slow_query_samples', 'health_events')
 $$;
 COMMENT ON FUNCTION infra_monitor.history_partitions() IS
-'the partitions of the tables of history in this database: their table, UTC day (20260131; NULL: the name is not ours), size with indexes, and whether they have rows; for pg_monitor';
+'the partitions of the tables of history in this database: their table, UTC day (20260131) or, of rollups, month (202601; NULL: the name is not ours), size with indexes, and whether they have rows; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.history_bytes()
 RETURNS bigint
@@ -2906,7 +2913,7 @@ RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_history_limit_1_0';
 COMMENT ON FUNCTION infra_monitor.history_limit(bigint) IS
-'infra_monitor.max_storage, and what happens at a size of the history: 0 nothing, 1 the oldest day is removed, 2 waits, statements and slow executions are not written, 3 nor samples, 4 nor health events; error unless preloaded; for pg_monitor';
+'infra_monitor.max_storage, and what happens at a size of the history: 0 nothing, 1 the oldest day is removed, or when there is none before today the oldest month of rollups, 2 waits, statements and slow executions are not written, 3 nor samples, 4 nor health events; error unless preloaded; for pg_monitor';
 
 --
 -- samples.sql: history
@@ -3468,6 +3475,227 @@ COMMENT ON FUNCTION infra_monitor.history_step(timestamptz, timestamptz, interva
 'the length of the buckets of a history: step or, if that is NULL, the shortest usual length that gives 300 buckets or less; error if the span is not finite or ends before it begins, and if the step is not positive, has months, or gives more than 100000 buckets; for pg_monitor';
 
 --
+-- rollups.sql: what is left of the history of an hour, and of a day
+--
+
+CREATE TABLE infra_monitor.samples_hourly (
+	begins_at timestamptz NOT NULL,
+	samples int NOT NULL,
+	first_sampled_at timestamptz NOT NULL,
+	last_sampled_at timestamptz NOT NULL,
+	epochs int NOT NULL,
+	first_epoch bigint NOT NULL,
+	last_epoch bigint NOT NULL,
+	warning_samples int NOT NULL,
+	critical_samples int NOT NULL,
+	degraded_samples int NOT NULL,
+	unhealthy_samples int NOT NULL,
+	max_connections int NOT NULL,
+	reserved_connections int NOT NULL,
+	used_connections_min int NOT NULL,
+	used_connections_avg float8 NOT NULL,
+	used_connections_max int NOT NULL,
+	used_connections_last int NOT NULL,
+	available_connections_min int NOT NULL,
+	available_connections_avg float8 NOT NULL,
+	available_connections_max int NOT NULL,
+	available_connections_last int NOT NULL,
+	used_ratio_min float8 NOT NULL,
+	used_ratio_avg float8 NOT NULL,
+	used_ratio_max float8 NOT NULL,
+	used_ratio_last float8 NOT NULL,
+	active_min int NOT NULL,
+	active_avg float8 NOT NULL,
+	active_max int NOT NULL,
+	active_last int NOT NULL,
+	idle_min int NOT NULL,
+	idle_avg float8 NOT NULL,
+	idle_max int NOT NULL,
+	idle_last int NOT NULL,
+	idle_in_transaction_min int NOT NULL,
+	idle_in_transaction_avg float8 NOT NULL,
+	idle_in_transaction_max int NOT NULL,
+	idle_in_transaction_last int NOT NULL,
+	waiting_min int NOT NULL,
+	waiting_avg float8 NOT NULL,
+	waiting_max int NOT NULL,
+	waiting_last int NOT NULL,
+	authenticating_min int NOT NULL,
+	authenticating_avg float8 NOT NULL,
+	authenticating_max int NOT NULL,
+	authenticating_last int NOT NULL,
+	avg_active_min float8 NOT NULL,
+	avg_active_avg float8 NOT NULL,
+	avg_active_max float8 NOT NULL,
+	avg_active_last float8 NOT NULL,
+	cpu_ratio_min float8,
+	cpu_ratio_avg float8,
+	cpu_ratio_max float8,
+	cpu_ratio_last float8,
+	memory_used_min bigint,
+	memory_used_avg float8,
+	memory_used_max bigint,
+	memory_used_last bigint,
+	disk_used_min bigint,
+	disk_used_avg float8,
+	disk_used_max bigint,
+	disk_used_last bigint,
+	health_score_min float8,
+	health_score_avg float8,
+	health_score_max float8,
+	health_score_last float8,
+	memory_total bigint,
+	disk_total bigint,
+	peak_connections int NOT NULL,
+	oldest_transaction interval,
+	oldest_idle_in_transaction interval,
+	connects bigint,
+	rejected bigint,
+	commits bigint,
+	rollbacks bigint,
+	blks_hit bigint,
+	blks_read bigint,
+	temp_bytes bigint,
+	deadlocks bigint,
+	wal_bytes bigint,
+	collect_time_avg float8 NOT NULL,
+	collect_time_max float8 NOT NULL,
+	latency infra_monitor.histogram
+) PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.samples_hourly IS
+'samples of an hour (UTC) merged into one row: of numbers the least, average, greatest and last, sums of what is counted; an hour without samples has none; in partitions by UTC month, kept for infra_monitor.rollup_retention; not dumped; written by the sampler and roll_up() only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.samples_hourly.begins_at IS 'when the hour began';
+COMMENT ON COLUMN infra_monitor.samples_hourly.samples IS 'how many it is made of: 360 an hour at defaults, fewer where some are missing';
+COMMENT ON COLUMN infra_monitor.samples_hourly.epochs IS 'how many epochs these are of: with more than one, counters began anew meanwhile';
+COMMENT ON COLUMN infra_monitor.samples_hourly.warning_samples IS 'those in which status of the pool was warning';
+COMMENT ON COLUMN infra_monitor.samples_hourly.critical_samples IS 'those in which it was critical';
+COMMENT ON COLUMN infra_monitor.samples_hourly.degraded_samples IS 'those in which health_status was degraded';
+COMMENT ON COLUMN infra_monitor.samples_hourly.unhealthy_samples IS 'those in which it was unhealthy';
+COMMENT ON COLUMN infra_monitor.samples_hourly.max_connections IS 'of the last of them, as reserved_connections, memory_total and disk_total';
+COMMENT ON COLUMN infra_monitor.samples_hourly.avg_active_avg IS 'of samples without avg_active, their active counts, as in the three others';
+COMMENT ON COLUMN infra_monitor.samples_hourly.peak_connections IS 'the greatest, as oldest_transaction and oldest_idle_in_transaction';
+COMMENT ON COLUMN infra_monitor.samples_hourly.connects IS 'sum, as the columns to wal_bytes: of what is known, NULL if nothing is';
+COMMENT ON COLUMN infra_monitor.samples_hourly.latency IS 'times of all their statements';
+
+CREATE INDEX samples_hourly_begins_at_idx ON infra_monitor.samples_hourly (begins_at);
+COMMENT ON INDEX infra_monitor.samples_hourly_begins_at_idx IS 'finds an hour';
+
+CREATE TABLE infra_monitor.samples_daily (LIKE infra_monitor.samples_hourly INCLUDING COMMENTS)
+PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.samples_daily IS
+'the same for a day (UTC), merged from samples_hourly; averages are weighted by the number of samples; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.samples_daily.begins_at IS 'when the day began';
+COMMENT ON COLUMN infra_monitor.samples_daily.samples IS 'how many it is made of: 8640 a day at defaults, fewer where some are missing';
+
+CREATE INDEX samples_daily_begins_at_idx ON infra_monitor.samples_daily (begins_at);
+COMMENT ON INDEX infra_monitor.samples_daily_begins_at_idx IS 'finds a day';
+
+CREATE TABLE infra_monitor.statement_samples_hourly (
+	begins_at timestamptz NOT NULL,
+	samples int NOT NULL,
+	userid oid,
+	dbid oid,
+	usename text,
+	datname text,
+	queryid bigint,
+	toplevel boolean,
+	calls bigint NOT NULL,
+	exec_time float8 NOT NULL,
+	rows bigint,
+	failures bigint NOT NULL,
+	failed_time float8 NOT NULL,
+	shared_blks_hit bigint,
+	shared_blks_read bigint,
+	temp_blks_written bigint,
+	wal_bytes bigint,
+	known_calls bigint NOT NULL,
+	latency infra_monitor.histogram NOT NULL
+) PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.statement_samples_hourly IS
+'statement_samples of an hour (UTC) merged: a row for each of infra_monitor.top_statements statements, those that came first by time, calls, time of failures or p95, and one without userid for all others, so that the sum is right; an hour without samples has none; in partitions by UTC month, kept for infra_monitor.rollup_retention; not dumped; written by the sampler and roll_up() only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.statement_samples_hourly.begins_at IS 'when the hour began';
+COMMENT ON COLUMN infra_monitor.statement_samples_hourly.samples IS 'samples in which it had a row of its own; where userid is NULL, in which there was one for all others: all of them';
+COMMENT ON COLUMN infra_monitor.statement_samples_hourly.userid IS 'NULL: all statements without a row of their own';
+COMMENT ON COLUMN infra_monitor.statement_samples_hourly.rows IS 'of what is known, as in the columns to wal_bytes; NULL if nothing is';
+COMMENT ON COLUMN infra_monitor.statement_samples_hourly.known_calls IS 'calls of which the columns from rows to wal_bytes are known';
+
+CREATE INDEX statement_samples_hourly_begins_at_idx ON infra_monitor.statement_samples_hourly (begins_at);
+COMMENT ON INDEX infra_monitor.statement_samples_hourly_begins_at_idx IS 'finds an hour';
+
+CREATE INDEX statement_samples_hourly_queryid_idx ON infra_monitor.statement_samples_hourly (queryid, begins_at);
+COMMENT ON INDEX infra_monitor.statement_samples_hourly_queryid_idx IS 'finds the history of a statement';
+
+CREATE TABLE infra_monitor.statement_samples_daily (LIKE infra_monitor.statement_samples_hourly INCLUDING COMMENTS)
+PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.statement_samples_daily IS
+'the same for a day (UTC), merged from statement_samples_hourly; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.statement_samples_daily.begins_at IS 'when the day began';
+
+CREATE INDEX statement_samples_daily_begins_at_idx ON infra_monitor.statement_samples_daily (begins_at);
+COMMENT ON INDEX infra_monitor.statement_samples_daily_begins_at_idx IS 'finds a day';
+
+CREATE INDEX statement_samples_daily_queryid_idx ON infra_monitor.statement_samples_daily (queryid, begins_at);
+COMMENT ON INDEX infra_monitor.statement_samples_daily_queryid_idx IS 'finds the history of a statement';
+
+CREATE TABLE infra_monitor.statement_texts_monthly (
+	first_seen timestamptz NOT NULL,
+	queryid bigint NOT NULL,
+	dbid oid NOT NULL,
+	query text NOT NULL
+) PARTITION BY RANGE (first_seen);
+COMMENT ON TABLE infra_monitor.statement_texts_monthly IS
+'texts of the statements in statement_samples_daily, from statement_texts; stored once a month (UTC), and kept as long as the rollups of that month; not dumped; for pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.statement_texts_monthly.first_seen IS 'beginning of the first day of this month on which it has a row in statement_samples_daily';
+
+CREATE INDEX statement_texts_monthly_queryid_idx ON infra_monitor.statement_texts_monthly (queryid, dbid);
+COMMENT ON INDEX infra_monitor.statement_texts_monthly_queryid_idx IS 'finds the text of a statement';
+
+CREATE TABLE infra_monitor.wait_samples_hourly (
+	begins_at timestamptz NOT NULL,
+	samples int NOT NULL,
+	datname text,
+	wait_event_type text,
+	wait_event text,
+	queryid bigint,
+	observations bigint NOT NULL,
+	looks bigint NOT NULL
+) PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.wait_samples_hourly IS
+'wait_samples of an hour (UTC) merged; one row without an event if nobody was active; an hour without samples has none; in partitions by UTC month, kept for infra_monitor.rollup_retention; not dumped; written by the sampler and roll_up() only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.begins_at IS 'when the hour began';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.samples IS 'writings that it is made of, the same in all rows of an hour';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.datname IS 'NULL if the database had been dropped, and for what was seen so seldom that it is none of the first 1000 rows';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.wait_event_type IS 'as in wait_profile; NULL: nobody was active';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.queryid IS 'NULL: not known, or none of the 100 most often seen, those are counted together';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.looks IS 'looks at the sessions in that hour, the same in all rows of it; observations / looks is the average number of sessions';
+
+CREATE INDEX wait_samples_hourly_begins_at_idx ON infra_monitor.wait_samples_hourly (begins_at);
+COMMENT ON INDEX infra_monitor.wait_samples_hourly_begins_at_idx IS 'finds an hour';
+
+CREATE TABLE infra_monitor.wait_samples_daily (LIKE infra_monitor.wait_samples_hourly INCLUDING COMMENTS)
+PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.wait_samples_daily IS
+'the same for a day (UTC), merged from wait_samples_hourly; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.wait_samples_daily.begins_at IS 'when the day began';
+
+CREATE INDEX wait_samples_daily_begins_at_idx ON infra_monitor.wait_samples_daily (begins_at);
+COMMENT ON INDEX infra_monitor.wait_samples_daily_begins_at_idx IS 'finds a day';
+
+--
+-- reading them
+--
+
+CREATE FUNCTION infra_monitor.history_grains(
+	history text, since timestamptz, until timestamptz, step interval,
+	required boolean DEFAULT true,
+	OUT grain text, OUT from_at timestamptz, OUT until_at timestamptz, OUT fits boolean)
+RETURNS SETOF record
+LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME', 'imon_history_grains_1_0';
+COMMENT ON FUNCTION infra_monitor.history_grains(text, timestamptz, timestamptz, interval, boolean) IS
+'from where to read a span of samples, statement_samples or wait_samples in buckets of a step: spans without overlap of grain sample (that table), hour or day (its rollups); hours and days only where they fit into the buckets, or nothing finer is kept, and then whole ones; if required, error if nothing is kept of the span, but of others; for pg_monitor';
+
+--
 -- health_events.sql: what has changed in the health of the server, and when
 --
 
@@ -3564,20 +3792,26 @@ RETURNS SETOF record
 LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 300
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH stored AS MATERIALIZED (
+WITH grains AS MATERIALIZED (
+	SELECT * FROM infra_monitor.history_grains('samples', $1, $2, $3)
+), stored AS MATERIALIZED (
 	SELECT date_bin($3, s.sampled_at, '2001-01-01 00:00:00+00') AS bucket, s.sampled_at AS at, false AS of_ring,
 		s.used_connections AS used, s.waiting, s.idle_in_transaction, coalesce(s.avg_active, s.active) AS active,
 		s.rejected, s.rejected_total, s.connects, s.connects_total
-	FROM infra_monitor.samples s
+	FROM grains g
+		-- with OFFSET, this is a scan of its own, of those partitions that it needs
+		CROSS JOIN LATERAL (SELECT * FROM infra_monitor.samples r
+			WHERE g.grain = 'sample' AND r.sampled_at >= g.from_at AND r.sampled_at < g.until_at OFFSET 0) s
 	-- on a standby, they are the primary's
-	WHERE s.sampled_at >= $1 AND s.sampled_at < $2 AND NOT pg_is_in_recovery()
+	WHERE NOT pg_is_in_recovery()
 ), remembered AS MATERIALIZED (
 	SELECT date_bin($3, r.at, '2001-01-01 00:00:00+00') AS bucket, r.at, true AS of_ring,
 		r.used, r.waiting, r.idle_in_transaction, r.active::float8 AS active,
 		r.rejected, r.rejected_total, r.connects, r.connects_total
 	FROM infra_monitor.sample_ring() r (at, used, authenticating, active, idle, idle_in_transaction, waiting,
 		connects_total, rejected_total, connects, rejected)
-	WHERE r.at >= $1 AND r.at < $2 AND infra_monitor.preloaded()
+	WHERE infra_monitor.preloaded()
+		AND EXISTS (SELECT FROM grains g WHERE g.grain = 'sample' AND r.at >= g.from_at AND r.at < g.until_at)
 ), interval AS (
 	SELECT coalesce(current_setting('infra_monitor.sample_interval', true), '10s')::interval AS apart
 ), both_kinds AS (
@@ -3593,12 +3827,33 @@ WITH stored AS MATERIALIZED (
 		connects_total - lag(connects_total) OVER by_time AS connects_since
 	FROM both_kinds b
 	WINDOW by_time AS (ORDER BY at)
+), rolled_up AS (
+	SELECT g.grain, g.fits, p.*
+	FROM grains g
+		CROSS JOIN LATERAL (
+			(SELECT * FROM infra_monitor.samples_hourly h
+			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT * FROM infra_monitor.samples_daily d
+			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at OFFSET 0)
+		) p
+), parts AS (
+	SELECT bucket, 1 AS samples, used::float8 AS used, used AS used_max, waiting AS waiting_max,
+		idle_in_transaction AS idle_in_transaction_max,
+		CASE WHEN changed AND rejected_since BETWEEN 0 AND rejected THEN rejected_since ELSE rejected END AS rejected,
+		CASE WHEN changed AND connects_since BETWEEN 0 AND connects THEN connects_since ELSE connects END AS connects,
+		active, 0 AS coarseness
+	FROM looked_back
+	UNION ALL
+	SELECT CASE WHEN r.fits THEN date_bin($3, r.begins_at, '2001-01-01 00:00:00+00') ELSE r.begins_at END, r.samples,
+		round(r.used_connections_avg * r.samples), r.used_connections_max, r.waiting_max, r.idle_in_transaction_max,
+		r.rejected, r.connects, r.avg_active_avg * r.samples, CASE r.grain WHEN 'hour' THEN 1 ELSE 2 END
+	FROM rolled_up r
 )
-SELECT bucket, avg(used::float8), max(used), max(waiting), max(idle_in_transaction),
-	sum(CASE WHEN changed AND rejected_since BETWEEN 0 AND rejected THEN rejected_since ELSE rejected END)::bigint,
-	sum(CASE WHEN changed AND connects_since BETWEEN 0 AND connects THEN connects_since ELSE connects END)::bigint,
-	avg(active), CASE count(*) WHEN 1 THEN 'sample' ELSE $3::text END
-FROM looked_back
+SELECT bucket, sum(used) / sum(samples), max(used_max), max(waiting_max), max(idle_in_transaction_max),
+	sum(rejected)::bigint, sum(connects)::bigint, sum(active) / sum(samples),
+	(ARRAY['sample', 'hour', 'day'])[1 + max(coarseness)]
+FROM parts
 GROUP BY bucket
 ORDER BY bucket
 $$;
@@ -3617,7 +3872,7 @@ LANGUAGE sql VOLATILE PARALLEL RESTRICTED ROWS 300
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT * FROM infra_monitor.pool_buckets($1, $2, infra_monitor.history_step($1, $2, $3)) $$;
 COMMENT ON FUNCTION infra_monitor.pool_history(timestamptz, timestamptz, interval) IS
-'the pool from since until before until, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; one without samples is absent; used_avg, used_max, waiting_max, idle_in_transaction_max and active_avg (average active sessions) as in samples, used without those authenticating; rejected and connects are sums, NULL if nothing of them is known; grain: what it is made of, sample (a single one) or the step; from the table samples, and, for what that does not have, on standbys, and in other databases, from the last 360 samples in shared memory; error for a span or a step that makes no sense, and more than 100000 buckets; for pg_monitor';
+'the pool from since until before until, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; one without samples is absent; used_avg, used_max, waiting_max, idle_in_transaction_max and active_avg (average active sessions) as in samples, used without those authenticating; rejected and connects are sums, NULL if nothing of them is known; grain: the coarsest of what it is made of, sample, hour or day, as history_grains() chooses; where only hours or days are kept, and do not fit into the step, these are the buckets; from the table samples and its rollups, and, for what that does not have, on standbys, and in other databases, from the last 360 samples in shared memory; error for a span or a step that makes no sense, a span of which nothing is kept, and more than 100000 buckets; for pg_monitor';
 
 --
 -- pool_chart.sql: the history of the pool as a picture made of characters
@@ -3684,6 +3939,75 @@ SELECT rtrim(line) FROM lines ORDER BY y DESC
 $$;
 COMMENT ON FUNCTION infra_monitor.pool_chart(interval, int, int, timestamptz) IS
 'used connections over a time that ends at until, by default now, drawn with characters: a column is # up to the most that were used in its time, = is the limit of ordinary roles, ! below marks refusals, and where there are no samples nothing is drawn; numbers at the left are what a row reaches up to; width from 24 to 400 columns, which should not be more than there are samples, height from 1 to 100 rows and two or three lines around them; for pg_monitor';
+
+--
+-- wait_history.sql: what sessions waited for
+--
+
+-- the rows of wait_history(), for arguments that are known to be good
+CREATE FUNCTION infra_monitor.wait_buckets(
+	since timestamptz, until timestamptz, step interval,
+	OUT bucket timestamptz, OUT wait_event_type text, OUT wait_event text,
+	OUT active_avg float8, OUT grain text)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH grains AS MATERIALIZED (
+	SELECT * FROM infra_monitor.history_grains('wait_samples', $1, $2, $3)
+), seen AS MATERIALIZED (
+	SELECT CASE WHEN g.fits THEN date_bin($3, p.at, '2001-01-01 00:00:00+00') ELSE p.at END AS bucket, p.*
+	FROM grains g
+		-- with OFFSET, these are scans of their own, of those partitions that they need
+		CROSS JOIN LATERAL (
+			(SELECT w.sampled_at AS at, w.wait_event_type, w.wait_event, sum(w.observations) AS observations,
+				max(w.looks) AS looks, 0 AS coarseness
+			FROM infra_monitor.wait_samples w
+			WHERE g.grain = 'sample' AND w.sampled_at >= g.from_at AND w.sampled_at < g.until_at
+			GROUP BY 1, 2, 3 OFFSET 0)
+			UNION ALL
+			(SELECT h.begins_at, h.wait_event_type, h.wait_event, sum(h.observations), max(h.looks), 1
+			FROM infra_monitor.wait_samples_hourly h
+			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at
+			GROUP BY 1, 2, 3 OFFSET 0)
+			UNION ALL
+			(SELECT d.begins_at, d.wait_event_type, d.wait_event, sum(d.observations), max(d.looks), 2
+			FROM infra_monitor.wait_samples_daily d
+			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at
+			GROUP BY 1, 2, 3 OFFSET 0)
+		) p
+), looks AS (
+	-- each row of a writing has all its looks
+	SELECT l.bucket, sum(l.looks) AS looks, max(l.coarseness) AS coarseness
+	FROM (SELECT DISTINCT s.bucket, s.at, s.looks, s.coarseness FROM seen s) l
+	GROUP BY l.bucket
+	HAVING sum(l.looks) > 0
+), events AS (
+	SELECT s.bucket, s.wait_event_type, s.wait_event, sum(s.observations) AS observations
+	FROM seen s
+	WHERE s.wait_event IS NOT NULL
+	GROUP BY s.bucket, s.wait_event_type, s.wait_event
+)
+SELECT l.bucket, e.wait_event_type, e.wait_event, (coalesce(e.observations, 0) / l.looks)::float8,
+	(ARRAY['sample', 'hour', 'day'])[1 + l.coarseness]
+FROM looks l
+	LEFT JOIN events e ON e.bucket = l.bucket
+ORDER BY l.bucket, e.observations DESC NULLS LAST, e.wait_event_type, e.wait_event
+$$;
+COMMENT ON FUNCTION infra_monitor.wait_buckets(timestamptz, timestamptz, interval) IS
+'source of wait_history(), which checks the arguments; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.wait_history(
+	since timestamptz, until timestamptz DEFAULT pg_catalog.now(),
+	step interval DEFAULT NULL,
+	OUT bucket timestamptz, OUT wait_event_type text, OUT wait_event text,
+	OUT active_avg float8, OUT grain text)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM infra_monitor.wait_buckets($1, $2, infra_monitor.history_step($1, $2, $3)) $$;
+COMMENT ON FUNCTION infra_monitor.wait_history(timestamptz, timestamptz, interval) IS
+'what active sessions waited for from since until before until, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; a row for each event that was seen, as in wait_samples, the most frequent first; active_avg: sessions that were seen so, on average over all looks at the sessions in that bucket; one row without an event, and 0, if nobody was active; a bucket without looks is absent; grain as in pool_history(); error for a span or a step that makes no sense, a span of which nothing is kept, and more than 100000 buckets; for pg_monitor';
 
 --
 -- statement_samples.sql: history of the statements
@@ -3765,19 +4089,42 @@ RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 300
 SET search_path = pg_catalog, pg_temp
 AS $$
+WITH grains AS MATERIALIZED (
+	SELECT * FROM infra_monitor.history_grains('statement_samples', $2, $3, $4)
+), parts AS (
+	SELECT CASE WHEN g.fits THEN date_bin($4, p.at, '2001-01-01 00:00:00+00') ELSE p.at END AS bucket, p.*
+	FROM grains g
+		-- with OFFSET, these are scans of their own, of those partitions that they need
+		CROSS JOIN LATERAL (
+			(SELECT s.sampled_at AS at, s.calls, s.exec_time, s.latency, s.rows, s.failures, s.failed_time,
+				s.shared_blks_read, s.temp_blks_written, s.wal_bytes, 0 AS coarseness
+			FROM infra_monitor.statement_samples s
+			WHERE g.grain = 'sample' AND s.queryid = $1 AND s.sampled_at >= g.from_at AND s.sampled_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT h.begins_at, h.calls, h.exec_time, h.latency, h.rows, h.failures, h.failed_time,
+				h.shared_blks_read, h.temp_blks_written, h.wal_bytes, 1
+			FROM infra_monitor.statement_samples_hourly h
+			WHERE g.grain = 'hour' AND h.queryid = $1 AND h.begins_at >= g.from_at AND h.begins_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT d.begins_at, d.calls, d.exec_time, d.latency, d.rows, d.failures, d.failed_time,
+				d.shared_blks_read, d.temp_blks_written, d.wal_bytes, 2
+			FROM infra_monitor.statement_samples_daily d
+			WHERE g.grain = 'day' AND d.queryid = $1 AND d.begins_at >= g.from_at AND d.begins_at < g.until_at OFFSET 0)
+		) p
+)
 SELECT b.bucket, b.calls, b.exec_time, infra_monitor.quantile(b.latency, 0.50),
 	infra_monitor.quantile(b.latency, 0.95), infra_monitor.quantile(b.latency, 0.99),
-	b.rows, b.failures, b.failed_time, b.shared_blks_read, b.temp_blks_written, b.wal_bytes, b.grain
+	b.rows, b.failures, b.failed_time, b.shared_blks_read, b.temp_blks_written, b.wal_bytes,
+	(ARRAY['sample', 'hour', 'day'])[1 + b.coarseness]
 FROM (
-	SELECT date_bin($4, s.sampled_at, '2001-01-01 00:00:00+00') AS bucket,
-		sum(s.calls)::bigint AS calls, sum(s.exec_time) AS exec_time, infra_monitor.sum(s.latency) AS latency,
-		sum(s.rows)::bigint AS rows, sum(s.failures)::bigint AS failures, sum(s.failed_time) AS failed_time,
+	-- times in whole nanoseconds, as they were counted: whatever the order, the sum is the same
+	SELECT s.bucket, sum(s.calls)::bigint AS calls, (sum((s.exec_time * 1e6)::bigint) / 1e6)::float8 AS exec_time,
+		infra_monitor.sum(s.latency) AS latency, sum(s.rows)::bigint AS rows, sum(s.failures)::bigint AS failures,
+		(sum((s.failed_time * 1e6)::bigint) / 1e6)::float8 AS failed_time,
 		sum(s.shared_blks_read)::bigint AS shared_blks_read, sum(s.temp_blks_written)::bigint AS temp_blks_written,
-		sum(s.wal_bytes)::bigint AS wal_bytes,
-		CASE count(DISTINCT s.sampled_at) WHEN 1 THEN 'sample' ELSE $4::text END AS grain
-	FROM infra_monitor.statement_samples s
-	WHERE s.queryid = $1 AND s.sampled_at >= $2 AND s.sampled_at < $3
-	GROUP BY 1
+		sum(s.wal_bytes)::bigint AS wal_bytes, max(s.coarseness) AS coarseness
+	FROM parts s
+	GROUP BY s.bucket
 ) b
 ORDER BY b.bucket
 $$;
@@ -3797,7 +4144,15 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 300
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT * FROM infra_monitor.statement_buckets($1, $2, $3, infra_monitor.history_step($2, $3, $4)) $$;
 COMMENT ON FUNCTION infra_monitor.statement_history(bigint, timestamptz, timestamptz, interval) IS
-'a statement from since until before until, of all roles and databases, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; one in which the statement has no row in statement_samples is absent; columns as there, p50_time, p95_time and p99_time off by 14.3 percent at most; rows, shared_blks_read, temp_blks_written and wal_bytes are sums of what is known, NULL if nothing is; grain: what it is made of, sample (a single one) or the step; error for a span or a step that makes no sense, and more than 100000 buckets; for pg_monitor';
+'a statement from since until before until, of all roles and databases, in buckets of a step, by default one that gives 300 buckets or less; bucket is when one begins, counted from Mondays 00:00 UTC; one in which the statement has no row in statement_samples is absent; columns as there, p50_time, p95_time and p99_time off by 14.3 percent at most; rows, shared_blks_read, temp_blks_written and wal_bytes are sums of what is known, NULL if nothing is; grain as in pool_history(); of hours and days it has those in which the statement was among the first; error for a span or a step that makes no sense, a span of which nothing is kept, and more than 100000 buckets; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.span_step(since timestamptz, until timestamptz)
+RETURNS interval
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE WHEN infra_monitor.history_step($1, $2, NULL) > '30 minutes' THEN '1 day' ELSE '1 hour' END::interval $$;
+COMMENT ON FUNCTION infra_monitor.span_step(timestamptz, timestamptz) IS
+'by what a span is read of which only the sum is wanted: hours, or days if it is longer than six; errors of history_step(); for pg_monitor';
 
 CREATE FUNCTION infra_monitor.top_statements_order(order_by text, n int)
 RETURNS text
@@ -3805,6 +4160,77 @@ LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_top_statements_order_1_0';
 COMMENT ON FUNCTION infra_monitor.top_statements_order(text, int) IS
 'order_by, if top_statements() can be ordered by it; else an error, also unless n is positive; for pg_monitor';
+
+-- what was stored of each statement in a span; that of all others is one, without a userid
+CREATE FUNCTION infra_monitor.stored_statements(
+	since timestamptz, until timestamptz, step interval,
+	OUT is_other boolean, OUT queryid bigint, OUT datname text, OUT usename text, OUT dbid oid,
+	OUT calls bigint, OUT exec_time float8, OUT latency infra_monitor.histogram, OUT rows bigint,
+	OUT failures bigint, OUT failed_time float8, OUT shared_blks_hit bigint, OUT shared_blks_read bigint,
+	OUT temp_blks_written bigint, OUT wal_bytes bigint, OUT known_calls bigint)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH grains AS MATERIALIZED (
+	SELECT * FROM infra_monitor.history_grains('statement_samples', $1, $2, $3)
+), parts AS (
+	SELECT p.*
+	FROM grains g
+		-- each a scan of its own, of those partitions that it needs
+		CROSS JOIN LATERAL (
+			SELECT s.userid IS NULL AS is_other, s.queryid, s.datname, s.usename, max(s.dbid) AS dbid,
+				sum(s.calls) AS calls, sum((s.exec_time * 1e6)::bigint) AS exec_ns, infra_monitor.sum(s.latency) AS latency,
+				sum(s.rows) AS rows, sum(s.failures) AS failures, sum((s.failed_time * 1e6)::bigint) AS failed_ns,
+				sum(s.shared_blks_hit) AS shared_blks_hit, sum(s.shared_blks_read) AS shared_blks_read,
+				sum(s.temp_blks_written) AS temp_blks_written, sum(s.wal_bytes) AS wal_bytes,
+				sum(CASE WHEN s.rows IS NOT NULL THEN s.calls ELSE 0 END) AS known_calls
+			FROM infra_monitor.statement_samples s
+			WHERE g.grain = 'sample' AND s.sampled_at >= g.from_at AND s.sampled_at < g.until_at
+			GROUP BY s.userid IS NULL, s.queryid, s.datname, s.usename
+			UNION ALL
+			SELECT h.userid IS NULL, h.queryid, h.datname, h.usename, max(h.dbid),
+				sum(h.calls), sum((h.exec_time * 1e6)::bigint), infra_monitor.sum(h.latency),
+				sum(h.rows), sum(h.failures), sum((h.failed_time * 1e6)::bigint),
+				sum(h.shared_blks_hit), sum(h.shared_blks_read),
+				sum(h.temp_blks_written), sum(h.wal_bytes), sum(h.known_calls)
+			FROM infra_monitor.statement_samples_hourly h
+			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at
+			GROUP BY h.userid IS NULL, h.queryid, h.datname, h.usename
+			UNION ALL
+			SELECT d.userid IS NULL, d.queryid, d.datname, d.usename, max(d.dbid),
+				sum(d.calls), sum((d.exec_time * 1e6)::bigint), infra_monitor.sum(d.latency),
+				sum(d.rows), sum(d.failures), sum((d.failed_time * 1e6)::bigint),
+				sum(d.shared_blks_hit), sum(d.shared_blks_read),
+				sum(d.temp_blks_written), sum(d.wal_bytes), sum(d.known_calls)
+			FROM infra_monitor.statement_samples_daily d
+			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at
+			GROUP BY d.userid IS NULL, d.queryid, d.datname, d.usename
+		) p
+)
+SELECT p.is_other, p.queryid, p.datname, p.usename, max(p.dbid), sum(p.calls)::bigint, (sum(p.exec_ns) / 1e6)::float8,
+	infra_monitor.sum(p.latency), sum(p.rows)::bigint, sum(p.failures)::bigint, (sum(p.failed_ns) / 1e6)::float8,
+	sum(p.shared_blks_hit)::bigint, sum(p.shared_blks_read)::bigint, sum(p.temp_blks_written)::bigint,
+	sum(p.wal_bytes)::bigint, sum(p.known_calls)::bigint
+FROM parts p
+GROUP BY p.is_other, p.queryid, p.datname, p.usename
+$$;
+COMMENT ON FUNCTION infra_monitor.stored_statements(timestamptz, timestamptz, interval) IS
+'source of top_statements() and query_regressions(): statement_samples and its rollups from since until before until added up, rollups of what fits into the step; is_other: all statements without a row of their own; known_calls: calls of which rows and what else pg_stat_statements counts are known; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.statement_text(queryid bigint, dbid oid)
+RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(
+	(SELECT t.query FROM infra_monitor.statement_texts t
+	WHERE t.queryid = $1 AND t.dbid = $2 ORDER BY t.first_seen DESC LIMIT 1),
+	(SELECT t.query FROM infra_monitor.statement_texts_monthly t
+	WHERE t.queryid = $1 AND t.dbid = $2 ORDER BY t.first_seen DESC LIMIT 1))
+$$;
+COMMENT ON FUNCTION infra_monitor.statement_text(bigint, oid) IS
+'text of a statement, the youngest that is stored; NULL if there is none; for pg_read_all_stats';
 
 -- the rows of top_statements(), for arguments that are known to be good
 CREATE FUNCTION infra_monitor.ranked_statements(
@@ -3820,14 +4246,7 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 21
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH statements AS MATERIALIZED (
-	SELECT s.userid IS NULL AS is_other, s.queryid, s.datname, s.usename, max(s.dbid) AS dbid,
-		sum(s.calls)::bigint AS calls, sum(s.exec_time) AS exec_time, infra_monitor.sum(s.latency) AS latency,
-		sum(s.rows)::bigint AS rows, sum(s.failures)::bigint AS failures, sum(s.failed_time) AS failed_time,
-		sum(s.shared_blks_read)::bigint AS shared_blks_read, sum(s.temp_blks_written)::bigint AS temp_blks_written,
-		sum(s.wal_bytes)::bigint AS wal_bytes
-	FROM infra_monitor.statement_samples s
-	WHERE s.sampled_at >= $1 AND s.sampled_at < $2
-	GROUP BY s.userid IS NULL, s.queryid, s.datname, s.usename
+	SELECT * FROM infra_monitor.stored_statements($1, $2, $5)
 ), measured AS (
 	SELECT s.*, CASE $3
 		WHEN 'exec_time' THEN s.exec_time
@@ -3868,9 +4287,7 @@ SELECT f.rank, f.queryid, f.datname, f.usename, f.calls, f.exec_time,
 	infra_monitor.quantile(f.latency, 0.50), infra_monitor.quantile(f.latency, 0.95),
 	infra_monitor.quantile(f.latency, 0.99), f.rows, f.failures, f.failed_time, f.shared_blks_read,
 	f.temp_blks_written, f.wal_bytes,
-	CASE WHEN f.rank IS NULL THEN 'other' ELSE (
-		SELECT t.query FROM infra_monitor.statement_texts t
-		WHERE t.queryid = f.queryid AND t.dbid = f.dbid ORDER BY t.first_seen DESC LIMIT 1) END
+	CASE WHEN f.rank IS NULL THEN 'other' ELSE infra_monitor.statement_text(f.queryid, f.dbid) END
 FROM folded f
 ORDER BY f.rank NULLS LAST
 $$;
@@ -3891,10 +4308,10 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 21
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT * FROM infra_monitor.ranked_statements($1, $2, infra_monitor.top_statements_order($3, $4), $4,
-	infra_monitor.history_step($1, $2, NULL))
+	infra_monitor.span_step($1, $2))
 $$;
 COMMENT ON FUNCTION infra_monitor.top_statements(timestamptz, timestamptz, text, int) IS
-'the first n statements from since until before until, as stored in statement_samples, by one of exec_time, calls, failed_time, p95_time, rows, shared_blks_read, temp_blks_written and wal_bytes; the last row, without a rank, is all others, so that the sums are right; share: of the sum of that column, of exec_time where it is p95_time; times in ms, percentiles off by 14.3 percent at most; rows, shared_blks_read, temp_blks_written and wal_bytes are sums of what is known, NULL if nothing is; query NULL if its text was never to be had; error for any other order_by, an n that is not positive, and a span that makes no sense; for pg_monitor';
+'the first n statements from since until before until, as stored in statement_samples, by one of exec_time, calls, failed_time, p95_time, rows, shared_blks_read, temp_blks_written and wal_bytes; the last row, without a rank, is all others, so that the sums are right; share: of the sum of that column, of exec_time where it is p95_time; times in ms, percentiles off by 14.3 percent at most; rows, shared_blks_read, temp_blks_written and wal_bytes are sums of what is known, NULL if nothing is; query NULL if its text was never to be had; whole hours, and whole days of a span longer than six, are read from the rollups, in which a statement that was not among the first of its hour is one of the others; error for any other order_by, an n that is not positive, a span that makes no sense, and one of which nothing is kept; for pg_monitor';
 
 -- what statement_samples and wait_samples say of the statements in a span
 CREATE FUNCTION infra_monitor.statements_between(
@@ -3908,20 +4325,26 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH lock_waits AS (
-	SELECT w.queryid, w.datname, sum(w.observations)::float8 AS observations
-	FROM infra_monitor.wait_samples w
-	WHERE w.sampled_at >= $1 AND w.sampled_at < $2 AND w.wait_event_type = 'Lock'
-	GROUP BY w.queryid, w.datname
-), statements AS (
-	SELECT s.queryid, s.datname, s.usename, max(s.dbid) AS dbid, sum(s.calls)::bigint AS calls,
-		sum(s.exec_time) AS exec_time, infra_monitor.sum(s.latency) AS latency,
-		sum(s.failures)::float8 AS failures, sum(s.rows)::float8 AS rows,
-		sum(s.shared_blks_hit + s.shared_blks_read)::float8 AS blocks, sum(s.temp_blks_written)::float8 AS temp,
-		-- those of which pg_stat_statements has told the rest
-		(sum(s.calls) FILTER (WHERE s.rows IS NOT NULL))::float8 AS told
-	FROM infra_monitor.statement_samples s
-	WHERE s.sampled_at >= $1 AND s.sampled_at < $2 AND s.queryid IS NOT NULL
-	GROUP BY s.queryid, s.datname, s.usename
+	SELECT p.queryid, p.datname, sum(p.observations)::float8 AS observations
+	FROM infra_monitor.history_grains('wait_samples', $1, $2, $3, false) g
+		CROSS JOIN LATERAL (
+			(SELECT w.queryid, w.datname, w.observations FROM infra_monitor.wait_samples w
+			WHERE g.grain = 'sample' AND w.sampled_at >= g.from_at AND w.sampled_at < g.until_at
+				AND w.wait_event_type = 'Lock' OFFSET 0)
+			UNION ALL
+			(SELECT h.queryid, h.datname, h.observations FROM infra_monitor.wait_samples_hourly h
+			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at
+				AND h.wait_event_type = 'Lock' OFFSET 0)
+			UNION ALL
+			(SELECT d.queryid, d.datname, d.observations FROM infra_monitor.wait_samples_daily d
+			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at
+				AND d.wait_event_type = 'Lock' OFFSET 0)
+		) p
+	GROUP BY p.queryid, p.datname
+), statements AS MATERIALIZED (
+	SELECT s.*, (s.shared_blks_hit + s.shared_blks_read)::float8 AS blocks
+	FROM infra_monitor.stored_statements($1, $2, $3) s
+	WHERE s.queryid IS NOT NULL
 ), calls_of_all AS (
 	-- waits do not know the role
 	SELECT s.queryid, s.datname, sum(s.calls + s.failures) AS executions
@@ -3930,15 +4353,15 @@ WITH lock_waits AS (
 )
 SELECT s.queryid, s.datname, s.usename, s.dbid, s.calls, s.exec_time,
 	infra_monitor.quantile(s.latency, 0.95), s.latency,
-	s.failures / nullif(s.calls + s.failures, 0),
-	s.rows / nullif(s.told, 0), s.blocks / nullif(s.told, 0), s.temp / nullif(s.told, 0),
+	s.failures::float8 / nullif(s.calls + s.failures, 0), s.rows::float8 / nullif(s.known_calls, 0),
+	s.blocks / nullif(s.known_calls, 0), s.temp_blks_written::float8 / nullif(s.known_calls, 0),
 	coalesce(w.observations, 0) / nullif(a.executions, 0)
 FROM statements s
 	JOIN calls_of_all a ON a.queryid = s.queryid AND a.datname IS NOT DISTINCT FROM s.datname
 	LEFT JOIN lock_waits w ON w.queryid = s.queryid AND w.datname = s.datname
 $$;
 COMMENT ON FUNCTION infra_monitor.statements_between(timestamptz, timestamptz, interval) IS
-'source of query_regressions(): each statement with a row in statement_samples from since until before until; the rates are per execution, NULL if not known; for pg_monitor';
+'source of query_regressions(): each statement with a row in statement_samples, or in its rollups, from since until before until; the rates are per execution, NULL if not known; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.query_regressions(
 	baseline_since timestamptz, baseline_until timestamptz,
@@ -3952,7 +4375,7 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH steps AS MATERIALIZED (
-	SELECT infra_monitor.history_step($1, $2, NULL) AS baseline, infra_monitor.history_step($3, $4, NULL) AS recent
+	SELECT infra_monitor.span_step($1, $2) AS baseline, infra_monitor.span_step($3, $4) AS recent
 ), grown AS (
 	SELECT r.queryid, r.datname, r.usename, r.dbid, r.calls, b.p95_time AS baseline_p95_time,
 		r.p95_time AS recent_p95_time, r.p95_time / b.p95_time AS ratio,
@@ -3979,17 +4402,230 @@ WITH steps AS MATERIALIZED (
 			> infra_monitor.quantile(b.latency, least(0.95 + 3 * sqrt(0.0475 / b.calls), 1))
 )
 SELECT g.queryid, g.datname, g.usename, g.calls, g.baseline_p95_time, g.recent_p95_time, g.ratio, g.extra_time,
-	g.cause, (
-		SELECT t.query FROM infra_monitor.statement_texts t
-		WHERE t.queryid = g.queryid AND t.dbid = g.dbid ORDER BY t.first_seen DESC LIMIT 1)
+	g.cause, infra_monitor.statement_text(g.queryid, g.dbid)
 FROM grown g
 WHERE g.extra_time >= greatest(10, 0.001 * (
-	SELECT sum(s.exec_time) FROM infra_monitor.statement_samples s
-	WHERE s.sampled_at >= $3 AND s.sampled_at < $4))
+	SELECT sum(s.exec_time) FROM steps, infra_monitor.stored_statements($3, $4, steps.recent) s))
 ORDER BY g.extra_time DESC
 $$;
 COMMENT ON FUNCTION infra_monitor.query_regressions(timestamptz, timestamptz, timestamptz, timestamptz, int, float8) IS
-'statements with min_calls in both spans, as stored in statement_samples, of which p95 is greater by the factor in the recent one, certainly more than by chance (each p95 is known to three standard deviations), and that matters: extra_time is 10 ms and a thousandth of the time of all statements at least; calls: in the recent span; extra_time: what these took beyond the mean of the baseline, ms, the most first; cause: what else is greater by that factor per call, the most first, of rows per call, blocks per call, temporary blocks per call, failures and lock waits, NULL if nothing that is measured; query NULL if its text was never to be had; error for a span that makes no sense; for pg_monitor';
+'statements with min_calls in both spans, as stored in statement_samples, of which p95 is greater by the factor in the recent one, certainly more than by chance (each p95 is known to three standard deviations), and that matters: extra_time is 10 ms and a thousandth of the time of all statements at least; calls: in the recent span; extra_time: what these took beyond the mean of the baseline, ms, the most first; cause: what else is greater by that factor per call, the most first, of rows per call, blocks per call, temporary blocks per call, failures and lock waits, NULL if nothing that is measured; query NULL if its text was never to be had; read as by top_statements(); error for a span that makes no sense, and one of which nothing is kept; for pg_monitor';
+
+--
+-- rollup_merges.sql: how rollups are made
+--
+
+CREATE FUNCTION infra_monitor.roll_up_samples(since timestamptz, until timestamptz)
+RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+INSERT INTO infra_monitor.samples_hourly
+SELECT $1, count(*)::int, min(s.sampled_at), max(s.sampled_at), count(DISTINCT s.epoch)::int,
+	max(s.epoch) FILTER (WHERE s.is_first), max(s.epoch) FILTER (WHERE s.is_last),
+	(count(*) FILTER (WHERE s.status = 'warning'))::int, (count(*) FILTER (WHERE s.status = 'critical'))::int,
+	(count(*) FILTER (WHERE s.health_status = 'degraded'))::int,
+	(count(*) FILTER (WHERE s.health_status = 'unhealthy'))::int, max(s.max_connections) FILTER (WHERE s.is_last),
+	max(s.reserved_connections) FILTER (WHERE s.is_last), min(s.used_connections), avg(s.used_connections::float8),
+	max(s.used_connections), max(s.used_connections) FILTER (WHERE s.is_last), min(s.available_connections),
+	avg(s.available_connections::float8), max(s.available_connections),
+	max(s.available_connections) FILTER (WHERE s.is_last), min(s.used_ratio), avg(s.used_ratio), max(s.used_ratio),
+	max(s.used_ratio) FILTER (WHERE s.is_last), min(s.active), avg(s.active::float8), max(s.active),
+	max(s.active) FILTER (WHERE s.is_last), min(s.idle), avg(s.idle::float8), max(s.idle),
+	max(s.idle) FILTER (WHERE s.is_last), min(s.idle_in_transaction), avg(s.idle_in_transaction::float8),
+	max(s.idle_in_transaction), max(s.idle_in_transaction) FILTER (WHERE s.is_last), min(s.waiting),
+	avg(s.waiting::float8), max(s.waiting), max(s.waiting) FILTER (WHERE s.is_last), min(s.authenticating),
+	avg(s.authenticating::float8), max(s.authenticating), max(s.authenticating) FILTER (WHERE s.is_last),
+	min(coalesce(s.avg_active, s.active)), avg(coalesce(s.avg_active, s.active)),
+	max(coalesce(s.avg_active, s.active)), max(coalesce(s.avg_active, s.active)) FILTER (WHERE s.is_last),
+	min(s.cpu_ratio), avg(s.cpu_ratio), max(s.cpu_ratio), max(s.cpu_ratio) FILTER (WHERE s.is_last),
+	min(s.memory_used), avg(s.memory_used::float8), max(s.memory_used), max(s.memory_used) FILTER (WHERE s.is_last),
+	min(s.disk_used), avg(s.disk_used::float8), max(s.disk_used), max(s.disk_used) FILTER (WHERE s.is_last),
+	min(s.health_score), avg(s.health_score), max(s.health_score), max(s.health_score) FILTER (WHERE s.is_last),
+	max(s.memory_total) FILTER (WHERE s.is_last), max(s.disk_total) FILTER (WHERE s.is_last), max(s.peak_connections),
+	max(s.oldest_transaction), max(s.oldest_idle_in_transaction), sum(s.connects)::bigint, sum(s.rejected)::bigint,
+	sum(s.commits)::bigint, sum(s.rollbacks)::bigint, sum(s.blks_hit)::bigint, sum(s.blks_read)::bigint,
+	sum(s.temp_bytes)::bigint, sum(s.deadlocks)::bigint, sum(s.wal_bytes)::bigint, avg(s.collect_time),
+	max(s.collect_time), infra_monitor.sum(s.latency)
+FROM (
+	SELECT r.*, r.sampled_at = min(r.sampled_at) OVER () AS is_first, r.sampled_at = max(r.sampled_at) OVER () AS is_last
+	FROM infra_monitor.samples r
+	WHERE r.sampled_at >= $1 AND r.sampled_at < $2
+) s
+HAVING count(*) > 0
+$$;
+COMMENT ON FUNCTION infra_monitor.roll_up_samples(timestamptz, timestamptz) IS
+'writes samples_hourly: the samples from since until before until as one row; for superusers, grantable';
+
+CREATE FUNCTION infra_monitor.roll_up_sample_hours(since timestamptz, until timestamptz)
+RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+INSERT INTO infra_monitor.samples_daily
+SELECT $1, sum(s.samples)::int, min(s.first_sampled_at), max(s.last_sampled_at),
+	(sum(s.epochs) - count(*) FILTER (WHERE s.goes_on))::int, max(s.first_epoch) FILTER (WHERE s.is_first),
+	max(s.last_epoch) FILTER (WHERE s.is_last), sum(s.warning_samples)::int, sum(s.critical_samples)::int,
+	sum(s.degraded_samples)::int, sum(s.unhealthy_samples)::int, max(s.max_connections) FILTER (WHERE s.is_last),
+	max(s.reserved_connections) FILTER (WHERE s.is_last), min(s.used_connections_min),
+	sum(round(s.used_connections_avg * s.samples)) / sum(s.samples), max(s.used_connections_max),
+	max(s.used_connections_last) FILTER (WHERE s.is_last), min(s.available_connections_min),
+	sum(round(s.available_connections_avg * s.samples)) / sum(s.samples), max(s.available_connections_max),
+	max(s.available_connections_last) FILTER (WHERE s.is_last), min(s.used_ratio_min),
+	sum(s.used_ratio_avg * s.samples) / sum(s.samples), max(s.used_ratio_max),
+	max(s.used_ratio_last) FILTER (WHERE s.is_last), min(s.active_min),
+	sum(round(s.active_avg * s.samples)) / sum(s.samples), max(s.active_max),
+	max(s.active_last) FILTER (WHERE s.is_last), min(s.idle_min), sum(round(s.idle_avg * s.samples)) / sum(s.samples),
+	max(s.idle_max), max(s.idle_last) FILTER (WHERE s.is_last), min(s.idle_in_transaction_min),
+	sum(round(s.idle_in_transaction_avg * s.samples)) / sum(s.samples), max(s.idle_in_transaction_max),
+	max(s.idle_in_transaction_last) FILTER (WHERE s.is_last), min(s.waiting_min),
+	sum(round(s.waiting_avg * s.samples)) / sum(s.samples), max(s.waiting_max),
+	max(s.waiting_last) FILTER (WHERE s.is_last), min(s.authenticating_min),
+	sum(round(s.authenticating_avg * s.samples)) / sum(s.samples), max(s.authenticating_max),
+	max(s.authenticating_last) FILTER (WHERE s.is_last), min(s.avg_active_min),
+	sum(s.avg_active_avg * s.samples) / sum(s.samples), max(s.avg_active_max),
+	max(s.avg_active_last) FILTER (WHERE s.is_last), min(s.cpu_ratio_min),
+	sum(s.cpu_ratio_avg * s.samples) / sum(s.samples) FILTER (WHERE s.cpu_ratio_avg IS NOT NULL), max(s.cpu_ratio_max),
+	max(s.cpu_ratio_last) FILTER (WHERE s.is_last), min(s.memory_used_min),
+	sum(s.memory_used_avg * s.samples) / sum(s.samples) FILTER (WHERE s.memory_used_avg IS NOT NULL),
+	max(s.memory_used_max), max(s.memory_used_last) FILTER (WHERE s.is_last), min(s.disk_used_min),
+	sum(s.disk_used_avg * s.samples) / sum(s.samples) FILTER (WHERE s.disk_used_avg IS NOT NULL), max(s.disk_used_max),
+	max(s.disk_used_last) FILTER (WHERE s.is_last), min(s.health_score_min),
+	sum(s.health_score_avg * s.samples) / sum(s.samples) FILTER (WHERE s.health_score_avg IS NOT NULL),
+	max(s.health_score_max), max(s.health_score_last) FILTER (WHERE s.is_last),
+	max(s.memory_total) FILTER (WHERE s.is_last), max(s.disk_total) FILTER (WHERE s.is_last), max(s.peak_connections),
+	max(s.oldest_transaction), max(s.oldest_idle_in_transaction), sum(s.connects)::bigint, sum(s.rejected)::bigint,
+	sum(s.commits)::bigint, sum(s.rollbacks)::bigint, sum(s.blks_hit)::bigint, sum(s.blks_read)::bigint,
+	sum(s.temp_bytes)::bigint, sum(s.deadlocks)::bigint, sum(s.wal_bytes)::bigint,
+	sum(s.collect_time_avg * s.samples) / sum(s.samples), max(s.collect_time_max), infra_monitor.sum(s.latency)
+FROM (
+	SELECT r.*, r.begins_at = min(r.begins_at) OVER () AS is_first, r.begins_at = max(r.begins_at) OVER () AS is_last,
+		r.first_epoch = lag(r.last_epoch) OVER (ORDER BY r.begins_at) AS goes_on
+	FROM infra_monitor.samples_hourly r
+	WHERE r.begins_at >= $1 AND r.begins_at < $2
+) s
+HAVING count(*) > 0
+$$;
+COMMENT ON FUNCTION infra_monitor.roll_up_sample_hours(timestamptz, timestamptz) IS
+'writes samples_daily: the rows of samples_hourly from since until before until as one; for superusers, grantable';
+
+-- times are added up in whole nanoseconds, as they were counted: whatever the order, the sum is the same
+CREATE FUNCTION infra_monitor.merged_statements(
+	since timestamptz, until timestamptz, of_hours boolean, top int,
+	OUT begins_at timestamptz, OUT samples int, OUT userid oid, OUT dbid oid,
+	OUT usename text, OUT datname text, OUT queryid bigint, OUT toplevel boolean,
+	OUT calls bigint, OUT exec_time float8, OUT rows bigint, OUT failures bigint,
+	OUT failed_time float8, OUT shared_blks_hit bigint, OUT shared_blks_read bigint,
+	OUT temp_blks_written bigint, OUT wal_bytes bigint, OUT known_calls bigint,
+	OUT latency infra_monitor.histogram)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH source AS (
+	SELECT 1 AS samples, s.userid, s.dbid, s.usename, s.datname, s.queryid, s.toplevel, s.calls, s.exec_time, s.rows,
+		s.failures, s.failed_time, s.shared_blks_hit, s.shared_blks_read, s.temp_blks_written, s.wal_bytes,
+		CASE WHEN s.rows IS NOT NULL THEN s.calls ELSE 0 END AS known_calls, s.latency
+	FROM infra_monitor.statement_samples s
+	WHERE NOT $3 AND s.sampled_at >= $1 AND s.sampled_at < $2
+	UNION ALL
+	SELECT h.samples, h.userid, h.dbid, h.usename, h.datname, h.queryid, h.toplevel, h.calls, h.exec_time, h.rows,
+		h.failures, h.failed_time, h.shared_blks_hit, h.shared_blks_read, h.temp_blks_written, h.wal_bytes,
+		h.known_calls, h.latency
+	FROM infra_monitor.statement_samples_hourly h
+	WHERE $3 AND h.begins_at >= $1 AND h.begins_at < $2
+), statements AS (
+	SELECT sum(s.samples) AS samples, s.userid, s.dbid, s.usename, s.datname, s.queryid, s.toplevel, sum(s.calls) AS calls,
+		sum((s.exec_time * 1e6)::bigint) AS exec_ns, sum(s.rows) AS rows, sum(s.failures) AS failures,
+		sum((s.failed_time * 1e6)::bigint) AS failed_ns, sum(s.shared_blks_hit) AS shared_blks_hit,
+		sum(s.shared_blks_read) AS shared_blks_read, sum(s.temp_blks_written) AS temp_blks_written,
+		sum(s.wal_bytes) AS wal_bytes, sum(s.known_calls) AS known_calls, infra_monitor.sum(s.latency) AS latency
+	FROM source s
+	GROUP BY s.userid, s.dbid, s.usename, s.datname, s.queryid, s.toplevel
+), measured AS (
+	SELECT s.*, infra_monitor.quantile(s.latency, 0.95) AS p95_time
+	FROM statements s
+), compared AS (
+	-- its place by the measure by which it comes first; those without any come last
+	SELECT m.*, least(
+		CASE WHEN m.exec_ns > 0 THEN row_number() OVER (ORDER BY m.userid IS NULL, m.exec_ns DESC) END,
+		CASE WHEN m.calls > 0 THEN row_number() OVER (ORDER BY m.userid IS NULL, m.calls DESC) END,
+		CASE WHEN m.failed_ns > 0 THEN row_number() OVER (ORDER BY m.userid IS NULL, m.failed_ns DESC) END,
+		CASE WHEN m.p95_time > 0 THEN row_number() OVER (ORDER BY m.userid IS NULL, m.p95_time DESC NULLS LAST) END) AS best
+	FROM measured m
+), placed AS (
+	SELECT c.*, c.userid IS NOT NULL AND row_number() OVER (
+		ORDER BY c.userid IS NULL, c.best, c.exec_ns DESC, c.calls DESC, c.queryid, c.userid, c.dbid) <= $4 AS listed
+	FROM compared c
+)
+SELECT $1, (CASE WHEN p.listed THEN sum(p.samples) ELSE coalesce(sum(p.samples) FILTER (WHERE p.userid IS NULL), 0) END)::int,
+	k.userid, k.dbid, k.usename, k.datname, k.queryid, k.toplevel,
+	sum(p.calls)::bigint, (sum(p.exec_ns) / 1e6)::float8, sum(p.rows)::bigint, sum(p.failures)::bigint,
+	(sum(p.failed_ns) / 1e6)::float8, sum(p.shared_blks_hit)::bigint, sum(p.shared_blks_read)::bigint,
+	sum(p.temp_blks_written)::bigint, sum(p.wal_bytes)::bigint, sum(p.known_calls)::bigint, infra_monitor.sum(p.latency)
+FROM placed p
+	LEFT JOIN LATERAL (SELECT p.userid, p.dbid, p.usename, p.datname, p.queryid, p.toplevel WHERE p.listed) k ON true
+GROUP BY p.listed, k.userid, k.dbid, k.usename, k.datname, k.queryid, k.toplevel
+$$;
+COMMENT ON FUNCTION infra_monitor.merged_statements(timestamptz, timestamptz, boolean, int) IS
+'source of statement_samples_hourly and, of_hours, of statement_samples_daily: what was stored from since until before until, a row for each of the first statements, top at most, and one for all others; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.merged_waits(
+	since timestamptz, until timestamptz, of_hours boolean,
+	OUT begins_at timestamptz, OUT samples int, OUT datname text,
+	OUT wait_event_type text, OUT wait_event text, OUT queryid bigint,
+	OUT observations bigint, OUT looks bigint)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH source AS MATERIALIZED (
+	SELECT w.sampled_at AS at, 1 AS samples, w.datname, w.wait_event_type, w.wait_event, w.queryid, w.observations, w.looks
+	FROM infra_monitor.wait_samples w
+	WHERE NOT $3 AND w.sampled_at >= $1 AND w.sampled_at < $2
+	UNION ALL
+	SELECT h.begins_at, h.samples, h.datname, h.wait_event_type, h.wait_event, h.queryid, h.observations, h.looks
+	FROM infra_monitor.wait_samples_hourly h
+	WHERE $3 AND h.begins_at >= $1 AND h.begins_at < $2
+), looks AS (
+	-- each row of a writing has all its looks
+	SELECT sum(l.samples)::int AS samples, sum(l.looks)::bigint AS looks
+	FROM (SELECT max(s.samples) AS samples, max(s.looks) AS looks FROM source s GROUP BY s.at) l
+), events AS (
+	SELECT s.datname, s.wait_event_type, s.wait_event, s.queryid, sum(s.observations) AS observations,
+		row_number() OVER (ORDER BY sum(s.observations) DESC, s.wait_event_type, s.wait_event, s.datname, s.queryid) AS place
+	FROM source s
+	WHERE s.wait_event IS NOT NULL
+	GROUP BY s.datname, s.wait_event_type, s.wait_event, s.queryid
+), folded AS (
+	SELECT CASE WHEN e.place <= 1000 THEN e.datname END AS datname, e.wait_event_type, e.wait_event,
+		CASE WHEN e.place <= 100 THEN e.queryid END AS queryid, sum(e.observations)::bigint AS observations
+	FROM events e
+	GROUP BY 1, 2, 3, 4
+)
+SELECT $1, l.samples, f.datname, f.wait_event_type, f.wait_event, f.queryid, coalesce(f.observations, 0), l.looks
+FROM looks l
+	LEFT JOIN folded f ON true
+WHERE l.looks IS NOT NULL
+$$;
+COMMENT ON FUNCTION infra_monitor.merged_waits(timestamptz, timestamptz, boolean) IS
+'source of wait_samples_hourly and, of_hours, of wait_samples_daily: what was stored from since until before until; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.rollups_due(
+	until timestamptz DEFAULT pg_catalog.clock_timestamp(),
+	OUT rollup text, OUT source text, OUT begins_at timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 6
+AS 'MODULE_PATHNAME', 'imon_rollups_due_1_0';
+COMMENT ON FUNCTION infra_monitor.rollups_due(timestamptz) IS
+'the next hour or day of each rollup that had ended at that moment and was not rolled up, if there is one, and the table of which the rows of that day are needed for it; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.roll_up(until timestamptz DEFAULT pg_catalog.clock_timestamp())
+RETURNS int
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'imon_roll_up_1_0';
+COMMENT ON FUNCTION infra_monitor.roll_up(timestamptz) IS
+'rolls up, in this transaction, all hours and days that had ended at that moment, and returns how many, each table counts; the sampler does it by itself; waits for another writer up to lock_timeout; error on a standby, outside the home database, when there is no room for them (check history_size), and unless preloaded; for superusers, grantable';
 
 --
 -- compare.sql: two spans of history, side by side
@@ -5422,7 +6058,12 @@ GRANT SELECT ON infra_monitor.slow_query_samples TO pg_read_all_stats;
 REVOKE EXECUTE ON FUNCTION infra_monitor.reset(text) FROM pg_monitor;
 REVOKE EXECUTE ON FUNCTION infra_monitor.take_sample() FROM pg_monitor;
 REVOKE EXECUTE ON FUNCTION infra_monitor.take_statement_sample() FROM pg_monitor;
+REVOKE EXECUTE ON FUNCTION infra_monitor.roll_up(timestamptz) FROM pg_monitor;
+REVOKE EXECUTE ON FUNCTION infra_monitor.roll_up_samples(timestamptz, timestamptz) FROM pg_monitor;
+REVOKE EXECUTE ON FUNCTION infra_monitor.roll_up_sample_hours(timestamptz, timestamptz) FROM pg_monitor;
 
 -- texts of all roles: who was granted pg_monitor has pg_read_all_stats
 REVOKE SELECT ON infra_monitor.statement_texts FROM pg_monitor;
 GRANT SELECT ON infra_monitor.statement_texts TO pg_read_all_stats;
+REVOKE SELECT ON infra_monitor.statement_texts_monthly FROM pg_monitor;
+GRANT SELECT ON infra_monitor.statement_texts_monthly TO pg_read_all_stats;
