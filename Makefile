@@ -48,6 +48,7 @@ OBJS = \
 	src/sampler.o \
 	src/samples.o \
 	src/series.o \
+	src/settings.o \
 	src/shmem.o \
 	src/slow_log.o \
 	src/slow_samples.o \
@@ -103,17 +104,19 @@ SQL_PARTS = \
 	src/series.sql \
 	src/storage.sql \
 	src/samples.sql \
+	src/history.sql \
+	src/gaps.sql \
 	src/waits.sql \
 	src/concurrency.sql \
 	src/slo.sql \
 	src/advice.sql \
-	src/history.sql \
 	src/health_events.sql \
 	src/pool_history.sql \
 	src/pool_chart.sql \
 	src/statement_samples.sql \
 	src/sampler.sql \
 	src/readiness.sql \
+	src/changes.sql \
 	src/report.sql \
 	src/privileges.sql
 

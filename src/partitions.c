@@ -37,7 +37,7 @@
 
 const char *const imon_history_tables[IMON_N_HISTORY_TABLES] = {
 	"samples", "wait_samples", "statement_samples", "statement_texts",
-	"slow_query_samples", "health_events"
+	"slow_query_samples", "health_events", "epochs", "setting_samples"
 };
 
 /* Runs a command that returns nothing.  Needs SPI to be connected. */

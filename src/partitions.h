@@ -11,7 +11,7 @@
 #include "datatype/timestamp.h"
 
 /* The tables of the history, each partitioned by UTC day. */
-#define IMON_N_HISTORY_TABLES 6
+#define IMON_N_HISTORY_TABLES 8
 extern const char *const imon_history_tables[IMON_N_HISTORY_TABLES];
 
 /* State to restore when we stop acting as the owner of the tables. */

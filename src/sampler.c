@@ -56,6 +56,7 @@
 #include "sampler.h"
 #include "samples.h"
 #include "series.h"
+#include "settings.h"
 #include "shmem.h"
 #include "slow_log.h"
 #include "slow_samples.h"
@@ -125,6 +126,7 @@ typedef enum ImonTaskId
 	TASK_WAITS,
 	TASK_STATEMENTS,
 	TASK_SLOW_QUERIES,
+	TASK_SETTINGS,
 	TASK_DATABASES,
 	TASK_PARTITIONS,
 	TASK_READINESS
@@ -288,6 +290,7 @@ sleep_until(int64 moment)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 		configuration_read = true;
+		imon_settings_changed();
 	}
 }
 
@@ -355,6 +358,14 @@ static bool
 store_slow_queries(void)
 {
 	return imon_store_slow_queries();
+}
+
+/* Task: settings that have changed. */
+static bool
+store_settings(void)
+{
+	imon_store_settings();
+	return true;
 }
 
 /* Task: all health checks. */
@@ -427,6 +438,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
 	[TASK_SLOW_QUERIES] = {"slow_queries", store_slow_queries, true, false},
+	[TASK_SETTINGS] = {"settings", store_settings, true, false, imon_settings_pending},
 	[TASK_DATABASES] = {"databases", visit_databases, true, true},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 	[TASK_READINESS] = {"readiness", audit_readiness, true, true},
@@ -462,6 +474,7 @@ set_intervals(void)
 	tasks[TASK_WAITS].interval = imon_statement_interval;
 	tasks[TASK_STATEMENTS].interval = imon_statement_interval;
 	tasks[TASK_SLOW_QUERIES].interval = imon_statement_interval;
+	tasks[TASK_SETTINGS].interval = imon_statement_interval;
 	tasks[TASK_DATABASES].interval = imon_database_check_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	tasks[TASK_READINESS].interval = READINESS_INTERVAL_MS;
@@ -675,6 +688,7 @@ welcome_extension(void)
 	if (found != IMON_EXTENSION_ABSENT && extension != extension_seen)
 	{
 		look_for_extension_at = 0;
+		imon_settings_changed();
 		run_all_now();
 	}
 }
@@ -808,6 +822,8 @@ run_if_due(ImonTask *task)
 		run_now(&tasks[TASK_EVENTS]);
 	if (task == &tasks[TASK_EVENTS] && task_done)
 		run_now(&tasks[TASK_NOTIFY]);
+	if (task == &tasks[TASK_SETTINGS] && task_done)
+		imon_settings_stored();
 }
 
 /*
@@ -938,11 +954,14 @@ wait_to_connect(void)
 	}
 }
 
-/* A setting of the sampler's own, which no configuration file changes. */
+/*
+ * A setting of the sampler's own, which no configuration file changes.  As one of
+ * the session it leaves alone what RESET would give, which is the server's.
+ */
 static void
 pin_setting(const char *name, const char *value)
 {
-	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
 }
 
 /*

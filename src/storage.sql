@@ -17,7 +17,8 @@ FROM pg_namespace n
 	JOIN pg_inherits i ON i.inhparent = p.oid
 	JOIN pg_class c ON c.oid = i.inhrelid
 WHERE n.nspname = 'infra_monitor'
-	AND p.relname IN ('samples', 'wait_samples', 'statement_samples', 'statement_texts', 'slow_query_samples', 'health_events')
+	AND p.relname IN ('samples', 'wait_samples', 'statement_samples', 'statement_texts', 'slow_query_samples', 'health_events',
+		'epochs', 'setting_samples')
 $$;
 COMMENT ON FUNCTION infra_monitor.history_partitions() IS
 'the partitions of the tables of history in this database: their table, UTC day (20260131; NULL: the name is not ours), size with indexes, and whether they have rows; for pg_monitor';
