@@ -30,4 +30,21 @@ imon_clock_ms(void)
 	return imon_clock_ns() / 1000000;
 }
 
+/*
+ * Milliseconds of a clock that all processes of the server share, from the start
+ * of the machine on.  It goes on while the machine sleeps, if there is one that
+ * does.
+ */
+static inline int64
+imon_boot_ms(void)
+{
+#ifdef CLOCK_BOOTTIME
+	struct timespec now;
+
+	if (clock_gettime(CLOCK_BOOTTIME, &now) == 0)
+		return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+#endif
+	return imon_clock_ms();
+}
+
 #endif							/* IMON_CLOCK_H */
