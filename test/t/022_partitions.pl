@@ -180,11 +180,18 @@ is(log_count($node, '(WARNING|ERROR|PANIC): '), 0, 'all that without an error');
 #
 # a reader of the oldest delays its removal, and nobody else
 #
+# (the sampler may still be looking whether there is more to remove)
+$node->safe_psql('postgres', 'ALTER SYSTEM SET infra_monitor.enabled = off');
+$node->reload;
+wait_for($node, "SELECT state = 'disabled' FROM infra_monitor.sampler_status",
+	'the sampler waits again');
 my $old = make_partition('samples_20200101');
 my $reader = open_session($node);
 my $other = open_session($node);
 ask($reader, 'BEGIN');
 is(ask($reader, "SELECT count(*) FROM infra_monitor.$old"), 10, 'somebody reads an old partition');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET infra_monitor.enabled');
+$node->reload;
 restart_sampler('alone');
 my $longest = 0;
 for (1 .. $PostgreSQL::Test::Utils::timeout_default)
