@@ -109,9 +109,9 @@ SQL_PARTS = \
 	src/gaps.sql \
 	src/waits.sql \
 	src/concurrency.sql \
+	src/rollups.sql \
 	src/slo.sql \
 	src/advice.sql \
-	src/rollups.sql \
 	src/health_events.sql \
 	src/pool_history.sql \
 	src/pool_chart.sql \

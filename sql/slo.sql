@@ -92,6 +92,23 @@ INSERT INTO infra_monitor.slo_target_overrides (name, kind, target, threshold_ti
 SELECT * FROM pg_temp.status('2021-02-10 12:00') WHERE name NOT IN ('availability', 'latency') AND period < '1 day';
 DELETE FROM infra_monitor.slo_target_overrides;
 
+-- from hours and days it is the same, in the span of an hour or a day that is not whole, and for longer
+SELECT infra_monitor.sum(latency)::jsonb AS latency FROM infra_monitor.samples \gset
+CREATE TEMP TABLE before AS
+SELECT a.at, s.* FROM unnest('{2021-02-10 12:00,2021-02-10 12:30,2021-02-11 00:00,2021-02-11 12:00}'::timestamptz[]) a (at), pg_temp.status(a.at) s;
+CREATE TABLE regress_hours PARTITION OF infra_monitor.samples_hourly FOR VALUES FROM ('2021-02-01') TO ('2021-03-01');
+CREATE TABLE regress_rolled_days PARTITION OF infra_monitor.samples_daily FOR VALUES FROM ('2021-02-01') TO ('2021-03-01');
+SELECT count(infra_monitor.roll_up_samples(h, h + interval '1 hour') IS NULL) FROM generate_series('2021-02-10 00:00'::timestamptz, '2021-02-10 23:00', '1 hour') h;
+SELECT begins_at, samples, available_time FROM infra_monitor.samples_hourly;
+SELECT a.at, s.* FROM (SELECT DISTINCT at FROM before) a, pg_temp.status(a.at) s EXCEPT SELECT * FROM before;
+SELECT infra_monitor.roll_up_sample_hours('2021-02-10', '2021-02-11');
+SELECT begins_at, samples, available_time, latency::jsonb = :'latency' AS same FROM infra_monitor.samples_daily;
+SELECT a.at, s.* FROM (SELECT DISTINCT at FROM before) a, pg_temp.status(a.at) s EXCEPT SELECT * FROM before;
+-- without the samples, of an hour that is half in the span all is read; and of one that has no row, nothing is known
+TRUNCATE infra_monitor.samples;
+SELECT a.at, s.* FROM (SELECT DISTINCT at FROM before) a, pg_temp.status(a.at) s EXCEPT SELECT * FROM before;
+DROP TABLE regress_hours, regress_rolled_days;
+
 -- the view is about now
 SELECT name, period, kind, target, threshold_time FROM infra_monitor.slo_status ORDER BY name, period;
 DROP TABLE regress_days;

@@ -3,8 +3,8 @@
 -- compare.sql: two spans of history, side by side
 --
 
--- what a span was like, as rows of (place, metric, value, unit, queryid, dbid);
--- a rate is that of the time between two samples of one epoch
+-- What a span was like.  A rate is that of the time since the sample before, of
+-- samples that know what has been counted since.
 CREATE FUNCTION infra_monitor.pool_measures(
 	since timestamptz, until timestamptz,
 	OUT place int, OUT metric text, OUT value float8, OUT unit text)
@@ -12,35 +12,50 @@ RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 25
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH stored AS (
-	-- two hours more: the sample before the first one
-	SELECT s.*, CASE s.epoch WHEN lag(s.epoch) OVER by_time
-		THEN extract(epoch FROM s.sampled_at - lag(s.sampled_at) OVER by_time) END::float8 AS seconds
-	FROM infra_monitor.samples s
-	WHERE s.sampled_at >= $1 - interval '2 hours' AND s.sampled_at < $2
-	WINDOW by_time AS (ORDER BY s.sampled_at)
-), span AS (
-	SELECT s.*, CASE WHEN s.connects IS NOT NULL THEN s.seconds END AS pool_seconds,
-		CASE WHEN s.commits IS NOT NULL THEN s.seconds END AS database_seconds,
-		CASE WHEN s.wal_bytes IS NOT NULL THEN s.seconds END AS wal_seconds,
-		CASE WHEN s.latency IS NOT NULL THEN s.seconds END AS latency_seconds
-	FROM stored s WHERE s.sampled_at >= $1
+WITH parts AS (
+	SELECT p.*
+	FROM infra_monitor.history_grains('samples', $1, $2, '1 day') g
+		CROSS JOIN LATERAL (
+			(SELECT 1 AS samples, CASE WHEN s.connects IS NOT NULL THEN s.elapsed_time END / 1000 AS seconds,
+				s.used_connections::float8 AS used, s.used_connections AS used_max, s.waiting AS waiting_max,
+				s.idle_in_transaction AS idle_in_transaction_max, coalesce(s.avg_active, s.active) AS active,
+				s.cpu_ratio, s.memory_used::float8 AS memory, s.health_score, s.connects, s.rejected, s.commits, s.rollbacks,
+				s.blks_hit, s.blks_read, s.temp_bytes, s.deadlocks, s.wal_bytes, s.latency
+			FROM infra_monitor.samples s
+			WHERE g.grain = 'sample' AND s.sampled_at >= g.from_at AND s.sampled_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT r.samples, r.elapsed_time / 1000, r.used_connections_avg, r.used_connections_max, r.waiting_max,
+				r.idle_in_transaction_max, r.avg_active_avg,
+				r.cpu_ratio_avg, r.memory_used_avg, r.health_score_avg, r.connects, r.rejected, r.commits, r.rollbacks,
+				r.blks_hit, r.blks_read, r.temp_bytes, r.deadlocks, r.wal_bytes, r.latency
+			FROM infra_monitor.samples_hourly r
+			WHERE g.grain = 'hour' AND r.begins_at >= g.from_at AND r.begins_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT r.samples, r.elapsed_time / 1000, r.used_connections_avg, r.used_connections_max, r.waiting_max,
+				r.idle_in_transaction_max, r.avg_active_avg,
+				r.cpu_ratio_avg, r.memory_used_avg, r.health_score_avg, r.connects, r.rejected, r.commits, r.rollbacks,
+				r.blks_hit, r.blks_read, r.temp_bytes, r.deadlocks, r.wal_bytes, r.latency
+			FROM infra_monitor.samples_daily r
+			WHERE g.grain = 'day' AND r.begins_at >= g.from_at AND r.begins_at < g.until_at OFFSET 0)
+		) p
 ), sums AS (
-	SELECT infra_monitor.sum(latency) AS latency,
-		infra_monitor.observations(infra_monitor.sum(latency) FILTER (WHERE seconds > 0)) / sum(latency_seconds) AS calls,
-		sum(commits) FILTER (WHERE seconds > 0) / sum(database_seconds) AS commits,
-		sum(rollbacks) FILTER (WHERE seconds > 0) / sum(database_seconds) AS rollbacks,
-		sum(deadlocks) FILTER (WHERE seconds > 0) / sum(database_seconds) * 3600 AS deadlocks,
-		sum(blks_read) FILTER (WHERE seconds > 0) / sum(database_seconds) AS blks_read,
-		sum(blks_hit)::float8 / nullif(sum(blks_hit + blks_read), 0) AS hit_ratio,
-		sum(temp_bytes) FILTER (WHERE seconds > 0) / sum(database_seconds) AS temp_bytes,
-		sum(wal_bytes) FILTER (WHERE seconds > 0) / sum(wal_seconds) AS wal_bytes,
-		sum(connects) FILTER (WHERE seconds > 0) / sum(pool_seconds) AS connects,
-		sum(rejected) FILTER (WHERE seconds > 0) / sum(pool_seconds) AS rejected,
-		avg(used_connections) AS used, max(used_connections) AS used_max, max(waiting) AS waiting_max,
-		max(idle_in_transaction) AS idle_in_transaction_max, avg(coalesce(avg_active, active)) AS active,
-		avg(cpu_ratio) AS cpu, avg(memory_used) AS memory, avg(health_score) AS score
-	FROM span
+	SELECT infra_monitor.sum(p.latency) AS latency,
+		infra_monitor.observations(infra_monitor.sum(p.latency) FILTER (WHERE p.seconds > 0)) / sum(p.seconds) FILTER (WHERE p.latency IS NOT NULL) AS calls,
+		sum(p.commits) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.commits IS NOT NULL) AS commits,
+		sum(p.rollbacks) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.rollbacks IS NOT NULL) AS rollbacks,
+		sum(p.deadlocks) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.deadlocks IS NOT NULL) * 3600 AS deadlocks,
+		sum(p.blks_read) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.blks_read IS NOT NULL) AS blks_read,
+		sum(p.blks_hit)::float8 / nullif(sum(p.blks_hit + p.blks_read), 0) AS hit_ratio,
+		sum(p.temp_bytes) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.temp_bytes IS NOT NULL) AS temp_bytes,
+		sum(p.wal_bytes) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.wal_bytes IS NOT NULL) AS wal_bytes,
+		sum(p.connects) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.connects IS NOT NULL) AS connects,
+		sum(p.rejected) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.rejected IS NOT NULL) AS rejected,
+		sum(p.used * p.samples) / sum(p.samples) AS used, max(p.used_max) AS used_max, max(p.waiting_max) AS waiting_max,
+		max(p.idle_in_transaction_max) AS idle_in_transaction_max, sum(p.active * p.samples) / sum(p.samples) AS active,
+		sum(p.cpu_ratio * p.samples) / sum(p.samples) FILTER (WHERE p.cpu_ratio IS NOT NULL) AS cpu,
+		sum(p.memory * p.samples) / sum(p.samples) FILTER (WHERE p.memory IS NOT NULL) AS memory,
+		sum(p.health_score * p.samples) / sum(p.samples) FILTER (WHERE p.health_score IS NOT NULL) AS score
+	FROM parts p
 )
 SELECT m.* FROM sums s CROSS JOIN LATERAL (VALUES
 	(1, 'calls_per_second', s.calls::float8, '1/s'),
@@ -67,7 +82,7 @@ SELECT m.* FROM sums s CROSS JOIN LATERAL (VALUES
 ) AS m (place, metric, value, unit)
 $$;
 COMMENT ON FUNCTION infra_monitor.pool_measures(timestamptz, timestamptz) IS
-'source of compare(): what samples say of a span; for pg_monitor';
+'source of compare(): what samples and their rollups say of a span; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.wait_measures(
 	since timestamptz, until timestamptz,
@@ -76,52 +91,74 @@ RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH span AS MATERIALIZED (
-	SELECT w.sampled_at, w.wait_event_type, w.observations, w.looks
-	FROM infra_monitor.wait_samples w
-	WHERE w.sampled_at >= $1 AND w.sampled_at < $2
+WITH seen AS MATERIALIZED (
+	SELECT * FROM infra_monitor.stored_waits($1, $2, '1 day')
 ), looks AS (
-	-- each row of a sample says how many there were
+	-- each row of a writing has all its looks
 	SELECT sum(l.looks) AS looks
-	FROM (SELECT max(s.looks) AS looks FROM span s GROUP BY s.sampled_at) l
+	FROM (SELECT max(s.looks) AS looks FROM seen s GROUP BY s.at, s.coarseness) l
 )
 SELECT 30, 'active_avg ' || s.wait_event_type, sum(s.observations)::float8 / nullif(max(l.looks), 0)::float8, 'sessions'
-FROM span s CROSS JOIN looks l
+FROM seen s CROSS JOIN looks l
 WHERE s.wait_event_type IS NOT NULL
 GROUP BY s.wait_event_type
 $$;
 COMMENT ON FUNCTION infra_monitor.wait_measures(timestamptz, timestamptz) IS
-'source of compare(): what wait_samples say of a span, a row for each class that was seen; for pg_monitor';
+'source of compare(): what wait_samples and their rollups say of a span, a row for each class that was seen; for pg_monitor';
+
+-- the seconds that samples of statements are about
+CREATE FUNCTION infra_monitor.statement_seconds(
+	since timestamptz, until timestamptz)
+RETURNS float8
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT sum(p.seconds)
+FROM infra_monitor.history_grains('statement_samples', $1, $2, '1 day') g
+	CROSS JOIN LATERAL (
+		-- each sample has one row for all others; two hours more: the sample before the first one
+		(SELECT sum(extract(epoch FROM o.at - greatest(o.before, e.began_at)) ) FILTER (WHERE o.at >= g.from_at)::float8 AS seconds
+		FROM (
+			SELECT s.sampled_at AS at, s.epoch, lag(s.sampled_at) OVER (ORDER BY s.sampled_at) AS before
+			FROM infra_monitor.statement_samples s
+			WHERE g.grain = 'sample' AND s.sampled_at >= g.from_at - interval '2 hours' AND s.sampled_at < g.until_at
+				AND s.userid IS NULL
+		) o
+			-- a start or a reset since that one
+			LEFT JOIN LATERAL (
+				SELECT greatest(x.initialized_at, x.statements_reset) AS began_at
+				FROM infra_monitor.epochs x WHERE x.epoch = o.epoch LIMIT 1) e ON true
+		WHERE o.before IS NOT NULL OFFSET 0)
+		UNION ALL
+		(SELECT sum(r.elapsed_time) / 1000
+		FROM infra_monitor.samples_hourly r
+		WHERE g.grain = 'hour' AND r.begins_at >= g.from_at AND r.begins_at < g.until_at
+			AND EXISTS (SELECT FROM infra_monitor.statement_samples_hourly h WHERE h.begins_at = r.begins_at) OFFSET 0)
+		UNION ALL
+		(SELECT sum(r.elapsed_time) / 1000
+		FROM infra_monitor.samples_daily r
+		WHERE g.grain = 'day' AND r.begins_at >= g.from_at AND r.begins_at < g.until_at
+			AND EXISTS (SELECT FROM infra_monitor.statement_samples_daily d WHERE d.begins_at = r.begins_at) OFFSET 0)
+	) p
+$$;
+COMMENT ON FUNCTION infra_monitor.statement_seconds(timestamptz, timestamptz) IS
+'source of compare(): of how many seconds of a span statement_samples and their rollups tell, NULL if of none; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.statement_measures(
 	since timestamptz, until timestamptz,
-	OUT queryid bigint, OUT datname text, OUT usename text, OUT dbid oid,
-	OUT exec_time float8, OUT failures float8, OUT failed_time float8)
+	OUT queryid bigint, OUT dbid oid, OUT exec_time float8,
+	OUT failures float8, OUT failed_time float8)
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH looked_back AS MATERIALIZED (
-	-- each sample has one row for all others; two hours more: the sample before the first one
-	SELECT s.sampled_at AS at, CASE s.epoch WHEN lag(s.epoch) OVER by_time
-		THEN extract(epoch FROM s.sampled_at - lag(s.sampled_at) OVER by_time) END::float8 AS seconds
-	FROM infra_monitor.statement_samples s
-	WHERE s.sampled_at >= $1 - interval '2 hours' AND s.sampled_at < $2 AND s.userid IS NULL
-	WINDOW by_time AS (ORDER BY s.sampled_at)
-), timed AS MATERIALIZED (
-	SELECT l.at, sum(l.seconds) OVER () AS seconds
-	FROM looked_back l
-	WHERE l.at >= $1 AND l.seconds > 0
-)
-SELECT s.queryid, s.datname, s.usename, max(s.dbid), sum(s.exec_time) / t.seconds,
-	sum(s.failures) / t.seconds, sum(s.failed_time) / t.seconds
-FROM infra_monitor.statement_samples s
-	JOIN timed t ON t.at = s.sampled_at
-WHERE s.sampled_at >= $1 AND s.sampled_at < $2
-GROUP BY s.queryid, s.datname, s.usename, t.seconds
+SELECT s.queryid, max(s.dbid), sum(s.exec_time) / t.seconds, sum(s.failures) / t.seconds, sum(s.failed_time) / t.seconds
+FROM infra_monitor.stored_statements($1, $2, '1 day') s
+	JOIN infra_monitor.statement_seconds($1, $2) t (seconds) ON t.seconds > 0
+GROUP BY s.queryid, t.seconds
 $$;
 COMMENT ON FUNCTION infra_monitor.statement_measures(timestamptz, timestamptz) IS
-'source of compare(): what statement_samples say of a span, each value by second, of the time between two samples of one epoch; the row without queryid, datname and usename is all others; for pg_monitor';
+'source of compare(): what statement_samples and their rollups say of a span, of all roles and databases, each value by second; the row without queryid is all others; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.compare(
 	since_1 timestamptz, until_1 timestamptz,
@@ -175,9 +212,7 @@ WITH spans AS MATERIALIZED (
 		CASE WHEN p.place = 30 AND count(p.value_2) OVER (PARTITION BY p.place) > 0 THEN coalesce(p.value_2, 0) ELSE p.value_2 END AS value_2
 	FROM paired p
 	UNION ALL
-	SELECT c.place, 'statement_time_per_second', 'ms/s', c.queryid, (
-			SELECT t.query FROM infra_monitor.statement_texts t
-			WHERE t.queryid = c.queryid AND t.dbid = c.dbid ORDER BY t.first_seen DESC LIMIT 1),
+	SELECT c.place, 'statement_time_per_second', 'ms/s', c.queryid, infra_monitor.statement_text(c.queryid, c.dbid),
 		c.value_1, c.value_2
 	FROM changes c
 )

@@ -52,6 +52,21 @@ $$;
 COMMENT ON FUNCTION infra_monitor.sample_spans(timestamptz, timestamptz) IS
 'source of history_gaps() and availability(): each sample up to "until", from the last before "since" and three hours before that one on; it speaks for the time up to "covered", which is the next sample or "until" (behind), unless that comes more than 2.5 times sample_interval after the sample that promised it: then there is a gap, and it speaks for one interval; missed: samples that should be in the gap; measured: the server has not been started between this sample and the next; for pg_monitor';
 
+CREATE FUNCTION infra_monitor.available_between(
+	since timestamptz, until timestamptz,
+	OUT known_since timestamptz, OUT available float8)
+RETURNS record
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT min(greatest(s.at, $1)),
+	coalesce(sum(extract(epoch FROM greatest(s.covered, $1) - greatest(s.at, $1))) FILTER (WHERE s.is_bad IS NOT TRUE), 0)::float8
+FROM infra_monitor.sample_spans($1, $2) s
+WHERE s.behind > $1
+$$;
+COMMENT ON FUNCTION infra_monitor.available_between(timestamptz, timestamptz) IS
+'source of slo_status and samples_hourly: since when between two moments samples tell of the server, and for how many seconds it was available since: without a gap, and not unhealthy; for pg_monitor';
+
 CREATE FUNCTION infra_monitor.history_gaps(
 	since timestamptz, until timestamptz DEFAULT pg_catalog.now(),
 	OUT from_at timestamptz, OUT until_at timestamptz, OUT missed int,

@@ -34,7 +34,8 @@ SELECT $1, count(*)::int, min(s.sampled_at), max(s.sampled_at), count(DISTINCT s
 	max(s.oldest_transaction), max(s.oldest_idle_in_transaction), sum(s.connects)::bigint, sum(s.rejected)::bigint,
 	sum(s.commits)::bigint, sum(s.rollbacks)::bigint, sum(s.blks_hit)::bigint, sum(s.blks_read)::bigint,
 	sum(s.temp_bytes)::bigint, sum(s.deadlocks)::bigint, sum(s.wal_bytes)::bigint, avg(s.collect_time),
-	max(s.collect_time), infra_monitor.sum(s.latency)
+	max(s.collect_time), infra_monitor.sum(s.latency), sum(s.elapsed_time) FILTER (WHERE s.connects IS NOT NULL),
+	(SELECT a.available * 1000 FROM infra_monitor.available_between($1, $2) a)
 FROM (
 	SELECT r.*, r.sampled_at = min(r.sampled_at) OVER () AS is_first, r.sampled_at = max(r.sampled_at) OVER () AS is_last
 	FROM infra_monitor.samples r
@@ -85,7 +86,8 @@ SELECT $1, sum(s.samples)::int, min(s.first_sampled_at), max(s.last_sampled_at),
 	max(s.oldest_transaction), max(s.oldest_idle_in_transaction), sum(s.connects)::bigint, sum(s.rejected)::bigint,
 	sum(s.commits)::bigint, sum(s.rollbacks)::bigint, sum(s.blks_hit)::bigint, sum(s.blks_read)::bigint,
 	sum(s.temp_bytes)::bigint, sum(s.deadlocks)::bigint, sum(s.wal_bytes)::bigint,
-	sum(s.collect_time_avg * s.samples) / sum(s.samples), max(s.collect_time_max), infra_monitor.sum(s.latency)
+	sum(s.collect_time_avg * s.samples) / sum(s.samples), max(s.collect_time_max), infra_monitor.sum(s.latency),
+	sum(s.elapsed_time), sum(s.available_time)
 FROM (
 	SELECT r.*, r.begins_at = min(r.begins_at) OVER () AS is_first, r.begins_at = max(r.begins_at) OVER () AS is_last,
 		r.first_epoch = lag(r.last_epoch) OVER (ORDER BY r.begins_at) AS goes_on

@@ -85,7 +85,9 @@ CREATE TABLE infra_monitor.samples_hourly (
 	wal_bytes bigint,
 	collect_time_avg float8 NOT NULL,
 	collect_time_max float8 NOT NULL,
-	latency infra_monitor.histogram
+	latency infra_monitor.histogram,
+	elapsed_time float8,
+	available_time float8 NOT NULL
 ) PARTITION BY RANGE (begins_at);
 COMMENT ON TABLE infra_monitor.samples_hourly IS
 'samples of an hour (UTC) merged into one row: of numbers the least, average, greatest and last, sums of what is counted; an hour without samples has none; in partitions by UTC month, kept for infra_monitor.rollup_retention; not dumped; written by the sampler and roll_up() only; for pg_monitor';
@@ -101,6 +103,8 @@ COMMENT ON COLUMN infra_monitor.samples_hourly.avg_active_avg IS 'of samples wit
 COMMENT ON COLUMN infra_monitor.samples_hourly.peak_connections IS 'the greatest, as oldest_transaction and oldest_idle_in_transaction';
 COMMENT ON COLUMN infra_monitor.samples_hourly.connects IS 'sum, as the columns to wal_bytes: of what is known, NULL if nothing is';
 COMMENT ON COLUMN infra_monitor.samples_hourly.latency IS 'times of all their statements';
+COMMENT ON COLUMN infra_monitor.samples_hourly.elapsed_time IS 'sum, of samples that know what has been counted since the one before: what rates are to be computed with, ms; NULL if none does';
+COMMENT ON COLUMN infra_monitor.samples_hourly.available_time IS 'time of that hour in which there was no gap and the server was not unhealthy, ms';
 
 CREATE INDEX samples_hourly_begins_at_idx ON infra_monitor.samples_hourly (begins_at);
 COMMENT ON INDEX infra_monitor.samples_hourly_begins_at_idx IS 'finds an hour';

@@ -67,23 +67,44 @@ RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 4
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH spans AS MATERIALIZED (
-	SELECT s.* FROM infra_monitor.sample_spans((SELECT min(w) FROM unnest($1) w), $2) s
-), clipped AS (
-	SELECT w.window_start, CASE WHEN s.at IS NOT NULL THEN greatest(s.at, w.window_start) END AS at, s.behind,
-		greatest(s.covered, w.window_start) AS covered, s.is_bad
+WITH grains AS MATERIALIZED (
+	SELECT w.window_start, g.grain, g.from_at, g.until_at
 	FROM unnest($1) AS w (window_start)
-		LEFT JOIN spans s ON s.behind > w.window_start
+		CROSS JOIN LATERAL infra_monitor.history_grains('samples', least(w.window_start, $2), $2, '1 day', false) g
+), parts AS (
+	SELECT g.window_start, a.known_since, a.available
+	FROM grains g
+		CROSS JOIN LATERAL infra_monitor.available_between(g.from_at, g.until_at) a
+	WHERE g.grain = 'sample'
+	UNION ALL
+	-- what begins with a gap is known, if something before it is
+	SELECT g.window_start, CASE WHEN p.is_known THEN g.from_at ELSE r.first_sampled_at END, r.available
+	FROM grains g
+		CROSS JOIN LATERAL (
+			SELECT EXISTS (SELECT FROM infra_monitor.samples_hourly b WHERE b.begins_at < g.from_at) AS is_known OFFSET 0
+		) p
+		CROSS JOIN LATERAL (
+			(SELECT min(h.first_sampled_at) AS first_sampled_at, sum(h.available_time) / 1000 AS available
+			FROM infra_monitor.samples_hourly h
+			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT min(d.first_sampled_at), sum(d.available_time) / 1000
+			FROM infra_monitor.samples_daily d
+			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at OFFSET 0)
+		) r
+	WHERE r.available IS NOT NULL
+), sums AS (
+	SELECT w.window_start, min(p.known_since) AS known_since, coalesce(sum(p.available), 0) AS available
+	FROM unnest($1) AS w (window_start)
+		LEFT JOIN parts p ON p.window_start = w.window_start
+	GROUP BY w.window_start
 )
-SELECT window_start, min(at),
-	coalesce(sum(extract(epoch FROM covered - at)) FILTER (WHERE is_bad IS NOT TRUE), 0)::float8,
-	coalesce(sum(extract(epoch FROM behind - covered)), 0)::float8
-		+ coalesce(sum(extract(epoch FROM covered - at)) FILTER (WHERE is_bad), 0)::float8
-FROM clipped
-GROUP BY window_start
+SELECT s.window_start, s.known_since, s.available,
+	greatest(coalesce(extract(epoch FROM $2 - s.known_since)::float8 - s.available, 0), 0)
+FROM sums s
 $$;
 COMMENT ON FUNCTION infra_monitor.availability(timestamptz[], timestamptz) IS
-'source of slo_status: for each start of a window up to "until", the seconds in which the server was available and not, since the first sample in it; not available is unhealthy, and a gap as in history_gaps(); for pg_monitor';
+'source of slo_status: for each start of a window up to "until", the seconds in which the server was available and not, since the first sample in it, from samples and their rollups; not available is unhealthy, and a gap as in history_gaps(); for pg_monitor';
 
 CREATE FUNCTION infra_monitor.latency_between(
 	windows timestamptz[], until timestamptz,
@@ -93,13 +114,32 @@ RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 4
 SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT w.window_start, min(s.sampled_at) FILTER (WHERE s.latency IS NOT NULL), infra_monitor.sum(s.latency)
+WITH parts AS (
+	SELECT w.window_start, p.first_sampled_at, p.latency
+	FROM unnest($1) AS w (window_start)
+		CROSS JOIN LATERAL infra_monitor.history_grains('samples', least(w.window_start, $2), $2, '1 day', false) g
+		CROSS JOIN LATERAL (
+			(SELECT s.sampled_at AS first_sampled_at, s.latency
+			FROM infra_monitor.samples s
+			WHERE g.grain = 'sample' AND s.sampled_at >= g.from_at AND s.sampled_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT h.first_sampled_at, h.latency
+			FROM infra_monitor.samples_hourly h
+			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT d.first_sampled_at, d.latency
+			FROM infra_monitor.samples_daily d
+			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at OFFSET 0)
+		) p
+	WHERE p.latency IS NOT NULL
+)
+SELECT w.window_start, min(p.first_sampled_at), infra_monitor.sum(p.latency)
 FROM unnest($1) AS w (window_start)
-	LEFT JOIN infra_monitor.samples s ON s.sampled_at >= w.window_start AND s.sampled_at < $2
+	LEFT JOIN parts p ON p.window_start = w.window_start
 GROUP BY w.window_start
 $$;
 COMMENT ON FUNCTION infra_monitor.latency_between(timestamptz[], timestamptz) IS
-'source of slo_status: for each start of a window up to "until", the times of all executions that completed, as far as samples are kept; for pg_monitor';
+'source of slo_status: for each start of a window up to "until", the times of all executions that completed, as far as samples or their rollups are kept; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.slo_status_at(
 	at timestamptz, OUT name text, OUT period interval, OUT attained float8,

@@ -3,6 +3,41 @@
 -- wait_history.sql: what sessions waited for
 --
 
+-- what of the waits is stored of a span, with the bucket it belongs to
+CREATE FUNCTION infra_monitor.stored_waits(
+	since timestamptz, until timestamptz, step interval,
+	OUT bucket timestamptz, OUT at timestamptz, OUT wait_event_type text,
+	OUT wait_event text, OUT observations bigint, OUT looks bigint,
+	OUT coarseness int)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN g.fits THEN date_bin($3, p.at, '2001-01-01 00:00:00+00') ELSE p.at END AS bucket, p.at,
+	p.wait_event_type, p.wait_event, p.observations::bigint, p.looks, p.coarseness
+FROM infra_monitor.history_grains('wait_samples', $1, $2, $3) g
+	-- with OFFSET, these are scans of their own, of those partitions that they need
+	CROSS JOIN LATERAL (
+		(SELECT w.sampled_at AS at, w.wait_event_type, w.wait_event, sum(w.observations) AS observations,
+			max(w.looks) AS looks, 0 AS coarseness
+		FROM infra_monitor.wait_samples w
+		WHERE g.grain = 'sample' AND w.sampled_at >= g.from_at AND w.sampled_at < g.until_at
+		GROUP BY 1, 2, 3 OFFSET 0)
+		UNION ALL
+		(SELECT h.begins_at, h.wait_event_type, h.wait_event, sum(h.observations), max(h.looks), 1
+		FROM infra_monitor.wait_samples_hourly h
+		WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at
+		GROUP BY 1, 2, 3 OFFSET 0)
+		UNION ALL
+		(SELECT d.begins_at, d.wait_event_type, d.wait_event, sum(d.observations), max(d.looks), 2
+		FROM infra_monitor.wait_samples_daily d
+		WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at
+		GROUP BY 1, 2, 3 OFFSET 0)
+	) p
+$$;
+COMMENT ON FUNCTION infra_monitor.stored_waits(timestamptz, timestamptz, interval) IS
+'source of wait_history() and compare(): the rows of wait_samples and its rollups by event, each with all looks of the same moment; coarseness: 0 samples, 1 hours, 2 days; for pg_monitor';
+
 -- the rows of wait_history(), for arguments that are known to be good
 CREATE FUNCTION infra_monitor.wait_buckets(
 	since timestamptz, until timestamptz, step interval,
@@ -12,29 +47,8 @@ RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH grains AS MATERIALIZED (
-	SELECT * FROM infra_monitor.history_grains('wait_samples', $1, $2, $3)
-), seen AS MATERIALIZED (
-	SELECT CASE WHEN g.fits THEN date_bin($3, p.at, '2001-01-01 00:00:00+00') ELSE p.at END AS bucket, p.*
-	FROM grains g
-		-- with OFFSET, these are scans of their own, of those partitions that they need
-		CROSS JOIN LATERAL (
-			(SELECT w.sampled_at AS at, w.wait_event_type, w.wait_event, sum(w.observations) AS observations,
-				max(w.looks) AS looks, 0 AS coarseness
-			FROM infra_monitor.wait_samples w
-			WHERE g.grain = 'sample' AND w.sampled_at >= g.from_at AND w.sampled_at < g.until_at
-			GROUP BY 1, 2, 3 OFFSET 0)
-			UNION ALL
-			(SELECT h.begins_at, h.wait_event_type, h.wait_event, sum(h.observations), max(h.looks), 1
-			FROM infra_monitor.wait_samples_hourly h
-			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at
-			GROUP BY 1, 2, 3 OFFSET 0)
-			UNION ALL
-			(SELECT d.begins_at, d.wait_event_type, d.wait_event, sum(d.observations), max(d.looks), 2
-			FROM infra_monitor.wait_samples_daily d
-			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at
-			GROUP BY 1, 2, 3 OFFSET 0)
-		) p
+WITH seen AS MATERIALIZED (
+	SELECT * FROM infra_monitor.stored_waits($1, $2, $3)
 ), looks AS (
 	-- each row of a writing has all its looks
 	SELECT l.bucket, sum(l.looks) AS looks, max(l.coarseness) AS coarseness

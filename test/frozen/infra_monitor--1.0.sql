@@ -3089,6 +3089,21 @@ $$;
 COMMENT ON FUNCTION infra_monitor.sample_spans(timestamptz, timestamptz) IS
 'source of history_gaps() and availability(): each sample up to "until", from the last before "since" and three hours before that one on; it speaks for the time up to "covered", which is the next sample or "until" (behind), unless that comes more than 2.5 times sample_interval after the sample that promised it: then there is a gap, and it speaks for one interval; missed: samples that should be in the gap; measured: the server has not been started between this sample and the next; for pg_monitor';
 
+CREATE FUNCTION infra_monitor.available_between(
+	since timestamptz, until timestamptz,
+	OUT known_since timestamptz, OUT available float8)
+RETURNS record
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT min(greatest(s.at, $1)),
+	coalesce(sum(extract(epoch FROM greatest(s.covered, $1) - greatest(s.at, $1))) FILTER (WHERE s.is_bad IS NOT TRUE), 0)::float8
+FROM infra_monitor.sample_spans($1, $2) s
+WHERE s.behind > $1
+$$;
+COMMENT ON FUNCTION infra_monitor.available_between(timestamptz, timestamptz) IS
+'source of slo_status and samples_hourly: since when between two moments samples tell of the server, and for how many seconds it was available since: without a gap, and not unhealthy; for pg_monitor';
+
 CREATE FUNCTION infra_monitor.history_gaps(
 	since timestamptz, until timestamptz DEFAULT pg_catalog.now(),
 	OUT from_at timestamptz, OUT until_at timestamptz, OUT missed int,
@@ -3203,6 +3218,231 @@ COMMENT ON FUNCTION infra_monitor.concurrency_state() IS
 'pairs of database and role whose concurrency is known, and, since the counters were reset, how many gave way to others, and how often one was seen that found no room; error unless preloaded; for pg_monitor';
 
 --
+-- rollups.sql: what is left of the history of an hour, and of a day
+--
+
+CREATE TABLE infra_monitor.samples_hourly (
+	begins_at timestamptz NOT NULL,
+	samples int NOT NULL,
+	first_sampled_at timestamptz NOT NULL,
+	last_sampled_at timestamptz NOT NULL,
+	epochs int NOT NULL,
+	first_epoch bigint NOT NULL,
+	last_epoch bigint NOT NULL,
+	warning_samples int NOT NULL,
+	critical_samples int NOT NULL,
+	degraded_samples int NOT NULL,
+	unhealthy_samples int NOT NULL,
+	max_connections int NOT NULL,
+	reserved_connections int NOT NULL,
+	used_connections_min int NOT NULL,
+	used_connections_avg float8 NOT NULL,
+	used_connections_max int NOT NULL,
+	used_connections_last int NOT NULL,
+	available_connections_min int NOT NULL,
+	available_connections_avg float8 NOT NULL,
+	available_connections_max int NOT NULL,
+	available_connections_last int NOT NULL,
+	used_ratio_min float8 NOT NULL,
+	used_ratio_avg float8 NOT NULL,
+	used_ratio_max float8 NOT NULL,
+	used_ratio_last float8 NOT NULL,
+	active_min int NOT NULL,
+	active_avg float8 NOT NULL,
+	active_max int NOT NULL,
+	active_last int NOT NULL,
+	idle_min int NOT NULL,
+	idle_avg float8 NOT NULL,
+	idle_max int NOT NULL,
+	idle_last int NOT NULL,
+	idle_in_transaction_min int NOT NULL,
+	idle_in_transaction_avg float8 NOT NULL,
+	idle_in_transaction_max int NOT NULL,
+	idle_in_transaction_last int NOT NULL,
+	waiting_min int NOT NULL,
+	waiting_avg float8 NOT NULL,
+	waiting_max int NOT NULL,
+	waiting_last int NOT NULL,
+	authenticating_min int NOT NULL,
+	authenticating_avg float8 NOT NULL,
+	authenticating_max int NOT NULL,
+	authenticating_last int NOT NULL,
+	avg_active_min float8 NOT NULL,
+	avg_active_avg float8 NOT NULL,
+	avg_active_max float8 NOT NULL,
+	avg_active_last float8 NOT NULL,
+	cpu_ratio_min float8,
+	cpu_ratio_avg float8,
+	cpu_ratio_max float8,
+	cpu_ratio_last float8,
+	memory_used_min bigint,
+	memory_used_avg float8,
+	memory_used_max bigint,
+	memory_used_last bigint,
+	disk_used_min bigint,
+	disk_used_avg float8,
+	disk_used_max bigint,
+	disk_used_last bigint,
+	health_score_min float8,
+	health_score_avg float8,
+	health_score_max float8,
+	health_score_last float8,
+	memory_total bigint,
+	disk_total bigint,
+	peak_connections int NOT NULL,
+	oldest_transaction interval,
+	oldest_idle_in_transaction interval,
+	connects bigint,
+	rejected bigint,
+	commits bigint,
+	rollbacks bigint,
+	blks_hit bigint,
+	blks_read bigint,
+	temp_bytes bigint,
+	deadlocks bigint,
+	wal_bytes bigint,
+	collect_time_avg float8 NOT NULL,
+	collect_time_max float8 NOT NULL,
+	latency infra_monitor.histogram,
+	elapsed_time float8,
+	available_time float8 NOT NULL
+) PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.samples_hourly IS
+'samples of an hour (UTC) merged into one row: of numbers the least, average, greatest and last, sums of what is counted; an hour without samples has none; in partitions by UTC month, kept for infra_monitor.rollup_retention; not dumped; written by the sampler and roll_up() only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.samples_hourly.begins_at IS 'when the hour began';
+COMMENT ON COLUMN infra_monitor.samples_hourly.samples IS 'how many it is made of: 360 an hour at defaults, fewer where some are missing';
+COMMENT ON COLUMN infra_monitor.samples_hourly.epochs IS 'how many epochs these are of: with more than one, counters began anew meanwhile';
+COMMENT ON COLUMN infra_monitor.samples_hourly.warning_samples IS 'those in which status of the pool was warning';
+COMMENT ON COLUMN infra_monitor.samples_hourly.critical_samples IS 'those in which it was critical';
+COMMENT ON COLUMN infra_monitor.samples_hourly.degraded_samples IS 'those in which health_status was degraded';
+COMMENT ON COLUMN infra_monitor.samples_hourly.unhealthy_samples IS 'those in which it was unhealthy';
+COMMENT ON COLUMN infra_monitor.samples_hourly.max_connections IS 'of the last of them, as reserved_connections, memory_total and disk_total';
+COMMENT ON COLUMN infra_monitor.samples_hourly.avg_active_avg IS 'of samples without avg_active, their active counts, as in the three others';
+COMMENT ON COLUMN infra_monitor.samples_hourly.peak_connections IS 'the greatest, as oldest_transaction and oldest_idle_in_transaction';
+COMMENT ON COLUMN infra_monitor.samples_hourly.connects IS 'sum, as the columns to wal_bytes: of what is known, NULL if nothing is';
+COMMENT ON COLUMN infra_monitor.samples_hourly.latency IS 'times of all their statements';
+COMMENT ON COLUMN infra_monitor.samples_hourly.elapsed_time IS 'sum, of samples that know what has been counted since the one before: what rates are to be computed with, ms; NULL if none does';
+COMMENT ON COLUMN infra_monitor.samples_hourly.available_time IS 'time of that hour in which there was no gap and the server was not unhealthy, ms';
+
+CREATE INDEX samples_hourly_begins_at_idx ON infra_monitor.samples_hourly (begins_at);
+COMMENT ON INDEX infra_monitor.samples_hourly_begins_at_idx IS 'finds an hour';
+
+CREATE TABLE infra_monitor.samples_daily (LIKE infra_monitor.samples_hourly INCLUDING COMMENTS)
+PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.samples_daily IS
+'the same for a day (UTC), merged from samples_hourly; averages are weighted by the number of samples; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.samples_daily.begins_at IS 'when the day began';
+COMMENT ON COLUMN infra_monitor.samples_daily.samples IS 'how many it is made of: 8640 a day at defaults, fewer where some are missing';
+
+CREATE INDEX samples_daily_begins_at_idx ON infra_monitor.samples_daily (begins_at);
+COMMENT ON INDEX infra_monitor.samples_daily_begins_at_idx IS 'finds a day';
+
+CREATE TABLE infra_monitor.statement_samples_hourly (
+	begins_at timestamptz NOT NULL,
+	samples int NOT NULL,
+	userid oid,
+	dbid oid,
+	usename text,
+	datname text,
+	queryid bigint,
+	toplevel boolean,
+	calls bigint NOT NULL,
+	exec_time float8 NOT NULL,
+	rows bigint,
+	failures bigint NOT NULL,
+	failed_time float8 NOT NULL,
+	shared_blks_hit bigint,
+	shared_blks_read bigint,
+	temp_blks_written bigint,
+	wal_bytes bigint,
+	known_calls bigint NOT NULL,
+	latency infra_monitor.histogram NOT NULL
+) PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.statement_samples_hourly IS
+'statement_samples of an hour (UTC) merged: a row for each of infra_monitor.top_statements statements, those that came first by time, calls, time of failures or p95, and one without userid for all others, so that the sum is right; an hour without samples has none; in partitions by UTC month, kept for infra_monitor.rollup_retention; not dumped; written by the sampler and roll_up() only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.statement_samples_hourly.begins_at IS 'when the hour began';
+COMMENT ON COLUMN infra_monitor.statement_samples_hourly.samples IS 'samples in which it had a row of its own; where userid is NULL, in which there was one for all others: all of them';
+COMMENT ON COLUMN infra_monitor.statement_samples_hourly.userid IS 'NULL: all statements without a row of their own';
+COMMENT ON COLUMN infra_monitor.statement_samples_hourly.rows IS 'of what is known, as in the columns to wal_bytes; NULL if nothing is';
+COMMENT ON COLUMN infra_monitor.statement_samples_hourly.known_calls IS 'calls of which the columns from rows to wal_bytes are known';
+
+CREATE INDEX statement_samples_hourly_begins_at_idx ON infra_monitor.statement_samples_hourly (begins_at);
+COMMENT ON INDEX infra_monitor.statement_samples_hourly_begins_at_idx IS 'finds an hour';
+
+CREATE INDEX statement_samples_hourly_queryid_idx ON infra_monitor.statement_samples_hourly (queryid, begins_at);
+COMMENT ON INDEX infra_monitor.statement_samples_hourly_queryid_idx IS 'finds the history of a statement';
+
+CREATE TABLE infra_monitor.statement_samples_daily (LIKE infra_monitor.statement_samples_hourly INCLUDING COMMENTS)
+PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.statement_samples_daily IS
+'the same for a day (UTC), merged from statement_samples_hourly; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.statement_samples_daily.begins_at IS 'when the day began';
+
+CREATE INDEX statement_samples_daily_begins_at_idx ON infra_monitor.statement_samples_daily (begins_at);
+COMMENT ON INDEX infra_monitor.statement_samples_daily_begins_at_idx IS 'finds a day';
+
+CREATE INDEX statement_samples_daily_queryid_idx ON infra_monitor.statement_samples_daily (queryid, begins_at);
+COMMENT ON INDEX infra_monitor.statement_samples_daily_queryid_idx IS 'finds the history of a statement';
+
+CREATE TABLE infra_monitor.statement_texts_monthly (
+	first_seen timestamptz NOT NULL,
+	queryid bigint NOT NULL,
+	dbid oid NOT NULL,
+	query text NOT NULL
+) PARTITION BY RANGE (first_seen);
+COMMENT ON TABLE infra_monitor.statement_texts_monthly IS
+'texts of the statements in statement_samples_daily, from statement_texts; stored once a month (UTC), and kept as long as the rollups of that month; not dumped; for pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.statement_texts_monthly.first_seen IS 'beginning of the first day of this month on which it has a row in statement_samples_daily';
+
+CREATE INDEX statement_texts_monthly_queryid_idx ON infra_monitor.statement_texts_monthly (queryid, dbid);
+COMMENT ON INDEX infra_monitor.statement_texts_monthly_queryid_idx IS 'finds the text of a statement';
+
+CREATE TABLE infra_monitor.wait_samples_hourly (
+	begins_at timestamptz NOT NULL,
+	samples int NOT NULL,
+	datname text,
+	wait_event_type text,
+	wait_event text,
+	queryid bigint,
+	observations bigint NOT NULL,
+	looks bigint NOT NULL
+) PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.wait_samples_hourly IS
+'wait_samples of an hour (UTC) merged; one row without an event if nobody was active; an hour without samples has none; in partitions by UTC month, kept for infra_monitor.rollup_retention; not dumped; written by the sampler and roll_up() only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.begins_at IS 'when the hour began';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.samples IS 'writings that it is made of, the same in all rows of an hour';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.datname IS 'NULL if the database had been dropped, and for what was seen so seldom that it is none of the first 1000 rows';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.wait_event_type IS 'as in wait_profile; NULL: nobody was active';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.queryid IS 'NULL: not known, or none of the 100 most often seen, those are counted together';
+COMMENT ON COLUMN infra_monitor.wait_samples_hourly.looks IS 'looks at the sessions in that hour, the same in all rows of it; observations / looks is the average number of sessions';
+
+CREATE INDEX wait_samples_hourly_begins_at_idx ON infra_monitor.wait_samples_hourly (begins_at);
+COMMENT ON INDEX infra_monitor.wait_samples_hourly_begins_at_idx IS 'finds an hour';
+
+CREATE TABLE infra_monitor.wait_samples_daily (LIKE infra_monitor.wait_samples_hourly INCLUDING COMMENTS)
+PARTITION BY RANGE (begins_at);
+COMMENT ON TABLE infra_monitor.wait_samples_daily IS
+'the same for a day (UTC), merged from wait_samples_hourly; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.wait_samples_daily.begins_at IS 'when the day began';
+
+CREATE INDEX wait_samples_daily_begins_at_idx ON infra_monitor.wait_samples_daily (begins_at);
+COMMENT ON INDEX infra_monitor.wait_samples_daily_begins_at_idx IS 'finds a day';
+
+--
+-- reading them
+--
+
+CREATE FUNCTION infra_monitor.history_grains(
+	history text, since timestamptz, until timestamptz, step interval,
+	required boolean DEFAULT true,
+	OUT grain text, OUT from_at timestamptz, OUT until_at timestamptz, OUT fits boolean)
+RETURNS SETOF record
+LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 5
+AS 'MODULE_PATHNAME', 'imon_history_grains_1_0';
+COMMENT ON FUNCTION infra_monitor.history_grains(text, timestamptz, timestamptz, interval, boolean) IS
+'from where to read a span of samples, statement_samples or wait_samples in buckets of a step: spans without overlap of grain sample (that table), hour or day (its rollups); hours and days only where they fit into the buckets, or nothing finer is kept, and then whole ones; if required, error if nothing is kept of the span, but of others; for pg_monitor';
+
+--
 -- slo.sql: objectives, and whether they are kept
 --
 
@@ -3270,23 +3510,44 @@ RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 4
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH spans AS MATERIALIZED (
-	SELECT s.* FROM infra_monitor.sample_spans((SELECT min(w) FROM unnest($1) w), $2) s
-), clipped AS (
-	SELECT w.window_start, CASE WHEN s.at IS NOT NULL THEN greatest(s.at, w.window_start) END AS at, s.behind,
-		greatest(s.covered, w.window_start) AS covered, s.is_bad
+WITH grains AS MATERIALIZED (
+	SELECT w.window_start, g.grain, g.from_at, g.until_at
 	FROM unnest($1) AS w (window_start)
-		LEFT JOIN spans s ON s.behind > w.window_start
+		CROSS JOIN LATERAL infra_monitor.history_grains('samples', least(w.window_start, $2), $2, '1 day', false) g
+), parts AS (
+	SELECT g.window_start, a.known_since, a.available
+	FROM grains g
+		CROSS JOIN LATERAL infra_monitor.available_between(g.from_at, g.until_at) a
+	WHERE g.grain = 'sample'
+	UNION ALL
+	-- what begins with a gap is known, if something before it is
+	SELECT g.window_start, CASE WHEN p.is_known THEN g.from_at ELSE r.first_sampled_at END, r.available
+	FROM grains g
+		CROSS JOIN LATERAL (
+			SELECT EXISTS (SELECT FROM infra_monitor.samples_hourly b WHERE b.begins_at < g.from_at) AS is_known OFFSET 0
+		) p
+		CROSS JOIN LATERAL (
+			(SELECT min(h.first_sampled_at) AS first_sampled_at, sum(h.available_time) / 1000 AS available
+			FROM infra_monitor.samples_hourly h
+			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT min(d.first_sampled_at), sum(d.available_time) / 1000
+			FROM infra_monitor.samples_daily d
+			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at OFFSET 0)
+		) r
+	WHERE r.available IS NOT NULL
+), sums AS (
+	SELECT w.window_start, min(p.known_since) AS known_since, coalesce(sum(p.available), 0) AS available
+	FROM unnest($1) AS w (window_start)
+		LEFT JOIN parts p ON p.window_start = w.window_start
+	GROUP BY w.window_start
 )
-SELECT window_start, min(at),
-	coalesce(sum(extract(epoch FROM covered - at)) FILTER (WHERE is_bad IS NOT TRUE), 0)::float8,
-	coalesce(sum(extract(epoch FROM behind - covered)), 0)::float8
-		+ coalesce(sum(extract(epoch FROM covered - at)) FILTER (WHERE is_bad), 0)::float8
-FROM clipped
-GROUP BY window_start
+SELECT s.window_start, s.known_since, s.available,
+	greatest(coalesce(extract(epoch FROM $2 - s.known_since)::float8 - s.available, 0), 0)
+FROM sums s
 $$;
 COMMENT ON FUNCTION infra_monitor.availability(timestamptz[], timestamptz) IS
-'source of slo_status: for each start of a window up to "until", the seconds in which the server was available and not, since the first sample in it; not available is unhealthy, and a gap as in history_gaps(); for pg_monitor';
+'source of slo_status: for each start of a window up to "until", the seconds in which the server was available and not, since the first sample in it, from samples and their rollups; not available is unhealthy, and a gap as in history_gaps(); for pg_monitor';
 
 CREATE FUNCTION infra_monitor.latency_between(
 	windows timestamptz[], until timestamptz,
@@ -3296,13 +3557,32 @@ RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 4
 SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT w.window_start, min(s.sampled_at) FILTER (WHERE s.latency IS NOT NULL), infra_monitor.sum(s.latency)
+WITH parts AS (
+	SELECT w.window_start, p.first_sampled_at, p.latency
+	FROM unnest($1) AS w (window_start)
+		CROSS JOIN LATERAL infra_monitor.history_grains('samples', least(w.window_start, $2), $2, '1 day', false) g
+		CROSS JOIN LATERAL (
+			(SELECT s.sampled_at AS first_sampled_at, s.latency
+			FROM infra_monitor.samples s
+			WHERE g.grain = 'sample' AND s.sampled_at >= g.from_at AND s.sampled_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT h.first_sampled_at, h.latency
+			FROM infra_monitor.samples_hourly h
+			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT d.first_sampled_at, d.latency
+			FROM infra_monitor.samples_daily d
+			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at OFFSET 0)
+		) p
+	WHERE p.latency IS NOT NULL
+)
+SELECT w.window_start, min(p.first_sampled_at), infra_monitor.sum(p.latency)
 FROM unnest($1) AS w (window_start)
-	LEFT JOIN infra_monitor.samples s ON s.sampled_at >= w.window_start AND s.sampled_at < $2
+	LEFT JOIN parts p ON p.window_start = w.window_start
 GROUP BY w.window_start
 $$;
 COMMENT ON FUNCTION infra_monitor.latency_between(timestamptz[], timestamptz) IS
-'source of slo_status: for each start of a window up to "until", the times of all executions that completed, as far as samples are kept; for pg_monitor';
+'source of slo_status: for each start of a window up to "until", the times of all executions that completed, as far as samples or their rollups are kept; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.slo_status_at(
 	at timestamptz, OUT name text, OUT period interval, OUT attained float8,
@@ -3562,227 +3842,6 @@ COMMENT ON FUNCTION infra_monitor.pool_size_advice(int, int, int, int, interval)
 'how large pools should be: scope pool for each database and role, by what was seen at work in the last lookback (1 hour to 1 day), and by instances * concurrent_requests + workers * worker_concurrency, what the application can use at once; then scope server, with max_connections for all of them, as far as the memory goes; the rationale says why; current_connections are of now; observed is the time that was looked at; NULL is not known; errors: lookback of less than an hour, one of two factors missing or negative, not preloaded; for pg_monitor';
 
 --
--- rollups.sql: what is left of the history of an hour, and of a day
---
-
-CREATE TABLE infra_monitor.samples_hourly (
-	begins_at timestamptz NOT NULL,
-	samples int NOT NULL,
-	first_sampled_at timestamptz NOT NULL,
-	last_sampled_at timestamptz NOT NULL,
-	epochs int NOT NULL,
-	first_epoch bigint NOT NULL,
-	last_epoch bigint NOT NULL,
-	warning_samples int NOT NULL,
-	critical_samples int NOT NULL,
-	degraded_samples int NOT NULL,
-	unhealthy_samples int NOT NULL,
-	max_connections int NOT NULL,
-	reserved_connections int NOT NULL,
-	used_connections_min int NOT NULL,
-	used_connections_avg float8 NOT NULL,
-	used_connections_max int NOT NULL,
-	used_connections_last int NOT NULL,
-	available_connections_min int NOT NULL,
-	available_connections_avg float8 NOT NULL,
-	available_connections_max int NOT NULL,
-	available_connections_last int NOT NULL,
-	used_ratio_min float8 NOT NULL,
-	used_ratio_avg float8 NOT NULL,
-	used_ratio_max float8 NOT NULL,
-	used_ratio_last float8 NOT NULL,
-	active_min int NOT NULL,
-	active_avg float8 NOT NULL,
-	active_max int NOT NULL,
-	active_last int NOT NULL,
-	idle_min int NOT NULL,
-	idle_avg float8 NOT NULL,
-	idle_max int NOT NULL,
-	idle_last int NOT NULL,
-	idle_in_transaction_min int NOT NULL,
-	idle_in_transaction_avg float8 NOT NULL,
-	idle_in_transaction_max int NOT NULL,
-	idle_in_transaction_last int NOT NULL,
-	waiting_min int NOT NULL,
-	waiting_avg float8 NOT NULL,
-	waiting_max int NOT NULL,
-	waiting_last int NOT NULL,
-	authenticating_min int NOT NULL,
-	authenticating_avg float8 NOT NULL,
-	authenticating_max int NOT NULL,
-	authenticating_last int NOT NULL,
-	avg_active_min float8 NOT NULL,
-	avg_active_avg float8 NOT NULL,
-	avg_active_max float8 NOT NULL,
-	avg_active_last float8 NOT NULL,
-	cpu_ratio_min float8,
-	cpu_ratio_avg float8,
-	cpu_ratio_max float8,
-	cpu_ratio_last float8,
-	memory_used_min bigint,
-	memory_used_avg float8,
-	memory_used_max bigint,
-	memory_used_last bigint,
-	disk_used_min bigint,
-	disk_used_avg float8,
-	disk_used_max bigint,
-	disk_used_last bigint,
-	health_score_min float8,
-	health_score_avg float8,
-	health_score_max float8,
-	health_score_last float8,
-	memory_total bigint,
-	disk_total bigint,
-	peak_connections int NOT NULL,
-	oldest_transaction interval,
-	oldest_idle_in_transaction interval,
-	connects bigint,
-	rejected bigint,
-	commits bigint,
-	rollbacks bigint,
-	blks_hit bigint,
-	blks_read bigint,
-	temp_bytes bigint,
-	deadlocks bigint,
-	wal_bytes bigint,
-	collect_time_avg float8 NOT NULL,
-	collect_time_max float8 NOT NULL,
-	latency infra_monitor.histogram
-) PARTITION BY RANGE (begins_at);
-COMMENT ON TABLE infra_monitor.samples_hourly IS
-'samples of an hour (UTC) merged into one row: of numbers the least, average, greatest and last, sums of what is counted; an hour without samples has none; in partitions by UTC month, kept for infra_monitor.rollup_retention; not dumped; written by the sampler and roll_up() only; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.samples_hourly.begins_at IS 'when the hour began';
-COMMENT ON COLUMN infra_monitor.samples_hourly.samples IS 'how many it is made of: 360 an hour at defaults, fewer where some are missing';
-COMMENT ON COLUMN infra_monitor.samples_hourly.epochs IS 'how many epochs these are of: with more than one, counters began anew meanwhile';
-COMMENT ON COLUMN infra_monitor.samples_hourly.warning_samples IS 'those in which status of the pool was warning';
-COMMENT ON COLUMN infra_monitor.samples_hourly.critical_samples IS 'those in which it was critical';
-COMMENT ON COLUMN infra_monitor.samples_hourly.degraded_samples IS 'those in which health_status was degraded';
-COMMENT ON COLUMN infra_monitor.samples_hourly.unhealthy_samples IS 'those in which it was unhealthy';
-COMMENT ON COLUMN infra_monitor.samples_hourly.max_connections IS 'of the last of them, as reserved_connections, memory_total and disk_total';
-COMMENT ON COLUMN infra_monitor.samples_hourly.avg_active_avg IS 'of samples without avg_active, their active counts, as in the three others';
-COMMENT ON COLUMN infra_monitor.samples_hourly.peak_connections IS 'the greatest, as oldest_transaction and oldest_idle_in_transaction';
-COMMENT ON COLUMN infra_monitor.samples_hourly.connects IS 'sum, as the columns to wal_bytes: of what is known, NULL if nothing is';
-COMMENT ON COLUMN infra_monitor.samples_hourly.latency IS 'times of all their statements';
-
-CREATE INDEX samples_hourly_begins_at_idx ON infra_monitor.samples_hourly (begins_at);
-COMMENT ON INDEX infra_monitor.samples_hourly_begins_at_idx IS 'finds an hour';
-
-CREATE TABLE infra_monitor.samples_daily (LIKE infra_monitor.samples_hourly INCLUDING COMMENTS)
-PARTITION BY RANGE (begins_at);
-COMMENT ON TABLE infra_monitor.samples_daily IS
-'the same for a day (UTC), merged from samples_hourly; averages are weighted by the number of samples; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.samples_daily.begins_at IS 'when the day began';
-COMMENT ON COLUMN infra_monitor.samples_daily.samples IS 'how many it is made of: 8640 a day at defaults, fewer where some are missing';
-
-CREATE INDEX samples_daily_begins_at_idx ON infra_monitor.samples_daily (begins_at);
-COMMENT ON INDEX infra_monitor.samples_daily_begins_at_idx IS 'finds a day';
-
-CREATE TABLE infra_monitor.statement_samples_hourly (
-	begins_at timestamptz NOT NULL,
-	samples int NOT NULL,
-	userid oid,
-	dbid oid,
-	usename text,
-	datname text,
-	queryid bigint,
-	toplevel boolean,
-	calls bigint NOT NULL,
-	exec_time float8 NOT NULL,
-	rows bigint,
-	failures bigint NOT NULL,
-	failed_time float8 NOT NULL,
-	shared_blks_hit bigint,
-	shared_blks_read bigint,
-	temp_blks_written bigint,
-	wal_bytes bigint,
-	known_calls bigint NOT NULL,
-	latency infra_monitor.histogram NOT NULL
-) PARTITION BY RANGE (begins_at);
-COMMENT ON TABLE infra_monitor.statement_samples_hourly IS
-'statement_samples of an hour (UTC) merged: a row for each of infra_monitor.top_statements statements, those that came first by time, calls, time of failures or p95, and one without userid for all others, so that the sum is right; an hour without samples has none; in partitions by UTC month, kept for infra_monitor.rollup_retention; not dumped; written by the sampler and roll_up() only; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.statement_samples_hourly.begins_at IS 'when the hour began';
-COMMENT ON COLUMN infra_monitor.statement_samples_hourly.samples IS 'samples in which it had a row of its own; where userid is NULL, in which there was one for all others: all of them';
-COMMENT ON COLUMN infra_monitor.statement_samples_hourly.userid IS 'NULL: all statements without a row of their own';
-COMMENT ON COLUMN infra_monitor.statement_samples_hourly.rows IS 'of what is known, as in the columns to wal_bytes; NULL if nothing is';
-COMMENT ON COLUMN infra_monitor.statement_samples_hourly.known_calls IS 'calls of which the columns from rows to wal_bytes are known';
-
-CREATE INDEX statement_samples_hourly_begins_at_idx ON infra_monitor.statement_samples_hourly (begins_at);
-COMMENT ON INDEX infra_monitor.statement_samples_hourly_begins_at_idx IS 'finds an hour';
-
-CREATE INDEX statement_samples_hourly_queryid_idx ON infra_monitor.statement_samples_hourly (queryid, begins_at);
-COMMENT ON INDEX infra_monitor.statement_samples_hourly_queryid_idx IS 'finds the history of a statement';
-
-CREATE TABLE infra_monitor.statement_samples_daily (LIKE infra_monitor.statement_samples_hourly INCLUDING COMMENTS)
-PARTITION BY RANGE (begins_at);
-COMMENT ON TABLE infra_monitor.statement_samples_daily IS
-'the same for a day (UTC), merged from statement_samples_hourly; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.statement_samples_daily.begins_at IS 'when the day began';
-
-CREATE INDEX statement_samples_daily_begins_at_idx ON infra_monitor.statement_samples_daily (begins_at);
-COMMENT ON INDEX infra_monitor.statement_samples_daily_begins_at_idx IS 'finds a day';
-
-CREATE INDEX statement_samples_daily_queryid_idx ON infra_monitor.statement_samples_daily (queryid, begins_at);
-COMMENT ON INDEX infra_monitor.statement_samples_daily_queryid_idx IS 'finds the history of a statement';
-
-CREATE TABLE infra_monitor.statement_texts_monthly (
-	first_seen timestamptz NOT NULL,
-	queryid bigint NOT NULL,
-	dbid oid NOT NULL,
-	query text NOT NULL
-) PARTITION BY RANGE (first_seen);
-COMMENT ON TABLE infra_monitor.statement_texts_monthly IS
-'texts of the statements in statement_samples_daily, from statement_texts; stored once a month (UTC), and kept as long as the rollups of that month; not dumped; for pg_read_all_stats';
-COMMENT ON COLUMN infra_monitor.statement_texts_monthly.first_seen IS 'beginning of the first day of this month on which it has a row in statement_samples_daily';
-
-CREATE INDEX statement_texts_monthly_queryid_idx ON infra_monitor.statement_texts_monthly (queryid, dbid);
-COMMENT ON INDEX infra_monitor.statement_texts_monthly_queryid_idx IS 'finds the text of a statement';
-
-CREATE TABLE infra_monitor.wait_samples_hourly (
-	begins_at timestamptz NOT NULL,
-	samples int NOT NULL,
-	datname text,
-	wait_event_type text,
-	wait_event text,
-	queryid bigint,
-	observations bigint NOT NULL,
-	looks bigint NOT NULL
-) PARTITION BY RANGE (begins_at);
-COMMENT ON TABLE infra_monitor.wait_samples_hourly IS
-'wait_samples of an hour (UTC) merged; one row without an event if nobody was active; an hour without samples has none; in partitions by UTC month, kept for infra_monitor.rollup_retention; not dumped; written by the sampler and roll_up() only; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.wait_samples_hourly.begins_at IS 'when the hour began';
-COMMENT ON COLUMN infra_monitor.wait_samples_hourly.samples IS 'writings that it is made of, the same in all rows of an hour';
-COMMENT ON COLUMN infra_monitor.wait_samples_hourly.datname IS 'NULL if the database had been dropped, and for what was seen so seldom that it is none of the first 1000 rows';
-COMMENT ON COLUMN infra_monitor.wait_samples_hourly.wait_event_type IS 'as in wait_profile; NULL: nobody was active';
-COMMENT ON COLUMN infra_monitor.wait_samples_hourly.queryid IS 'NULL: not known, or none of the 100 most often seen, those are counted together';
-COMMENT ON COLUMN infra_monitor.wait_samples_hourly.looks IS 'looks at the sessions in that hour, the same in all rows of it; observations / looks is the average number of sessions';
-
-CREATE INDEX wait_samples_hourly_begins_at_idx ON infra_monitor.wait_samples_hourly (begins_at);
-COMMENT ON INDEX infra_monitor.wait_samples_hourly_begins_at_idx IS 'finds an hour';
-
-CREATE TABLE infra_monitor.wait_samples_daily (LIKE infra_monitor.wait_samples_hourly INCLUDING COMMENTS)
-PARTITION BY RANGE (begins_at);
-COMMENT ON TABLE infra_monitor.wait_samples_daily IS
-'the same for a day (UTC), merged from wait_samples_hourly; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.wait_samples_daily.begins_at IS 'when the day began';
-
-CREATE INDEX wait_samples_daily_begins_at_idx ON infra_monitor.wait_samples_daily (begins_at);
-COMMENT ON INDEX infra_monitor.wait_samples_daily_begins_at_idx IS 'finds a day';
-
---
--- reading them
---
-
-CREATE FUNCTION infra_monitor.history_grains(
-	history text, since timestamptz, until timestamptz, step interval,
-	required boolean DEFAULT true,
-	OUT grain text, OUT from_at timestamptz, OUT until_at timestamptz, OUT fits boolean)
-RETURNS SETOF record
-LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 5
-AS 'MODULE_PATHNAME', 'imon_history_grains_1_0';
-COMMENT ON FUNCTION infra_monitor.history_grains(text, timestamptz, timestamptz, interval, boolean) IS
-'from where to read a span of samples, statement_samples or wait_samples in buckets of a step: spans without overlap of grain sample (that table), hour or day (its rollups); hours and days only where they fit into the buckets, or nothing finer is kept, and then whole ones; if required, error if nothing is kept of the span, but of others; for pg_monitor';
-
---
 -- health_events.sql: what has changed in the health of the server, and when
 --
 
@@ -4031,6 +4090,41 @@ COMMENT ON FUNCTION infra_monitor.pool_chart(interval, int, int, timestamptz) IS
 -- wait_history.sql: what sessions waited for
 --
 
+-- what of the waits is stored of a span, with the bucket it belongs to
+CREATE FUNCTION infra_monitor.stored_waits(
+	since timestamptz, until timestamptz, step interval,
+	OUT bucket timestamptz, OUT at timestamptz, OUT wait_event_type text,
+	OUT wait_event text, OUT observations bigint, OUT looks bigint,
+	OUT coarseness int)
+RETURNS SETOF record
+LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN g.fits THEN date_bin($3, p.at, '2001-01-01 00:00:00+00') ELSE p.at END AS bucket, p.at,
+	p.wait_event_type, p.wait_event, p.observations::bigint, p.looks, p.coarseness
+FROM infra_monitor.history_grains('wait_samples', $1, $2, $3) g
+	-- with OFFSET, these are scans of their own, of those partitions that they need
+	CROSS JOIN LATERAL (
+		(SELECT w.sampled_at AS at, w.wait_event_type, w.wait_event, sum(w.observations) AS observations,
+			max(w.looks) AS looks, 0 AS coarseness
+		FROM infra_monitor.wait_samples w
+		WHERE g.grain = 'sample' AND w.sampled_at >= g.from_at AND w.sampled_at < g.until_at
+		GROUP BY 1, 2, 3 OFFSET 0)
+		UNION ALL
+		(SELECT h.begins_at, h.wait_event_type, h.wait_event, sum(h.observations), max(h.looks), 1
+		FROM infra_monitor.wait_samples_hourly h
+		WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at
+		GROUP BY 1, 2, 3 OFFSET 0)
+		UNION ALL
+		(SELECT d.begins_at, d.wait_event_type, d.wait_event, sum(d.observations), max(d.looks), 2
+		FROM infra_monitor.wait_samples_daily d
+		WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at
+		GROUP BY 1, 2, 3 OFFSET 0)
+	) p
+$$;
+COMMENT ON FUNCTION infra_monitor.stored_waits(timestamptz, timestamptz, interval) IS
+'source of wait_history() and compare(): the rows of wait_samples and its rollups by event, each with all looks of the same moment; coarseness: 0 samples, 1 hours, 2 days; for pg_monitor';
+
 -- the rows of wait_history(), for arguments that are known to be good
 CREATE FUNCTION infra_monitor.wait_buckets(
 	since timestamptz, until timestamptz, step interval,
@@ -4040,29 +4134,8 @@ RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH grains AS MATERIALIZED (
-	SELECT * FROM infra_monitor.history_grains('wait_samples', $1, $2, $3)
-), seen AS MATERIALIZED (
-	SELECT CASE WHEN g.fits THEN date_bin($3, p.at, '2001-01-01 00:00:00+00') ELSE p.at END AS bucket, p.*
-	FROM grains g
-		-- with OFFSET, these are scans of their own, of those partitions that they need
-		CROSS JOIN LATERAL (
-			(SELECT w.sampled_at AS at, w.wait_event_type, w.wait_event, sum(w.observations) AS observations,
-				max(w.looks) AS looks, 0 AS coarseness
-			FROM infra_monitor.wait_samples w
-			WHERE g.grain = 'sample' AND w.sampled_at >= g.from_at AND w.sampled_at < g.until_at
-			GROUP BY 1, 2, 3 OFFSET 0)
-			UNION ALL
-			(SELECT h.begins_at, h.wait_event_type, h.wait_event, sum(h.observations), max(h.looks), 1
-			FROM infra_monitor.wait_samples_hourly h
-			WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at
-			GROUP BY 1, 2, 3 OFFSET 0)
-			UNION ALL
-			(SELECT d.begins_at, d.wait_event_type, d.wait_event, sum(d.observations), max(d.looks), 2
-			FROM infra_monitor.wait_samples_daily d
-			WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at
-			GROUP BY 1, 2, 3 OFFSET 0)
-		) p
+WITH seen AS MATERIALIZED (
+	SELECT * FROM infra_monitor.stored_waits($1, $2, $3)
 ), looks AS (
 	-- each row of a writing has all its looks
 	SELECT l.bucket, sum(l.looks) AS looks, max(l.coarseness) AS coarseness
@@ -4533,7 +4606,8 @@ SELECT $1, count(*)::int, min(s.sampled_at), max(s.sampled_at), count(DISTINCT s
 	max(s.oldest_transaction), max(s.oldest_idle_in_transaction), sum(s.connects)::bigint, sum(s.rejected)::bigint,
 	sum(s.commits)::bigint, sum(s.rollbacks)::bigint, sum(s.blks_hit)::bigint, sum(s.blks_read)::bigint,
 	sum(s.temp_bytes)::bigint, sum(s.deadlocks)::bigint, sum(s.wal_bytes)::bigint, avg(s.collect_time),
-	max(s.collect_time), infra_monitor.sum(s.latency)
+	max(s.collect_time), infra_monitor.sum(s.latency), sum(s.elapsed_time) FILTER (WHERE s.connects IS NOT NULL),
+	(SELECT a.available * 1000 FROM infra_monitor.available_between($1, $2) a)
 FROM (
 	SELECT r.*, r.sampled_at = min(r.sampled_at) OVER () AS is_first, r.sampled_at = max(r.sampled_at) OVER () AS is_last
 	FROM infra_monitor.samples r
@@ -4584,7 +4658,8 @@ SELECT $1, sum(s.samples)::int, min(s.first_sampled_at), max(s.last_sampled_at),
 	max(s.oldest_transaction), max(s.oldest_idle_in_transaction), sum(s.connects)::bigint, sum(s.rejected)::bigint,
 	sum(s.commits)::bigint, sum(s.rollbacks)::bigint, sum(s.blks_hit)::bigint, sum(s.blks_read)::bigint,
 	sum(s.temp_bytes)::bigint, sum(s.deadlocks)::bigint, sum(s.wal_bytes)::bigint,
-	sum(s.collect_time_avg * s.samples) / sum(s.samples), max(s.collect_time_max), infra_monitor.sum(s.latency)
+	sum(s.collect_time_avg * s.samples) / sum(s.samples), max(s.collect_time_max), infra_monitor.sum(s.latency),
+	sum(s.elapsed_time), sum(s.available_time)
 FROM (
 	SELECT r.*, r.begins_at = min(r.begins_at) OVER () AS is_first, r.begins_at = max(r.begins_at) OVER () AS is_last,
 		r.first_epoch = lag(r.last_epoch) OVER (ORDER BY r.begins_at) AS goes_on
@@ -4718,8 +4793,8 @@ COMMENT ON FUNCTION infra_monitor.roll_up(timestamptz) IS
 -- compare.sql: two spans of history, side by side
 --
 
--- what a span was like, as rows of (place, metric, value, unit, queryid, dbid);
--- a rate is that of the time between two samples of one epoch
+-- What a span was like.  A rate is that of the time since the sample before, of
+-- samples that know what has been counted since.
 CREATE FUNCTION infra_monitor.pool_measures(
 	since timestamptz, until timestamptz,
 	OUT place int, OUT metric text, OUT value float8, OUT unit text)
@@ -4727,35 +4802,50 @@ RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 25
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH stored AS (
-	-- two hours more: the sample before the first one
-	SELECT s.*, CASE s.epoch WHEN lag(s.epoch) OVER by_time
-		THEN extract(epoch FROM s.sampled_at - lag(s.sampled_at) OVER by_time) END::float8 AS seconds
-	FROM infra_monitor.samples s
-	WHERE s.sampled_at >= $1 - interval '2 hours' AND s.sampled_at < $2
-	WINDOW by_time AS (ORDER BY s.sampled_at)
-), span AS (
-	SELECT s.*, CASE WHEN s.connects IS NOT NULL THEN s.seconds END AS pool_seconds,
-		CASE WHEN s.commits IS NOT NULL THEN s.seconds END AS database_seconds,
-		CASE WHEN s.wal_bytes IS NOT NULL THEN s.seconds END AS wal_seconds,
-		CASE WHEN s.latency IS NOT NULL THEN s.seconds END AS latency_seconds
-	FROM stored s WHERE s.sampled_at >= $1
+WITH parts AS (
+	SELECT p.*
+	FROM infra_monitor.history_grains('samples', $1, $2, '1 day') g
+		CROSS JOIN LATERAL (
+			(SELECT 1 AS samples, CASE WHEN s.connects IS NOT NULL THEN s.elapsed_time END / 1000 AS seconds,
+				s.used_connections::float8 AS used, s.used_connections AS used_max, s.waiting AS waiting_max,
+				s.idle_in_transaction AS idle_in_transaction_max, coalesce(s.avg_active, s.active) AS active,
+				s.cpu_ratio, s.memory_used::float8 AS memory, s.health_score, s.connects, s.rejected, s.commits, s.rollbacks,
+				s.blks_hit, s.blks_read, s.temp_bytes, s.deadlocks, s.wal_bytes, s.latency
+			FROM infra_monitor.samples s
+			WHERE g.grain = 'sample' AND s.sampled_at >= g.from_at AND s.sampled_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT r.samples, r.elapsed_time / 1000, r.used_connections_avg, r.used_connections_max, r.waiting_max,
+				r.idle_in_transaction_max, r.avg_active_avg,
+				r.cpu_ratio_avg, r.memory_used_avg, r.health_score_avg, r.connects, r.rejected, r.commits, r.rollbacks,
+				r.blks_hit, r.blks_read, r.temp_bytes, r.deadlocks, r.wal_bytes, r.latency
+			FROM infra_monitor.samples_hourly r
+			WHERE g.grain = 'hour' AND r.begins_at >= g.from_at AND r.begins_at < g.until_at OFFSET 0)
+			UNION ALL
+			(SELECT r.samples, r.elapsed_time / 1000, r.used_connections_avg, r.used_connections_max, r.waiting_max,
+				r.idle_in_transaction_max, r.avg_active_avg,
+				r.cpu_ratio_avg, r.memory_used_avg, r.health_score_avg, r.connects, r.rejected, r.commits, r.rollbacks,
+				r.blks_hit, r.blks_read, r.temp_bytes, r.deadlocks, r.wal_bytes, r.latency
+			FROM infra_monitor.samples_daily r
+			WHERE g.grain = 'day' AND r.begins_at >= g.from_at AND r.begins_at < g.until_at OFFSET 0)
+		) p
 ), sums AS (
-	SELECT infra_monitor.sum(latency) AS latency,
-		infra_monitor.observations(infra_monitor.sum(latency) FILTER (WHERE seconds > 0)) / sum(latency_seconds) AS calls,
-		sum(commits) FILTER (WHERE seconds > 0) / sum(database_seconds) AS commits,
-		sum(rollbacks) FILTER (WHERE seconds > 0) / sum(database_seconds) AS rollbacks,
-		sum(deadlocks) FILTER (WHERE seconds > 0) / sum(database_seconds) * 3600 AS deadlocks,
-		sum(blks_read) FILTER (WHERE seconds > 0) / sum(database_seconds) AS blks_read,
-		sum(blks_hit)::float8 / nullif(sum(blks_hit + blks_read), 0) AS hit_ratio,
-		sum(temp_bytes) FILTER (WHERE seconds > 0) / sum(database_seconds) AS temp_bytes,
-		sum(wal_bytes) FILTER (WHERE seconds > 0) / sum(wal_seconds) AS wal_bytes,
-		sum(connects) FILTER (WHERE seconds > 0) / sum(pool_seconds) AS connects,
-		sum(rejected) FILTER (WHERE seconds > 0) / sum(pool_seconds) AS rejected,
-		avg(used_connections) AS used, max(used_connections) AS used_max, max(waiting) AS waiting_max,
-		max(idle_in_transaction) AS idle_in_transaction_max, avg(coalesce(avg_active, active)) AS active,
-		avg(cpu_ratio) AS cpu, avg(memory_used) AS memory, avg(health_score) AS score
-	FROM span
+	SELECT infra_monitor.sum(p.latency) AS latency,
+		infra_monitor.observations(infra_monitor.sum(p.latency) FILTER (WHERE p.seconds > 0)) / sum(p.seconds) FILTER (WHERE p.latency IS NOT NULL) AS calls,
+		sum(p.commits) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.commits IS NOT NULL) AS commits,
+		sum(p.rollbacks) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.rollbacks IS NOT NULL) AS rollbacks,
+		sum(p.deadlocks) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.deadlocks IS NOT NULL) * 3600 AS deadlocks,
+		sum(p.blks_read) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.blks_read IS NOT NULL) AS blks_read,
+		sum(p.blks_hit)::float8 / nullif(sum(p.blks_hit + p.blks_read), 0) AS hit_ratio,
+		sum(p.temp_bytes) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.temp_bytes IS NOT NULL) AS temp_bytes,
+		sum(p.wal_bytes) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.wal_bytes IS NOT NULL) AS wal_bytes,
+		sum(p.connects) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.connects IS NOT NULL) AS connects,
+		sum(p.rejected) FILTER (WHERE p.seconds > 0) / sum(p.seconds) FILTER (WHERE p.rejected IS NOT NULL) AS rejected,
+		sum(p.used * p.samples) / sum(p.samples) AS used, max(p.used_max) AS used_max, max(p.waiting_max) AS waiting_max,
+		max(p.idle_in_transaction_max) AS idle_in_transaction_max, sum(p.active * p.samples) / sum(p.samples) AS active,
+		sum(p.cpu_ratio * p.samples) / sum(p.samples) FILTER (WHERE p.cpu_ratio IS NOT NULL) AS cpu,
+		sum(p.memory * p.samples) / sum(p.samples) FILTER (WHERE p.memory IS NOT NULL) AS memory,
+		sum(p.health_score * p.samples) / sum(p.samples) FILTER (WHERE p.health_score IS NOT NULL) AS score
+	FROM parts p
 )
 SELECT m.* FROM sums s CROSS JOIN LATERAL (VALUES
 	(1, 'calls_per_second', s.calls::float8, '1/s'),
@@ -4782,7 +4872,7 @@ SELECT m.* FROM sums s CROSS JOIN LATERAL (VALUES
 ) AS m (place, metric, value, unit)
 $$;
 COMMENT ON FUNCTION infra_monitor.pool_measures(timestamptz, timestamptz) IS
-'source of compare(): what samples say of a span; for pg_monitor';
+'source of compare(): what samples and their rollups say of a span; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.wait_measures(
 	since timestamptz, until timestamptz,
@@ -4791,52 +4881,74 @@ RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH span AS MATERIALIZED (
-	SELECT w.sampled_at, w.wait_event_type, w.observations, w.looks
-	FROM infra_monitor.wait_samples w
-	WHERE w.sampled_at >= $1 AND w.sampled_at < $2
+WITH seen AS MATERIALIZED (
+	SELECT * FROM infra_monitor.stored_waits($1, $2, '1 day')
 ), looks AS (
-	-- each row of a sample says how many there were
+	-- each row of a writing has all its looks
 	SELECT sum(l.looks) AS looks
-	FROM (SELECT max(s.looks) AS looks FROM span s GROUP BY s.sampled_at) l
+	FROM (SELECT max(s.looks) AS looks FROM seen s GROUP BY s.at, s.coarseness) l
 )
 SELECT 30, 'active_avg ' || s.wait_event_type, sum(s.observations)::float8 / nullif(max(l.looks), 0)::float8, 'sessions'
-FROM span s CROSS JOIN looks l
+FROM seen s CROSS JOIN looks l
 WHERE s.wait_event_type IS NOT NULL
 GROUP BY s.wait_event_type
 $$;
 COMMENT ON FUNCTION infra_monitor.wait_measures(timestamptz, timestamptz) IS
-'source of compare(): what wait_samples say of a span, a row for each class that was seen; for pg_monitor';
+'source of compare(): what wait_samples and their rollups say of a span, a row for each class that was seen; for pg_monitor';
+
+-- the seconds that samples of statements are about
+CREATE FUNCTION infra_monitor.statement_seconds(
+	since timestamptz, until timestamptz)
+RETURNS float8
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT sum(p.seconds)
+FROM infra_monitor.history_grains('statement_samples', $1, $2, '1 day') g
+	CROSS JOIN LATERAL (
+		-- each sample has one row for all others; two hours more: the sample before the first one
+		(SELECT sum(extract(epoch FROM o.at - greatest(o.before, e.began_at)) ) FILTER (WHERE o.at >= g.from_at)::float8 AS seconds
+		FROM (
+			SELECT s.sampled_at AS at, s.epoch, lag(s.sampled_at) OVER (ORDER BY s.sampled_at) AS before
+			FROM infra_monitor.statement_samples s
+			WHERE g.grain = 'sample' AND s.sampled_at >= g.from_at - interval '2 hours' AND s.sampled_at < g.until_at
+				AND s.userid IS NULL
+		) o
+			-- a start or a reset since that one
+			LEFT JOIN LATERAL (
+				SELECT greatest(x.initialized_at, x.statements_reset) AS began_at
+				FROM infra_monitor.epochs x WHERE x.epoch = o.epoch LIMIT 1) e ON true
+		WHERE o.before IS NOT NULL OFFSET 0)
+		UNION ALL
+		(SELECT sum(r.elapsed_time) / 1000
+		FROM infra_monitor.samples_hourly r
+		WHERE g.grain = 'hour' AND r.begins_at >= g.from_at AND r.begins_at < g.until_at
+			AND EXISTS (SELECT FROM infra_monitor.statement_samples_hourly h WHERE h.begins_at = r.begins_at) OFFSET 0)
+		UNION ALL
+		(SELECT sum(r.elapsed_time) / 1000
+		FROM infra_monitor.samples_daily r
+		WHERE g.grain = 'day' AND r.begins_at >= g.from_at AND r.begins_at < g.until_at
+			AND EXISTS (SELECT FROM infra_monitor.statement_samples_daily d WHERE d.begins_at = r.begins_at) OFFSET 0)
+	) p
+$$;
+COMMENT ON FUNCTION infra_monitor.statement_seconds(timestamptz, timestamptz) IS
+'source of compare(): of how many seconds of a span statement_samples and their rollups tell, NULL if of none; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.statement_measures(
 	since timestamptz, until timestamptz,
-	OUT queryid bigint, OUT datname text, OUT usename text, OUT dbid oid,
-	OUT exec_time float8, OUT failures float8, OUT failed_time float8)
+	OUT queryid bigint, OUT dbid oid, OUT exec_time float8,
+	OUT failures float8, OUT failed_time float8)
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH looked_back AS MATERIALIZED (
-	-- each sample has one row for all others; two hours more: the sample before the first one
-	SELECT s.sampled_at AS at, CASE s.epoch WHEN lag(s.epoch) OVER by_time
-		THEN extract(epoch FROM s.sampled_at - lag(s.sampled_at) OVER by_time) END::float8 AS seconds
-	FROM infra_monitor.statement_samples s
-	WHERE s.sampled_at >= $1 - interval '2 hours' AND s.sampled_at < $2 AND s.userid IS NULL
-	WINDOW by_time AS (ORDER BY s.sampled_at)
-), timed AS MATERIALIZED (
-	SELECT l.at, sum(l.seconds) OVER () AS seconds
-	FROM looked_back l
-	WHERE l.at >= $1 AND l.seconds > 0
-)
-SELECT s.queryid, s.datname, s.usename, max(s.dbid), sum(s.exec_time) / t.seconds,
-	sum(s.failures) / t.seconds, sum(s.failed_time) / t.seconds
-FROM infra_monitor.statement_samples s
-	JOIN timed t ON t.at = s.sampled_at
-WHERE s.sampled_at >= $1 AND s.sampled_at < $2
-GROUP BY s.queryid, s.datname, s.usename, t.seconds
+SELECT s.queryid, max(s.dbid), sum(s.exec_time) / t.seconds, sum(s.failures) / t.seconds, sum(s.failed_time) / t.seconds
+FROM infra_monitor.stored_statements($1, $2, '1 day') s
+	JOIN infra_monitor.statement_seconds($1, $2) t (seconds) ON t.seconds > 0
+GROUP BY s.queryid, t.seconds
 $$;
 COMMENT ON FUNCTION infra_monitor.statement_measures(timestamptz, timestamptz) IS
-'source of compare(): what statement_samples say of a span, each value by second, of the time between two samples of one epoch; the row without queryid, datname and usename is all others; for pg_monitor';
+'source of compare(): what statement_samples and their rollups say of a span, of all roles and databases, each value by second; the row without queryid is all others; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.compare(
 	since_1 timestamptz, until_1 timestamptz,
@@ -4890,9 +5002,7 @@ WITH spans AS MATERIALIZED (
 		CASE WHEN p.place = 30 AND count(p.value_2) OVER (PARTITION BY p.place) > 0 THEN coalesce(p.value_2, 0) ELSE p.value_2 END AS value_2
 	FROM paired p
 	UNION ALL
-	SELECT c.place, 'statement_time_per_second', 'ms/s', c.queryid, (
-			SELECT t.query FROM infra_monitor.statement_texts t
-			WHERE t.queryid = c.queryid AND t.dbid = c.dbid ORDER BY t.first_seen DESC LIMIT 1),
+	SELECT c.place, 'statement_time_per_second', 'ms/s', c.queryid, infra_monitor.statement_text(c.queryid, c.dbid),
 		c.value_1, c.value_2
 	FROM changes c
 )
