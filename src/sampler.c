@@ -820,6 +820,8 @@ run_if_due(ImonTask *task)
 		run_now(&tasks[TASK_EVENTS]);
 	if (task == &tasks[TASK_EVENTS] && task_done)
 		run_now(&tasks[TASK_NOTIFY]);
+	if (task == &tasks[TASK_ROLLUPS] && task_done && done)
+		run_now(&tasks[TASK_PARTITIONS]);	/* some may have waited for it */
 }
 
 /*
