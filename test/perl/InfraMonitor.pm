@@ -347,7 +347,7 @@ FROM pg_proc p,
 			WHEN 'integer' THEN '1'
 			WHEN 'bigint' THEN '1'
 			WHEN 'double precision' THEN '0.5'
-			WHEN 'text' THEN CASE p.proargnames[n] WHEN 'order_by' THEN $$'calls'$$ ELSE $$'pool'$$ END
+			WHEN 'text' THEN CASE p.proargnames[n] WHEN 'order_by' THEN $$'calls'$$ WHEN 'history' THEN $$'samples'$$ ELSE $$'pool'$$ END
 			WHEN 'interval' THEN $$'1 hour'$$
 			WHEN 'timestamp with time zone' THEN 'now()'
 			ELSE 'NULL' END, ', ' ORDER BY n) AS list
@@ -356,6 +356,7 @@ WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prokind = 'f'
 	AND p.prorettype <> 'trigger'::regtype
 	AND 'internal'::regtype <> ALL (p.proargtypes)
 	AND p.proname NOT IN ('take_sample', 'take_statement_sample', 'reset')
+	AND p.proname NOT LIKE 'roll\_up%'
 ORDER BY 1;
 SQL
 	my ($status, $out, $said) = $node->psql($database,
