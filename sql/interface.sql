@@ -147,7 +147,7 @@ WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prosecdef;
 SELECT p.oid::regprocedure AS function, p.proconfig
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.pronamespace = 'infra_monitor'::regnamespace AND l.lanname NOT IN ('c', 'internal')
-	AND p.proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}';
+	AND (p.proconfig @> '{"search_path=pg_catalog, pg_temp"}') IS NOT TRUE;
 
 -- the extension
 SELECT extrelocatable, extnamespace::regnamespace AS schema,

@@ -116,9 +116,9 @@ SELECT begins_at, samples, first_sampled_at, last_sampled_at, epochs, first_epoc
 FROM infra_monitor.samples_daily WHERE begins_at < '2000-03-01' ORDER BY 1;
 
 -- each column of it is what the samples say, as a row of that hour or day
-SELECT count(*) AS hours, count(*) FILTER (WHERE h.samples <> s.samples OR h.used_connections_avg <> s.used OR h.used_ratio_avg <> s.ratio
-	OR h.avg_active_avg <> s.active OR h.avg_active_min <> s.active_min OR h.avg_active_last <> s.active_last
-	OR h.cpu_ratio_avg IS DISTINCT FROM s.cpu OR h.cpu_ratio_last IS DISTINCT FROM s.cpu_last OR h.memory_used_max IS NOT NULL
+SELECT count(*) AS hours, count(*) FILTER (WHERE h.samples <> s.samples OR h.used_connections_avg <> s.used
+	OR abs(h.used_ratio_avg - s.ratio) > 1e-15 OR abs(h.avg_active_avg - s.active) > 1e-12 OR h.avg_active_min <> s.active_min OR h.avg_active_last <> s.active_last
+	OR abs(h.cpu_ratio_avg - s.cpu) > 1e-15 OR h.cpu_ratio_last IS DISTINCT FROM s.cpu_last OR h.memory_used_max IS NOT NULL
 	OR h.commits <> s.commits OR h.latency OPERATOR(infra_monitor.<>) s.latency OR h.peak_connections <> 37) AS wrong
 FROM infra_monitor.samples_hourly h JOIN (
 	SELECT date_trunc('hour', sampled_at) AS begins_at, count(*) AS samples, avg(used_connections::float8) AS used, avg(used_ratio) AS ratio,

@@ -73,11 +73,13 @@ SELECT CASE WHEN here THEN s.bytes::float8 / l.max_bytes END, 'ratio',
 			WHEN l.level = 4 THEN '; nothing is written'
 			WHEN s.bytes < 0.9 * l.max_bytes THEN ''
 			WHEN s.days > 1 THEN format('; its oldest day gives way to what is new: it has %s days, and keeps no more', s.days)
+			WHEN s.months > 1 THEN '; when today takes it all, the oldest month of rollups gives way'
 			ELSE '; if today takes it all, waits, statements and slow executions will not be written'
 		END
 		ELSE 'the history is in another database' END
 FROM (SELECT current_database() = current_setting('infra_monitor.database', true)) h (here),
-	(SELECT coalesce(sum(p.bytes), 0)::bigint AS bytes, count(DISTINCT p.day) FILTER (WHERE p.has_rows) AS days
+	(SELECT coalesce(sum(p.bytes), 0)::bigint AS bytes, count(DISTINCT p.day) FILTER (WHERE p.has_rows AND length(p.day) = 8) AS days,
+			count(DISTINCT p.day) FILTER (WHERE p.has_rows AND length(p.day) = 6) AS months
 		FROM infra_monitor.history_partitions() p) s,
 	LATERAL infra_monitor.history_limit(s.bytes) l
 $$;

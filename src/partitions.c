@@ -268,6 +268,12 @@ expired_before(bool of_months, TimestampTz now)
 		USECS_PER_MINUTE;
 }
 
+TimestampTz
+imon_rollups_kept_from(TimestampTz now)
+{
+	return month_of(expired_before(true, now));
+}
+
 /*
  * Is there anything in a partition of this day, 20260131, that is to be rolled
  * up?  Needs SPI to be connected.
@@ -322,53 +328,18 @@ drop_partition(const char *name)
 }
 
 /*
- * One step towards removing the partitions whose days are past retention.
- * First their rows, oldest first: TRUNCATE locks that partition only.  Then,
- * each in a later transaction, the empty tables: that locks the parent.  What is
- * to be rolled up is left for a day more.
- * Returns true if there was something to do.  Needs SPI to be connected and the
- * writers' lock.
+ * Removes the rows of an expired partition or, later, itself.  False if it is
+ * left: what is to be rolled up, for a day more.  Needs SPI to be connected and
+ * the writers' lock.
  */
 static bool
-remove_expired(const char *table, TimestampTz now)
+remove_partition(const char *table, const char *name, bool has_rows,
+				 TimestampTz expired)
 {
-	static const char *const query =
-		"SELECT p.name, p.bytes_of_rows, p.partition, p.day"
-		" FROM (SELECT c.relname::pg_catalog.text AS name,"
-		"   pg_catalog.pg_relation_size(c.oid) AS bytes_of_rows, c.oid AS partition,"
-		"   pg_catalog.substr(c.relname::pg_catalog.text,"
-		"    pg_catalog.length($1) OPERATOR(pg_catalog.+) 2) AS day"
-		"  FROM pg_catalog.pg_inherits i"
-		"   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid"
-		"  WHERE i.inhparent OPERATOR(pg_catalog.=)"
-		"    ('infra_monitor.' OPERATOR(pg_catalog.||) $1)::pg_catalog.regclass"
-		"   AND c.relname OPERATOR(pg_catalog.~)"
-		"    ('^' OPERATOR(pg_catalog.||) $1 OPERATOR(pg_catalog.||) $2)) p"
-		" WHERE p.day OPERATOR(pg_catalog.<) $3"
-		" ORDER BY p.bytes_of_rows OPERATOR(pg_catalog.=) 0, p.day"
-		" LIMIT 1";
-	bool		of_months = is_of_months(table);
-	TimestampTz expired = expired_before(of_months, now);
-	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
-	Datum		values[3];
-	const char *name;
-	const char *day;
-	bool		isnull;
+	const char *day = name + strlen(table) + 1;
 
-	values[0] = CStringGetTextDatum(table);
-	values[1] = CStringGetTextDatum(of_months ? "_[0-9]{6}$" : "_[0-9]{8}$");
-	values[2] = CStringGetTextDatum(partition_name(table, expired) + strlen(table) + 1);
-	if (SPI_execute_with_args(query, 3, types, values, NULL, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not list the partitions");
-	if (SPI_processed == 0)
-		return false;
-
-	name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	day = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4);
-	check_table(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
-											   SPI_tuptable->tupdesc, 3, &isnull)));
-	if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-									SPI_tuptable->tupdesc, 2, &isnull)) == 0)
+	(void) imon_check_table(name);
+	if (!has_rows)
 		drop_partition(name);
 	else if (strcmp(day, imon_day_name(expired - USECS_PER_DAY)) >= 0 &&
 			 to_be_rolled_up(table, day))
@@ -376,6 +347,46 @@ remove_expired(const char *table, TimestampTz now)
 	else
 		empty_partition(table, name);
 	return true;
+}
+
+/*
+ * One step towards removing the partitions whose days are past retention.
+ * First their rows, oldest first: TRUNCATE locks that partition only.  Then,
+ * each in a later transaction, the empty tables: that locks the parent.
+ * Returns true if there was something to do.  Needs SPI to be connected and the
+ * writers' lock.
+ */
+static bool
+remove_expired(const char *table, TimestampTz now)
+{
+	static const char *const query =
+		"SELECT p.name, p.has_rows FROM infra_monitor.history_partitions() p"
+		" WHERE p.history OPERATOR(pg_catalog.=) $1"
+		"  AND p.day OPERATOR(pg_catalog.<) $2"
+		" ORDER BY p.has_rows DESC, p.day";
+	TimestampTz expired = expired_before(is_of_months(table), now);
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	SPITupleTable *list;
+	uint64		n;
+
+	values[0] = CStringGetTextDatum(table);
+	values[1] = CStringGetTextDatum(partition_name(table, expired) + strlen(table) + 1);
+	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not list the partitions");
+	list = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		const char *name = SPI_getvalue(list->vals[i], list->tupdesc, 1);
+		bool		isnull;
+		bool		has_rows =
+			DatumGetBool(SPI_getbinval(list->vals[i], list->tupdesc, 2, &isnull));
+
+		if (remove_partition(table, name, has_rows, expired))
+			return true;
+	}
+	return false;
 }
 
 /*

@@ -49,6 +49,9 @@ extern void imon_partitions_init(void);
 /* The beginning of the partition of a table in which a moment is. */
 extern TimestampTz imon_period_of(const char *table, TimestampTz moment);
 
+/* From when on rollups are kept at this moment. */
+extern TimestampTz imon_rollups_kept_from(TimestampTz now);
+
 /*
  * Creates a table's partition of the UTC day or month of a moment unless it exists, and
  * makes it a member of the extension, so that pg_dump leaves it out and DROP

@@ -128,15 +128,16 @@ find_moment(const char *query, TimestampTz since, TimestampTz until,
 	return !isnull;
 }
 
-/* The last one that is there of those before a moment. */
+/* The last one that is there in a span. */
 static bool
-find_last_done(const ImonRollup *rollup, TimestampTz before, TimestampTz *begins)
+find_last_done(const ImonRollup *rollup, TimestampTz since, TimestampTz until,
+			   TimestampTz *begins)
 {
 	return find_moment(psprintf("SELECT pg_catalog.max(r.begins_at) FROM infra_monitor.%s r"
 								" WHERE r.begins_at OPERATOR(pg_catalog.>=) $1"
 								"  AND r.begins_at OPERATOR(pg_catalog.<) $2",
 								rollup->table),
-					   DT_NOBEGIN, before, begins);
+					   since, until, begins);
 }
 
 /*
@@ -161,8 +162,7 @@ find_first(const ImonRollup *rollup, TimestampTz since, TimestampTz until,
 	TimestampTz earlier;
 
 	/* nearly always, and then one partition is enough */
-	if (since != DT_NOBEGIN &&
-		find_moment(some, since, Min(until, since + rollup->length), first))
+	if (find_moment(some, since, Min(until, since + rollup->length), first))
 		return true;
 	if (!find_moment(some, since, until, first))
 		return false;
@@ -173,19 +173,21 @@ find_first(const ImonRollup *rollup, TimestampTz since, TimestampTz until,
 
 /*
  * Finds the next hour or day of a table that had ended at this moment and is to
- * be rolled up; a day only if all its hours are.  Needs SPI to be connected.
+ * be rolled up, if that would be kept then; a day only if all its hours are.
+ * Needs SPI to be connected.
  */
 static bool
 find_due(int i, TimestampTz until, TimestampTz *begins)
 {
 	const ImonRollup *rollup = &rollups[i];
 	TimestampTz end = floor_to(until, rollup->length);
-	TimestampTz since = DT_NOBEGIN;
+	TimestampTz since = imon_rollups_kept_from(until);
+	TimestampTz last;
 	TimestampTz first;
 	TimestampTz hour;
 
-	if (find_last_done(rollup, end, &since))
-		since += rollup->length;
+	if (find_last_done(rollup, since, end, &last))
+		since = last + rollup->length;
 	if (!find_first(rollup, since, end, &first))
 		return false;
 	*begins = floor_to(first, rollup->length);

@@ -832,6 +832,8 @@ run_if_due(ImonTask *task)
 		run_now(&tasks[TASK_NOTIFY]);
 	if (task == &tasks[TASK_SETTINGS] && task_done)
 		imon_settings_stored();
+	if (task == &tasks[TASK_ROLLUPS] && task_done && done)
+		run_now(&tasks[TASK_PARTITIONS]);	/* some may have waited for it */
 }
 
 /*

@@ -78,6 +78,7 @@ CREATE FUNCTION infra_monitor.statement_buckets(
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 300
 SET search_path = pg_catalog, pg_temp
+SET jit = off -- most partitions that the planner counts are not read
 AS $$
 WITH grains AS MATERIALIZED (
 	SELECT * FROM infra_monitor.history_grains('statement_samples', $2, $3, $4)
@@ -161,6 +162,7 @@ CREATE FUNCTION infra_monitor.stored_statements(
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
+SET jit = off -- most partitions that the planner counts are not read
 AS $$
 WITH grains AS MATERIALIZED (
 	SELECT * FROM infra_monitor.history_grains('statement_samples', $1, $2, $3)
@@ -313,6 +315,7 @@ CREATE FUNCTION infra_monitor.statements_between(
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
+SET jit = off -- most partitions that the planner counts are not read
 AS $$
 WITH lock_waits AS (
 	SELECT p.queryid, p.datname, sum(p.observations)::float8 AS observations

@@ -46,6 +46,7 @@ CREATE FUNCTION infra_monitor.wait_buckets(
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
+SET jit = off -- most partitions that the planner counts are not read
 AS $$
 WITH seen AS MATERIALIZED (
 	SELECT * FROM infra_monitor.stored_waits($1, $2, $3)

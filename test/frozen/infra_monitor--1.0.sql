@@ -2398,11 +2398,13 @@ SELECT CASE WHEN here THEN s.bytes::float8 / l.max_bytes END, 'ratio',
 			WHEN l.level = 4 THEN '; nothing is written'
 			WHEN s.bytes < 0.9 * l.max_bytes THEN ''
 			WHEN s.days > 1 THEN format('; its oldest day gives way to what is new: it has %s days, and keeps no more', s.days)
+			WHEN s.months > 1 THEN '; when today takes it all, the oldest month of rollups gives way'
 			ELSE '; if today takes it all, waits, statements and slow executions will not be written'
 		END
 		ELSE 'the history is in another database' END
 FROM (SELECT current_database() = current_setting('infra_monitor.database', true)) h (here),
-	(SELECT coalesce(sum(p.bytes), 0)::bigint AS bytes, count(DISTINCT p.day) FILTER (WHERE p.has_rows) AS days
+	(SELECT coalesce(sum(p.bytes), 0)::bigint AS bytes, count(DISTINCT p.day) FILTER (WHERE p.has_rows AND length(p.day) = 8) AS days,
+			count(DISTINCT p.day) FILTER (WHERE p.has_rows AND length(p.day) = 6) AS months
 		FROM infra_monitor.history_partitions() p) s,
 	LATERAL infra_monitor.history_limit(s.bytes) l
 $$;
@@ -3937,6 +3939,7 @@ CREATE FUNCTION infra_monitor.pool_buckets(
 RETURNS SETOF record
 LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 300
 SET search_path = pg_catalog, pg_temp
+SET jit = off -- most partitions that the planner counts are not read
 AS $$
 WITH grains AS MATERIALIZED (
 	SELECT * FROM infra_monitor.history_grains('samples', $1, $2, $3)
@@ -4133,6 +4136,7 @@ CREATE FUNCTION infra_monitor.wait_buckets(
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
+SET jit = off -- most partitions that the planner counts are not read
 AS $$
 WITH seen AS MATERIALIZED (
 	SELECT * FROM infra_monitor.stored_waits($1, $2, $3)
@@ -4248,6 +4252,7 @@ CREATE FUNCTION infra_monitor.statement_buckets(
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 300
 SET search_path = pg_catalog, pg_temp
+SET jit = off -- most partitions that the planner counts are not read
 AS $$
 WITH grains AS MATERIALIZED (
 	SELECT * FROM infra_monitor.history_grains('statement_samples', $2, $3, $4)
@@ -4331,6 +4336,7 @@ CREATE FUNCTION infra_monitor.stored_statements(
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
+SET jit = off -- most partitions that the planner counts are not read
 AS $$
 WITH grains AS MATERIALIZED (
 	SELECT * FROM infra_monitor.history_grains('statement_samples', $1, $2, $3)
@@ -4483,6 +4489,7 @@ CREATE FUNCTION infra_monitor.statements_between(
 RETURNS SETOF record
 LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
+SET jit = off -- most partitions that the planner counts are not read
 AS $$
 WITH lock_waits AS (
 	SELECT p.queryid, p.datname, sum(p.observations)::float8 AS observations

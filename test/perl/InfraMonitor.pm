@@ -23,7 +23,7 @@ our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count
   answer_of wait_in_session
   close_sessions log_end worker_log seconds copies_of read_everything
   pg_config exec_backend private_installation replace_file
-  translated_lc_messages);
+  translated_lc_messages clock_to_set set_clock);
 
 # No test file may take longer than this, whatever it waits for: what waits
 # without a limit would otherwise be waited for by all that come after it.  Most
@@ -362,7 +362,7 @@ FROM pg_proc p,
 			WHEN 'integer' THEN '1'
 			WHEN 'bigint' THEN '1'
 			WHEN 'double precision' THEN '0.5'
-			WHEN 'text' THEN CASE p.proargnames[n] WHEN 'order_by' THEN $$'calls'$$ ELSE $$'pool'$$ END
+			WHEN 'text' THEN CASE p.proargnames[n] WHEN 'order_by' THEN $$'calls'$$ WHEN 'history' THEN $$'samples'$$ ELSE $$'pool'$$ END
 			WHEN 'interval' THEN $$'1 hour'$$
 			WHEN 'timestamp with time zone' THEN 'now()'
 			ELSE 'NULL' END, ', ' ORDER BY n) AS list
@@ -371,6 +371,7 @@ WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prokind = 'f'
 	AND p.prorettype <> 'trigger'::regtype
 	AND 'internal'::regtype <> ALL (p.proargtypes)
 	AND p.proname NOT IN ('take_sample', 'take_statement_sample', 'reset')
+	AND p.proname NOT LIKE 'roll\_up%'
 ORDER BY 1;
 SQL
 	my ($status, $out, $said) = $node->psql($database,
@@ -474,6 +475,57 @@ sub translated_lc_messages
 		  if $said =~ /no_such_column/ && $said !~ /does not exist/;
 	}
 	return undef;
+}
+
+# A clock for a server: what to preload so that gettimeofday() adds a number in
+# a file.  undef where that cannot be had.
+sub clock_to_set
+{
+	my $dir = PostgreSQL::Test::Utils::tempdir_short();
+
+	append_to_file("$dir/clock.c", <<"C");
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+int
+gettimeofday(struct timeval *now, void *zone)
+{
+	int			saved_errno = errno;
+	int			file = open("$dir/ahead", O_RDONLY);
+	char		seconds[32] = "";
+	struct timespec real;
+
+	if (file >= 0)
+	{
+		if (read(file, seconds, sizeof(seconds) - 1) < 0)
+			seconds[0] = 0;
+		close(file);
+	}
+	clock_gettime(CLOCK_REALTIME, &real);
+	now->tv_sec = real.tv_sec + atol(seconds);
+	now->tv_usec = real.tv_nsec / 1000;
+	errno = saved_errno;
+	return 0;
+}
+C
+	return undef
+	  unless $^O eq 'linux'
+	  && system("cc -shared -fPIC -o '$dir/clock.so' '$dir/clock.c' 2>/dev/null") == 0;
+	return { library => "$dir/clock.so", file => "$dir/ahead" };
+}
+
+# Sets the clock so many seconds ahead.
+sub set_clock
+{
+	my ($clock, $ahead) = @_;
+
+	append_to_file("$clock->{file}.new", $ahead);
+	rename "$clock->{file}.new", $clock->{file} or die "rename: $!";
+	return;
 }
 
 1;

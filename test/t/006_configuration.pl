@@ -143,6 +143,7 @@ foreach my $case (
 	[ "infra_monitor.activity_interval = '-1'", qr/is outside the valid range/ ],
 	[ "infra_monitor.activity_interval = '99ms'", qr/DETAIL:  It must be 0 or at least 100 ms\./ ],
 	[ "infra_monitor.retention = '1min'", qr/1 min is outside the valid range .*\(60(?: min)? \.\. / ],
+	[ "infra_monitor.rollup_retention = '59min'", qr/59 min is outside the valid range .*\(60(?: min)? \.\. / ],
 	[ "infra_monitor.max_storage = '15MB'", qr/15 MB is outside the valid range .*\(16(?: MB)? \.\. / ],
 	[ "infra_monitor.slow_query_threshold = '-2'", qr/is outside the valid range/ ],
 	[ "infra_monitor.slow_query_log_size = '15'", qr/is outside the valid range .*\(16 \.\. 100000\)/ ],
@@ -194,6 +195,7 @@ my @wrong = (
 	"infra_monitor.health_interval = 1ms",
 	"infra_monitor.activity_interval = -1",
 	"infra_monitor.retention = 1min",
+	"infra_monitor.rollup_retention = 1min",
 	"infra_monitor.max_storage = 1MB",
 	"infra_monitor.slow_query_threshold = -2",
 	"infra_monitor.repeated_query_threshold = -1",
@@ -238,7 +240,7 @@ SELECT name, current_setting(name), context FROM pg_settings
 WHERE name IN ('infra_monitor.enabled', 'infra_monitor.database', 'infra_monitor.sample_interval',
 	'infra_monitor.health_interval', 'infra_monitor.activity_interval',
 	'infra_monitor.statement_interval', 'infra_monitor.idle_threshold',
-	'infra_monitor.retention', 'infra_monitor.max_storage', 'infra_monitor.slow_query_threshold',
+	'infra_monitor.retention', 'infra_monitor.rollup_retention', 'infra_monitor.max_storage', 'infra_monitor.slow_query_threshold',
 	'infra_monitor.slow_query_plan', 'infra_monitor.log_parameters',
 	'infra_monitor.slow_query_log_size', 'infra_monitor.slow_query_text_size',
 	'infra_monitor.track', 'infra_monitor.max_statements',
@@ -257,6 +259,7 @@ infra_monitor.max_statements|5000|postmaster
 infra_monitor.max_storage|1GB|sighup
 infra_monitor.repeated_query_threshold|20|superuser
 infra_monitor.retention|7d|sighup
+infra_monitor.rollup_retention|400d|sighup
 infra_monitor.sample_interval|10s|sighup
 infra_monitor.slow_query_log_size|1024|postmaster
 infra_monitor.slow_query_plan|off|superuser

@@ -2,8 +2,6 @@
 # back: what is counted by the time of day must not stand still until then.
 # Then it is set an hour ahead and back while history is written: that makes no
 # times and no gaps that there never were.
-#
-# The server gets a gettimeofday() of our own, which adds the number in a file.
 
 use strict;
 use warnings;
@@ -14,55 +12,14 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my $clock = clock_to_set();
 my $year = 365 * 24 * 3600;     # a multiple of the length of all windows
 
-append_to_file("$dir/clock.c", <<"C");
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
-
-int
-gettimeofday(struct timeval *now, void *zone)
-{
-	int			saved_errno = errno;
-	int			file = open("$dir/ahead", O_RDONLY);
-	char		seconds[32] = "";
-	struct timespec real;
-
-	if (file >= 0)
-	{
-		if (read(file, seconds, sizeof(seconds) - 1) < 0)
-			seconds[0] = 0;
-		close(file);
-	}
-	clock_gettime(CLOCK_REALTIME, &real);
-	now->tv_sec = real.tv_sec + atol(seconds);
-	now->tv_usec = real.tv_nsec / 1000;
-	errno = saved_errno;
-	return 0;
-}
-C
-plan skip_all => 'needs a compiler and Linux'
-  unless $^O eq 'linux'
-  && system("cc -shared -fPIC -o '$dir/clock.so' '$dir/clock.c' 2>/dev/null") == 0;
-
-# Sets the clock so many seconds ahead.
-sub set_clock
-{
-	my ($ahead) = @_;
-
-	append_to_file("$dir/new", $ahead);
-	rename "$dir/new", "$dir/ahead" or die "rename: $!";
-	return;
-}
+plan skip_all => 'needs a compiler and Linux' unless $clock;
 
 my $node = new_server('clock', conf => 'infra_monitor.statement_interval = 1s');
 {
-	local $ENV{LD_PRELOAD} = "$dir/clock.so";
+	local $ENV{LD_PRELOAD} = $clock->{library};
 	$node->start;
 }
 $node->safe_psql('postgres',
@@ -80,13 +37,13 @@ sub refusals
 	return $node->safe_psql('postgres', 'SELECT infra_monitor.rejected_recently()');
 }
 
-set_clock($year);
+set_clock($clock, $year);
 is($node->safe_psql('postgres', "SELECT now() > date '2000-01-01' + make_interval(secs => $year + @{[ time - 946684800 ]} - 60)"),
 	't', 'the server believes it');
 is(refusals(), 12, 'refusals while the clock is ahead');
 
 # the same seconds of the window once more
-set_clock(-4);
+set_clock($clock, -4);
 is(refusals(), 12, 'refusals after it was set back');
 is($node->safe_psql('postgres', "SELECT total FROM infra_monitor.pool_rejections WHERE reason = 'role_limit'"),
 	24, 'the total has all of them');
@@ -113,12 +70,12 @@ sub write_history
 		"$name: history is written");
 }
 
-set_clock(0);
+set_clock($clock, 0);
 my $began = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 write_history('before');
 foreach my $step ([ 3600, 'an hour ahead' ], [ 0, 'and back' ], [ -3600, 'an hour behind' ], [ 0, 'and ahead again' ])
 {
-	set_clock($step->[0]);
+	set_clock($clock, $step->[0]);
 	write_history($step->[1]);
 }
 my $span = "timestamptz '$began' - interval '2 hours', timestamptz '$began' + interval '2 hours'";
