@@ -33,7 +33,7 @@ OBJS = \
 	src/histogram.o \
 	src/histogram_type.o \
 	src/history.o \
-	src/history_tables.o \
+	src/history_storage.o \
 	src/home_database.o \
 	src/infra_monitor.o \
 	src/limits.o \
@@ -113,7 +113,7 @@ SQL_PARTS = \
 	src/pool_history.sql \
 	src/pool_chart.sql \
 	src/statement_samples.sql \
-	src/history_tables.sql \
+	src/history_storage.sql \
 	src/sampler.sql \
 	src/readiness.sql \
 	src/report.sql \

@@ -35,7 +35,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#define MAX_INDEXED (INT64CONST(512) * 1024 * 1024)	/* bytes of a partition */
+#define MAX_INDEXED (INT64CONST(512) * 1024 * 1024) /* bytes of a partition */
 
 /* The partition of which an index could not be made. */
 static char unindexable[NAMEDATALEN] = "";
@@ -308,24 +308,6 @@ drop_empty_partition(const char *name)
 	return true;
 }
 
-/* The name that a query returns; NULL if it returns none. */
-static char *
-first_name(const char *query, int n, Oid *types, Datum *values)
-{
-	MemoryContext context = CurrentMemoryContext;
-	char	   *name = NULL;
-
-	SPI_connect();
-	if (SPI_execute_with_args(query, n, types, values, NULL, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not list the partitions");
-	if (SPI_processed > 0)
-		name = MemoryContextStrdup(context,
-								   SPI_getvalue(SPI_tuptable->vals[0],
-												SPI_tuptable->tupdesc, 1));
-	SPI_finish();
-	return name;
-}
-
 /*
  * The oldest empty partition of a day before all that have rows: what is left
  * of one that was emptied for want of room.  Not of those that have expired, on
@@ -341,62 +323,23 @@ find_emptied(void)
 		"   FROM infra_monitor.history_partitions() r WHERE r.has_rows)"
 		"  AND p.day OPERATOR(pg_catalog.>=) $2"
 		" ORDER BY p.day, p.name LIMIT 1";
+	MemoryContext context = CurrentMemoryContext;
 	TimestampTz now = GetCurrentTimestamp();
 	Oid			types[2] = {TEXTOID, TEXTOID};
 	Datum		values[2];
+	char	   *name = NULL;
 
 	values[0] = CStringGetTextDatum(imon_day_name(now));
 	values[1] = CStringGetTextDatum(imon_day_name(expired_before(now)));
-	return first_name(query, lengthof(values), types, values);
-}
-
-/*
- * The youngest day of statement_samples that is over, has rows, and no index
- * that finds a statement.  NULL if there is none.  A very large one, of which that
- * would take long, is left without.
- */
-static char *
-find_unindexed(void)
-{
-	static const char *const query =
-		"SELECT p.name FROM infra_monitor.history_partitions() p"
-		"  JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) p.name"
-		"   AND c.relnamespace OPERATOR(pg_catalog.=)"
-		"    'infra_monitor'::pg_catalog.regnamespace"
-		" WHERE p.history OPERATOR(pg_catalog.=) 'statement_samples'"
-		"  AND p.day OPERATOR(pg_catalog.<) $1 AND p.has_rows"
-		"  AND p.bytes OPERATOR(pg_catalog.<=) $2"
-		"  AND p.name OPERATOR(pg_catalog.<>) $3"
-		"  AND NOT EXISTS (SELECT FROM pg_catalog.pg_index x"
-		"    JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid"
-		"     AND a.attnum OPERATOR(pg_catalog.=) x.indkey[0]"
-		"   WHERE x.indrelid OPERATOR(pg_catalog.=) c.oid"
-		"    AND a.attname OPERATOR(pg_catalog.=) 'queryid')"
-		" ORDER BY p.day DESC LIMIT 1";
-	Oid			types[3] = {TEXTOID, INT8OID, TEXTOID};
-	Datum		values[3];
-
-	values[0] = CStringGetTextDatum(imon_day_name(GetCurrentTimestamp()));
-	values[1] = Int64GetDatum(MAX_INDEXED);
-	values[2] = CStringGetTextDatum(unindexable);
-	return first_name(query, 3, types, values);
-}
-
-/*
- * Makes an index on a partition that finds a statement.  Nothing writes to that
- * any more, so that it is small and made once.
- */
-static bool
-index_partition(const char *name)
-{
-	ImonIdentity identity;
-
-	begin_removing(&identity, name);
 	SPI_connect();
-	run_command(psprintf("CREATE INDEX ON infra_monitor.%s (queryid)", name));
+	if (SPI_execute_with_args(query, 2, types, values, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not list the partitions");
+	if (SPI_processed > 0)
+		name = MemoryContextStrdup(context,
+								   SPI_getvalue(SPI_tuptable->vals[0],
+												SPI_tuptable->tupdesc, 1));
 	SPI_finish();
-	imon_end_writing(&identity);
-	return true;
+	return name;
 }
 
 bool
@@ -426,6 +369,65 @@ imon_run_contained(bool (*action) (const char *), const char *argument,
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return more;
+}
+
+/*
+ * The youngest day of statement_samples that is over, has rows, and no index
+ * that finds a statement.  NULL if there is none.  A very large one, of which that
+ * would take long, is left without.
+ */
+static char *
+find_unindexed(void)
+{
+	static const char *const query =
+		"SELECT p.name FROM infra_monitor.history_partitions() p"
+		"  JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) p.name"
+		"   AND c.relnamespace OPERATOR(pg_catalog.=)"
+		"    'infra_monitor'::pg_catalog.regnamespace"
+		" WHERE p.history OPERATOR(pg_catalog.=) 'statement_samples'"
+		"  AND p.day OPERATOR(pg_catalog.<) $1 AND p.has_rows"
+		"  AND p.bytes OPERATOR(pg_catalog.<=) $2"
+		"  AND p.name OPERATOR(pg_catalog.<>) $3"
+		"  AND NOT EXISTS (SELECT FROM pg_catalog.pg_index x"
+		"    JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid"
+		"     AND a.attnum OPERATOR(pg_catalog.=) x.indkey[0]"
+		"   WHERE x.indrelid OPERATOR(pg_catalog.=) c.oid"
+		"    AND a.attname OPERATOR(pg_catalog.=) 'queryid')"
+		" ORDER BY p.day DESC LIMIT 1";
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[3] = {TEXTOID, INT8OID, TEXTOID};
+	Datum		values[3];
+	char	   *name = NULL;
+
+	values[0] = CStringGetTextDatum(imon_day_name(GetCurrentTimestamp()));
+	values[1] = Int64GetDatum(MAX_INDEXED);
+	values[2] = CStringGetTextDatum(unindexable);
+	SPI_connect();
+	if (SPI_execute_with_args(query, 3, types, values, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not list the partitions");
+	if (SPI_processed > 0)
+		name = MemoryContextStrdup(context,
+								   SPI_getvalue(SPI_tuptable->vals[0],
+												SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	return name;
+}
+
+/*
+ * Makes an index on a partition that finds a statement.  Nothing writes to that
+ * any more, so that it is small and made once.
+ */
+static bool
+index_partition(const char *name)
+{
+	ImonIdentity identity;
+
+	begin_removing(&identity, name);
+	SPI_connect();
+	run_command(psprintf("CREATE INDEX ON infra_monitor.%s (queryid)", name));
+	SPI_finish();
+	imon_end_writing(&identity);
+	return true;
 }
 
 /*

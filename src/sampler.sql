@@ -64,7 +64,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 COMMENT ON COLUMN infra_monitor.sampler_status.dynamic_memory IS 'bytes of dynamic shared memory: what statements had counted at the last sample';
 COMMENT ON COLUMN infra_monitor.sampler_status.next_partition_work IS 'when partitions are looked after next: made ahead of time, removed when they have expired; NULL on a standby';
-COMMENT ON COLUMN infra_monitor.sampler_status.forecast_bytes IS 'size that the history grows to with retention as it is, at the rate of the last two days, bytes; see history_tables; NULL: not known yet';
+COMMENT ON COLUMN infra_monitor.sampler_status.forecast_bytes IS 'size that the history grows to with retention as it is, at the rate of the last two days, bytes; see history_storage; NULL: not known yet';
 COMMENT ON COLUMN infra_monitor.sampler_status.storage_full_at IS 'when it will be so large, at that rate, that infra_monitor.max_storage removes the oldest days before their time; NULL: not by what is known';
 
 -- Warnings that an administrator wants at installation, once.

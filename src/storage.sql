@@ -12,15 +12,12 @@ AS $$
 SELECT p.relname::text, c.relname::text,
 	CASE WHEN c.relname ~ ('^' || p.relname || '_[0-9]{8}$') AND c.relnamespace = n.oid THEN right(c.relname::text, 8) END,
 	coalesce(pg_total_relation_size(c.oid), 0), coalesce(pg_relation_size(c.oid), 0) > 0
--- all partitioned tables of the extension, not those that somebody has put beside them
-FROM pg_extension e
-	JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-		AND d.classid = 'pg_class'::regclass
-	JOIN pg_class p ON p.oid = d.objid AND p.relkind = 'p'
-	JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = 'infra_monitor'
+FROM pg_namespace n
+	JOIN pg_class p ON p.relnamespace = n.oid
 	JOIN pg_inherits i ON i.inhparent = p.oid
 	JOIN pg_class c ON c.oid = i.inhrelid
-WHERE e.extname = 'infra_monitor'
+WHERE n.nspname = 'infra_monitor'
+	AND p.relname IN ('samples', 'wait_samples', 'statement_samples', 'statement_texts', 'slow_query_samples', 'health_events')
 $$;
 COMMENT ON FUNCTION infra_monitor.history_partitions() IS
 'the partitions of the tables of history in this database: their table, UTC day (20260131; NULL: the name is not ours), size with indexes, and whether they have rows; for pg_monitor';

@@ -2920,15 +2920,12 @@ AS $$
 SELECT p.relname::text, c.relname::text,
 	CASE WHEN c.relname ~ ('^' || p.relname || '_[0-9]{8}$') AND c.relnamespace = n.oid THEN right(c.relname::text, 8) END,
 	coalesce(pg_total_relation_size(c.oid), 0), coalesce(pg_relation_size(c.oid), 0) > 0
--- all partitioned tables of the extension, not those that somebody has put beside them
-FROM pg_extension e
-	JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-		AND d.classid = 'pg_class'::regclass
-	JOIN pg_class p ON p.oid = d.objid AND p.relkind = 'p'
-	JOIN pg_namespace n ON n.oid = p.relnamespace AND n.nspname = 'infra_monitor'
+FROM pg_namespace n
+	JOIN pg_class p ON p.relnamespace = n.oid
 	JOIN pg_inherits i ON i.inhparent = p.oid
 	JOIN pg_class c ON c.oid = i.inhrelid
-WHERE e.extname = 'infra_monitor'
+WHERE n.nspname = 'infra_monitor'
+	AND p.relname IN ('samples', 'wait_samples', 'statement_samples', 'statement_texts', 'slow_query_samples', 'health_events')
 $$;
 COMMENT ON FUNCTION infra_monitor.history_partitions() IS
 'the partitions of the tables of history in this database: their table, UTC day (20260131; NULL: the name is not ours), size with indexes, and whether they have rows; for pg_monitor';
@@ -4032,7 +4029,7 @@ COMMENT ON FUNCTION infra_monitor.query_regressions(timestamptz, timestamptz, ti
 'statements with min_calls in both spans, as stored in statement_samples, of which p95 is greater by the factor in the recent one, certainly more than by chance (each p95 is known to three standard deviations), and that matters: extra_time is 10 ms and a thousandth of the time of all statements at least; calls: in the recent span; extra_time: what these took beyond the mean of the baseline, ms, the most first; cause: what else is greater by that factor per call, the most first, of rows per call, blocks per call, temporary blocks per call, failures and lock waits, NULL if nothing that is measured; query NULL if its text was never to be had; error for a span that makes no sense; for pg_monitor';
 
 --
--- history_tables.sql: what each table of the history takes
+-- history_storage.sql: what each table of the history takes
 --
 
 CREATE FUNCTION infra_monitor.history_span(partition oid, OUT first timestamptz, OUT last timestamptz)
@@ -4042,8 +4039,8 @@ AS 'MODULE_PATHNAME', 'imon_history_span_1_0';
 COMMENT ON FUNCTION infra_monitor.history_span(oid) IS
 'times of the first and of the last row of a partition of the history, by its first and last pages; NULL without rows, and for everything else; for pg_monitor';
 
--- the rows of history_tables
-CREATE FUNCTION infra_monitor.history_table_rows(
+-- the rows of history_storage
+CREATE FUNCTION infra_monitor.history_storage_rows(
 	OUT history text, OUT partitions int, OUT estimated_rows bigint, OUT bytes bigint,
 	OUT oldest timestamptz, OUT newest timestamptz, OUT kept interval, OUT next_removal timestamptz,
 	OUT bytes_per_day bigint, OUT forecast_bytes bigint)
@@ -4094,21 +4091,21 @@ SELECT t.history, t.partitions, t.estimated_rows, t.bytes, t.oldest, t.newest, t
 FROM tables t
 ORDER BY t.history
 $$;
-COMMENT ON FUNCTION infra_monitor.history_table_rows() IS 'source of the view history_tables; for pg_monitor';
+COMMENT ON FUNCTION infra_monitor.history_storage_rows() IS 'source of the view history_storage; for pg_monitor';
 
-CREATE VIEW infra_monitor.history_tables AS
-SELECT * FROM infra_monitor.history_table_rows();
-COMMENT ON VIEW infra_monitor.history_tables IS
+CREATE VIEW infra_monitor.history_storage AS
+SELECT * FROM infra_monitor.history_storage_rows();
+COMMENT ON VIEW infra_monitor.history_storage IS
 'one row for each table of the history in this database: what it takes, and what it will; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.history_tables.partitions IS 'partitions, those for days to come included';
-COMMENT ON COLUMN infra_monitor.history_tables.estimated_rows IS 'by the last VACUUM or ANALYZE of any of them, for the size as it is now; NULL: there was none';
-COMMENT ON COLUMN infra_monitor.history_tables.bytes IS 'size with indexes, bytes';
-COMMENT ON COLUMN infra_monitor.history_tables.oldest IS 'time of the first row; NULL: there is none';
-COMMENT ON COLUMN infra_monitor.history_tables.newest IS 'time of the last row';
-COMMENT ON COLUMN infra_monitor.history_tables.kept IS 'for how long rows are kept: infra_monitor.retention, or that of rollups; a partition is removed when all of it is older';
-COMMENT ON COLUMN infra_monitor.history_tables.next_removal IS 'when its oldest partition will be; infra_monitor.max_storage may remove it before';
-COMMENT ON COLUMN infra_monitor.history_tables.bytes_per_day IS 'what it grows by, bytes a day, on average of this day and the one before by UTC, of this month and the one before for rollups, or of less if the history is younger; NULL until that is an hour';
-COMMENT ON COLUMN infra_monitor.history_tables.forecast_bytes IS 'its size when the first partitions are removed, at that rate, bytes';
+COMMENT ON COLUMN infra_monitor.history_storage.partitions IS 'partitions, those for days to come included';
+COMMENT ON COLUMN infra_monitor.history_storage.estimated_rows IS 'by the last VACUUM or ANALYZE of any of them, for the size as it is now; NULL: there was none';
+COMMENT ON COLUMN infra_monitor.history_storage.bytes IS 'size with indexes, bytes';
+COMMENT ON COLUMN infra_monitor.history_storage.oldest IS 'time of the first row; NULL: there is none';
+COMMENT ON COLUMN infra_monitor.history_storage.newest IS 'time of the last row';
+COMMENT ON COLUMN infra_monitor.history_storage.kept IS 'for how long rows are kept: infra_monitor.retention, or that of rollups; a partition is removed when all of it is older';
+COMMENT ON COLUMN infra_monitor.history_storage.next_removal IS 'when its oldest partition will be; infra_monitor.max_storage may remove it before';
+COMMENT ON COLUMN infra_monitor.history_storage.bytes_per_day IS 'what it grows by, bytes a day, on average of this day and the one before by UTC, of this month and the one before for rollups, or of less if the history is younger; NULL until that is an hour';
+COMMENT ON COLUMN infra_monitor.history_storage.forecast_bytes IS 'its size when the first partitions are removed, at that rate, bytes';
 
 CREATE FUNCTION infra_monitor.history_forecast(OUT bytes bigint, OUT bytes_per_day bigint, OUT full_at timestamptz)
 RETURNS record
@@ -4120,11 +4117,11 @@ SELECT f.forecast, f.per_day,
 	CASE WHEN f.forecast > 0.95 * l.max_bytes THEN
 		now() + make_interval(secs => greatest(0.95 * l.max_bytes - f.bytes, 0)::float8 / f.per_day * 86400) END
 FROM (SELECT sum(t.forecast_bytes)::bigint AS forecast, sum(t.bytes_per_day)::bigint AS per_day, sum(t.bytes)::bigint AS bytes
-		FROM infra_monitor.history_tables t) f,
+		FROM infra_monitor.history_storage t) f,
 	infra_monitor.history_limit(0) l
 $$;
 COMMENT ON FUNCTION infra_monitor.history_forecast() IS
-'what the history grows to with retention as it is, and a day, at the rates of history_tables, bytes; and when it has reached the size at which infra_monitor.max_storage removes the oldest days before their time, NULL if it never does; error unless preloaded; for pg_monitor';
+'what the history grows to with retention as it is, and a day, at the rates of history_storage, bytes; and when it has reached the size at which infra_monitor.max_storage removes the oldest days before their time, NULL if it never does; error unless preloaded; for pg_monitor';
 
 --
 -- sampler.sql: the background worker
@@ -4191,7 +4188,7 @@ COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 COMMENT ON COLUMN infra_monitor.sampler_status.dynamic_memory IS 'bytes of dynamic shared memory: what statements had counted at the last sample';
 COMMENT ON COLUMN infra_monitor.sampler_status.next_partition_work IS 'when partitions are looked after next: made ahead of time, removed when they have expired; NULL on a standby';
-COMMENT ON COLUMN infra_monitor.sampler_status.forecast_bytes IS 'size that the history grows to with retention as it is, at the rate of the last two days, bytes; see history_tables; NULL: not known yet';
+COMMENT ON COLUMN infra_monitor.sampler_status.forecast_bytes IS 'size that the history grows to with retention as it is, at the rate of the last two days, bytes; see history_storage; NULL: not known yet';
 COMMENT ON COLUMN infra_monitor.sampler_status.storage_full_at IS 'when it will be so large, at that rate, that infra_monitor.max_storage removes the oldest days before their time; NULL: not by what is known';
 
 -- Warnings that an administrator wants at installation, once.

@@ -1,6 +1,6 @@
 
 --
--- history_tables.sql: what each table of the history takes
+-- history_storage.sql: what each table of the history takes
 --
 
 CREATE FUNCTION infra_monitor.history_span(partition oid, OUT first timestamptz, OUT last timestamptz)
@@ -10,8 +10,8 @@ AS 'MODULE_PATHNAME', 'imon_history_span_1_0';
 COMMENT ON FUNCTION infra_monitor.history_span(oid) IS
 'times of the first and of the last row of a partition of the history, by its first and last pages; NULL without rows, and for everything else; for pg_monitor';
 
--- the rows of history_tables
-CREATE FUNCTION infra_monitor.history_table_rows(
+-- the rows of history_storage
+CREATE FUNCTION infra_monitor.history_storage_rows(
 	OUT history text, OUT partitions int, OUT estimated_rows bigint, OUT bytes bigint,
 	OUT oldest timestamptz, OUT newest timestamptz, OUT kept interval, OUT next_removal timestamptz,
 	OUT bytes_per_day bigint, OUT forecast_bytes bigint)
@@ -62,21 +62,21 @@ SELECT t.history, t.partitions, t.estimated_rows, t.bytes, t.oldest, t.newest, t
 FROM tables t
 ORDER BY t.history
 $$;
-COMMENT ON FUNCTION infra_monitor.history_table_rows() IS 'source of the view history_tables; for pg_monitor';
+COMMENT ON FUNCTION infra_monitor.history_storage_rows() IS 'source of the view history_storage; for pg_monitor';
 
-CREATE VIEW infra_monitor.history_tables AS
-SELECT * FROM infra_monitor.history_table_rows();
-COMMENT ON VIEW infra_monitor.history_tables IS
+CREATE VIEW infra_monitor.history_storage AS
+SELECT * FROM infra_monitor.history_storage_rows();
+COMMENT ON VIEW infra_monitor.history_storage IS
 'one row for each table of the history in this database: what it takes, and what it will; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.history_tables.partitions IS 'partitions, those for days to come included';
-COMMENT ON COLUMN infra_monitor.history_tables.estimated_rows IS 'by the last VACUUM or ANALYZE of any of them, for the size as it is now; NULL: there was none';
-COMMENT ON COLUMN infra_monitor.history_tables.bytes IS 'size with indexes, bytes';
-COMMENT ON COLUMN infra_monitor.history_tables.oldest IS 'time of the first row; NULL: there is none';
-COMMENT ON COLUMN infra_monitor.history_tables.newest IS 'time of the last row';
-COMMENT ON COLUMN infra_monitor.history_tables.kept IS 'for how long rows are kept: infra_monitor.retention, or that of rollups; a partition is removed when all of it is older';
-COMMENT ON COLUMN infra_monitor.history_tables.next_removal IS 'when its oldest partition will be; infra_monitor.max_storage may remove it before';
-COMMENT ON COLUMN infra_monitor.history_tables.bytes_per_day IS 'what it grows by, bytes a day, on average of this day and the one before by UTC, of this month and the one before for rollups, or of less if the history is younger; NULL until that is an hour';
-COMMENT ON COLUMN infra_monitor.history_tables.forecast_bytes IS 'its size when the first partitions are removed, at that rate, bytes';
+COMMENT ON COLUMN infra_monitor.history_storage.partitions IS 'partitions, those for days to come included';
+COMMENT ON COLUMN infra_monitor.history_storage.estimated_rows IS 'by the last VACUUM or ANALYZE of any of them, for the size as it is now; NULL: there was none';
+COMMENT ON COLUMN infra_monitor.history_storage.bytes IS 'size with indexes, bytes';
+COMMENT ON COLUMN infra_monitor.history_storage.oldest IS 'time of the first row; NULL: there is none';
+COMMENT ON COLUMN infra_monitor.history_storage.newest IS 'time of the last row';
+COMMENT ON COLUMN infra_monitor.history_storage.kept IS 'for how long rows are kept: infra_monitor.retention, or that of rollups; a partition is removed when all of it is older';
+COMMENT ON COLUMN infra_monitor.history_storage.next_removal IS 'when its oldest partition will be; infra_monitor.max_storage may remove it before';
+COMMENT ON COLUMN infra_monitor.history_storage.bytes_per_day IS 'what it grows by, bytes a day, on average of this day and the one before by UTC, of this month and the one before for rollups, or of less if the history is younger; NULL until that is an hour';
+COMMENT ON COLUMN infra_monitor.history_storage.forecast_bytes IS 'its size when the first partitions are removed, at that rate, bytes';
 
 CREATE FUNCTION infra_monitor.history_forecast(OUT bytes bigint, OUT bytes_per_day bigint, OUT full_at timestamptz)
 RETURNS record
@@ -88,8 +88,8 @@ SELECT f.forecast, f.per_day,
 	CASE WHEN f.forecast > 0.95 * l.max_bytes THEN
 		now() + make_interval(secs => greatest(0.95 * l.max_bytes - f.bytes, 0)::float8 / f.per_day * 86400) END
 FROM (SELECT sum(t.forecast_bytes)::bigint AS forecast, sum(t.bytes_per_day)::bigint AS per_day, sum(t.bytes)::bigint AS bytes
-		FROM infra_monitor.history_tables t) f,
+		FROM infra_monitor.history_storage t) f,
 	infra_monitor.history_limit(0) l
 $$;
 COMMENT ON FUNCTION infra_monitor.history_forecast() IS
-'what the history grows to with retention as it is, and a day, at the rates of history_tables, bytes; and when it has reached the size at which infra_monitor.max_storage removes the oldest days before their time, NULL if it never does; error unless preloaded; for pg_monitor';
+'what the history grows to with retention as it is, and a day, at the rates of history_storage, bytes; and when it has reached the size at which infra_monitor.max_storage removes the oldest days before their time, NULL if it never does; error unless preloaded; for pg_monitor';

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * history_tables.c
+ * history_storage.c
  *	  Between which moments a partition of the history has rows.
  *
  * Rows are only added, in the order of their times, so those of the first and
