@@ -6,6 +6,9 @@
 # wait, too: so it gets it from readers of short transactions, however many there
 # are.  From those of long ones it gets a day that they do not read, but not the
 # lock on the whole table to drop it; nor the day if they read that.
+#
+# And what the sampler does with days besides: an index on one that is over, and
+# a forecast.
 
 use strict;
 use warnings;
@@ -232,6 +235,43 @@ begin_acts($everything, 0.2);
 resume_sampler();
 ok(act_until("$left_over = 0"), 'from short transactions on all days the sampler gets its locks: the days are removed');
 end_acts('all days, short');
+
+#
+# a day that is over gets an index
+#
+my ($samples, $statements) = make_day(-1);
+my $columns = "SELECT string_agg(a.attname, ' ' ORDER BY a.attname) FROM pg_index i"
+  . ' JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indisvalid AND i.indrelid =';
+is(ask($session, "$columns 'infra_monitor.$statements'::regclass"), 'sampled_at', 'a day has no index on statements');
+restart_sampler();
+wait_in_session($session, "$columns 'infra_monitor.$statements'::regclass", 'when it is over it gets one', 'queryid sampled_at');
+my $today = name_of('statement_samples', 0);
+restart_sampler();
+wait_in_session($session, 'SELECT next_partition_work > now() FROM infra_monitor.sampler_status', 'when partitions have been looked after again');
+is(ask($session, "$columns 'infra_monitor.$statements'::regclass"), 'queryid sampled_at', 'there is still one');
+is(ask($session, "$columns 'infra_monitor.$today'::regclass"), 'sampled_at', 'this day has none');
+is(ask($session, "$columns 'infra_monitor.$samples'::regclass"), 'sampled_at', 'nor have other tables');
+
+# one that cannot be made is told of, once, and in nobody's way
+my $unindexed = (make_day(-2))[1];
+my $offset = log_end($node);
+ask($session, "ALTER TABLE infra_monitor.$unindexed ENABLE ROW LEVEL SECURITY");
+restart_sampler();
+wait_in_session($session, 'SELECT next_partition_work > now() FROM infra_monitor.sampler_status', 'partitions have been looked after');
+is(log_count($node, qr/WARNING: .*could not make an index on "$unindexed": table "$unindexed" has been altered/, $offset), 1,
+	'one that has been altered gets none, and it says so');
+is(ask($session, "SELECT coalesce(last_error, '') LIKE '%$unindexed%' FROM infra_monitor.sampler_status"), 'f', 'which is no failure of a task');
+ask($session, "ALTER TABLE infra_monitor.$unindexed DISABLE ROW LEVEL SECURITY");
+
+#
+# how large the history will be
+#
+is(ask($session, 'SELECT forecast_bytes > 0, storage_full_at IS NULL FROM infra_monitor.sampler_status'), 't|t', 'it will not be too large');
+ask($session, "ALTER SYSTEM SET infra_monitor.retention = '3650d'");
+ask($session, 'SELECT pg_reload_conf()');
+wait_in_session($session, "SELECT current_setting('infra_monitor.retention')", 'with a long retention', '3650d');
+is(ask($session, 'SELECT forecast_bytes > 1024 ^ 3, storage_full_at > now() FROM infra_monitor.sampler_status'), 't|t',
+	'it will, and when is known');
 
 wait_for_sample($node, 'samples are taken');
 close_sessions($session);
