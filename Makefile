@@ -33,6 +33,7 @@ OBJS = \
 	src/histogram.o \
 	src/histogram_type.o \
 	src/history.o \
+	src/history_storage.o \
 	src/home_database.o \
 	src/infra_monitor.o \
 	src/limits.o \
@@ -119,6 +120,7 @@ SQL_PARTS = \
 	src/statement_samples.sql \
 	src/rollup_merges.sql \
 	src/compare.sql \
+	src/history_storage.sql \
 	src/sampler.sql \
 	src/readiness.sql \
 	src/changes.sql \

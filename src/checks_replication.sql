@@ -265,3 +265,38 @@ FROM (SELECT CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() 
 $$;
 COMMENT ON FUNCTION infra_monitor.check_replay_paused() IS
 'health check: how long replay has been paused on a standby, as far as the sampler has seen it, seconds';
+
+CREATE FUNCTION infra_monitor.check_history_published(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH history AS (
+	SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE n.nspname = 'infra_monitor' AND c.relkind = 'p'
+), named AS (
+	-- 19 and later: some are those that are left out
+	SELECT r.prpubid, r.prrelid, coalesce((to_jsonb(r)->>'prexcept')::boolean, false) AS excepted
+	FROM pg_publication_rel r
+), publishing AS (
+	SELECT p.pubname
+	FROM pg_publication p
+	WHERE EXISTS (SELECT FROM history h
+		WHERE CASE WHEN p.puballtables
+			THEN NOT EXISTS (SELECT FROM named d WHERE d.prpubid = p.oid AND d.prrelid = h.oid AND d.excepted)
+			ELSE EXISTS (SELECT FROM named d WHERE d.prpubid = p.oid AND d.prrelid = h.oid AND NOT d.excepted) END)
+		OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_namespace n ON n.oid = s.pnnspid
+			WHERE s.pnpubid = p.oid AND n.nspname = 'infra_monitor')
+)
+SELECT CASE WHEN current_database() = current_setting('infra_monitor.database', true) THEN f.n END::float8, 'publications',
+	CASE WHEN current_database() IS DISTINCT FROM current_setting('infra_monitor.database', true)
+			THEN 'the history is in another database'
+		WHEN f.n = 0 THEN 'no publication has the history'
+		ELSE format('%s %s the history: a subscriber that has no table of that name stops, and each day there are new ones',
+			f.names, CASE f.n WHEN 1 THEN 'publishes' ELSE 'publish' END) END
+FROM (SELECT count(*) AS n, string_agg(format('%I', p.pubname), ', ' ORDER BY p.pubname) FILTER (WHERE p.place <= 5)
+		|| CASE WHEN count(*) > 5 THEN ' and others' ELSE '' END AS names
+	FROM (SELECT pubname, row_number() OVER (ORDER BY pubname) AS place FROM publishing) p) f
+$$;
+COMMENT ON FUNCTION infra_monitor.check_history_published() IS
+'health check: publications of this database that have tables of the history, of which there are new ones each day; NULL outside the home database';

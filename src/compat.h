@@ -11,6 +11,7 @@
 #ifndef IMON_COMPAT_H
 #define IMON_COMPAT_H
 
+#include "access/tableam.h"
 #include "catalog/pg_database.h"
 #include "commands/explain.h"
 #include "executor/execdesc.h"
@@ -77,6 +78,18 @@ imon_owns_database(Oid database, Oid role)
 	return object_ownercheck(DatabaseRelationId, database, role);
 #else
 	return pg_database_ownercheck(database, role);
+#endif
+}
+
+/* A scan of the rows between two places of a table, both included. */
+static inline TableScanDesc
+imon_beginscan_tidrange(Relation rel, Snapshot snapshot,
+						ItemPointer lowest, ItemPointer highest)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan_tidrange(rel, snapshot, lowest, highest, 0);
+#else
+	return table_beginscan_tidrange(rel, snapshot, lowest, highest);
 #endif
 }
 

@@ -124,6 +124,8 @@ VALUES
 	 'See the log of the standby: is the primary of primary_conninfo reachable, the password right, a line in its pg_hba.conf, the slot there, the WAL still kept?'),
 	('replay_paused', 'replication', 'above', 300, 3600, 1, false,
 	 'If nobody needs it any more: SELECT pg_wal_replay_resume(). If recovery paused itself, the log says why: a setting such as max_connections is lower than on the primary.'),
+	('history_published', 'replication', 'above', 1, NULL, 1, false,
+	 'Before its subscribers stop: publish the tables or schemas that they need instead of all, or keep the history in a database of its own (infra_monitor.database). See Publications in the manual for the steps, also for one that has stopped.'),
 	('sampler_alive', 'monitoring', 'above', 3, 10, 1, false,
 	 'See infra_monitor.sampler_status for its state and last error. If it is not running, the server log says why; max_worker_processes may be too low.'),
 	('missed_ticks', 'monitoring', 'above', 3, 10, 1, false,

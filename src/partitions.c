@@ -38,6 +38,11 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#define MAX_INDEXED (INT64CONST(512) * 1024 * 1024) /* bytes of a partition */
+
+/* The partition of which an index could not be made. */
+static char unindexable[NAMEDATALEN] = "";
+
 const char *const imon_history_tables[IMON_N_HISTORY_TABLES] = {
 	"samples", "wait_samples", "statement_samples", "statement_texts",
 	"slow_query_samples", "health_events", "epochs", "setting_samples",
@@ -526,6 +531,91 @@ imon_run_contained(bool (*action) (const char *), const char *argument,
 }
 
 /*
+ * The youngest day of statement_samples that is over, has rows, and no index
+ * that finds a statement.  NULL if there is none.  A very large one, of which that
+ * would take long, is left without.
+ */
+static char *
+find_unindexed(void)
+{
+	static const char *const query =
+		"SELECT p.name FROM infra_monitor.history_partitions() p"
+		"  JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) p.name"
+		"   AND c.relnamespace OPERATOR(pg_catalog.=)"
+		"    'infra_monitor'::pg_catalog.regnamespace"
+		" WHERE p.history OPERATOR(pg_catalog.=) 'statement_samples'"
+		"  AND p.day OPERATOR(pg_catalog.<) $1 AND p.has_rows"
+		"  AND p.bytes OPERATOR(pg_catalog.<=) $2"
+		"  AND p.name OPERATOR(pg_catalog.<>) $3"
+		"  AND NOT EXISTS (SELECT FROM pg_catalog.pg_index x"
+		"    JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid"
+		"     AND a.attnum OPERATOR(pg_catalog.=) x.indkey[0]"
+		"   WHERE x.indrelid OPERATOR(pg_catalog.=) c.oid"
+		"    AND a.attname OPERATOR(pg_catalog.=) 'queryid')"
+		" ORDER BY p.day DESC LIMIT 1";
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[3] = {TEXTOID, INT8OID, TEXTOID};
+	Datum		values[3];
+	char	   *name = NULL;
+
+	values[0] = CStringGetTextDatum(imon_day_name(GetCurrentTimestamp()));
+	values[1] = Int64GetDatum(MAX_INDEXED);
+	values[2] = CStringGetTextDatum(unindexable);
+	SPI_connect();
+	if (SPI_execute_with_args(query, 3, types, values, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not list the partitions");
+	if (SPI_processed > 0)
+		name = MemoryContextStrdup(context,
+								   SPI_getvalue(SPI_tuptable->vals[0],
+												SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	return name;
+}
+
+/*
+ * Makes an index on a partition that finds a statement.  Nothing writes to that
+ * any more, so that it is small and made once.
+ */
+static bool
+index_partition(const char *name)
+{
+	ImonIdentity identity;
+
+	begin_removing(&identity, name);
+	SPI_connect();
+	run_command(psprintf("CREATE INDEX ON infra_monitor.%s (queryid)", name));
+	SPI_finish();
+	imon_end_writing(&identity);
+	return true;
+}
+
+/*
+ * Makes the next index, if one is missing.  It is a help for readers only: should
+ * that fail, it is told of and not tried again, unless somebody is in the way,
+ * such as a vacuum.  Returns true if one was made.
+ */
+static bool
+index_next(void)
+{
+	ErrorData  *error = NULL;
+	char	   *name = find_unindexed();
+
+	if (name == NULL)
+		return false;
+	if (imon_run_contained(index_partition, name, &error))
+		return true;
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return false;
+	strlcpy(unindexable, name, sizeof(unindexable));
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("infra_monitor could not make an index on \"%s\": %s",
+					name, error->message),
+			 errdetail("The history of a statement takes longer to read on that day.")));
+	return false;
+}
+
+/*
  * A table that cannot be looked after does not hold up those behind it.  Its
  * error is raised when there is nothing else to do, so that nothing done is
  * rolled back.
@@ -541,6 +631,8 @@ imon_maintain_partitions(void)
 			return true;
 	emptied = find_emptied();
 	if (emptied && imon_run_contained(drop_empty_partition, emptied, &error))
+		return true;
+	if (index_next())
 		return true;
 	if (error)
 		ReThrowError(error);

@@ -142,6 +142,7 @@ typedef struct ImonSampler
 	ImonSamplerState state;
 	TimestampTz last_tick;		/* of the sample task; 0 = never */
 	TimestampTz next_tick;		/* 0 = not known */
+	TimestampTz next_partitions;	/* of that task; 0 = not known */
 	TimestampTz last_error_at;	/* 0 = never */
 	char		last_error[MAX_MESSAGE];	/* in "error_encoding" */
 	int			error_encoding;
@@ -801,6 +802,18 @@ account_for_tick(const ImonTask *task, int64 left_out)
 	LWLockRelease(sampler->lock);
 }
 
+/* Says when partitions are looked after next: on a standby, never. */
+static void
+note_next_partitions(const ImonTask *task)
+{
+	TimestampTz next = RecoveryInProgress() ? 0 :
+		GetCurrentTimestamp() + (task->due - imon_clock_ms()) * 1000;
+
+	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
+	sampler->next_partitions = next;
+	LWLockRelease(sampler->lock);
+}
+
 /* Does a task when it is due, and accounts for its time. */
 static void
 run_if_due(ImonTask *task)
@@ -826,6 +839,8 @@ run_if_due(ImonTask *task)
 	left_out = schedule_next(task, done);
 	if (task == &tasks[TASK_SAMPLE])
 		account_for_tick(task, left_out);
+	if (task == &tasks[TASK_PARTITIONS])
+		note_next_partitions(task);
 	if (task == &tasks[TASK_HEALTH] && task_done)
 		run_now(&tasks[TASK_EVENTS]);
 	if (task == &tasks[TASK_EVENTS] && task_done)
@@ -1049,13 +1064,14 @@ leave_if_asked(void)
 	proc_exit(1);
 }
 
-/* Exit callback: sampler_status must not name a next tick that won't come. */
+/* Exit callback: sampler_status must not name what won't come. */
 static void
 sampler_ends(int code, Datum arg)
 {
 	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
 	sampler->state = SAMPLER_STARTING;
 	sampler->next_tick = 0;
+	sampler->next_partitions = 0;
 	LWLockRelease(sampler->lock);
 }
 
@@ -1098,13 +1114,13 @@ imon_sampler_main(Datum arg)
 
 /*
  * SQL: sampler_state(), one row: pid, state, last_tick, next_tick, ticks,
- * missed, last_error, last_error_at, rows_stored.
+ * missed, last_error, last_error_at, rows_stored, next_partition_work.
  */
 Datum
 imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 {
-	Datum		values[9];
-	bool		nulls[9] = {false};
+	Datum		values[10];
+	bool		nulls[10] = {false};
 	ImonSampler copy;
 	int			pid;
 	int			i = 0;
@@ -1132,6 +1148,8 @@ imon_sampler_state_1_0(PG_FUNCTION_ARGS)
 	values[i] = imon_moment_datum(copy.last_error_at, &nulls[i]);
 	i++;
 	values[i++] = Int64GetDatum((int64) imon_samples_stored());
+	values[i] = imon_moment_datum(copy.next_partitions, &nulls[i]);
+	i++;
 	Assert(i == lengthof(values));
 
 	PG_RETURN_DATUM(imon_one_row(fcinfo, lengthof(values), values, nulls));

@@ -7,7 +7,7 @@ CREATE FUNCTION infra_monitor.sampler_state(
 	OUT pid int, OUT state text, OUT last_tick timestamptz,
 	OUT next_tick timestamptz, OUT ticks bigint, OUT missed bigint,
 	OUT last_error text, OUT last_error_at timestamptz,
-	OUT rows_stored bigint)
+	OUT rows_stored bigint, OUT next_partition_work timestamptz)
 RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_sampler_state_1_0';
@@ -42,8 +42,11 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
 	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost,
-	infra_monitor.baseline_size() AS dynamic_memory
-FROM infra_monitor.sampler_state() s;
+	infra_monitor.baseline_size() AS dynamic_memory,
+	s.next_partition_work,
+	f.bytes AS forecast_bytes,
+	f.full_at AS storage_full_at
+FROM infra_monitor.sampler_state() s CROSS JOIN infra_monitor.history_forecast() f;
 COMMENT ON VIEW infra_monitor.sampler_status IS
 'one row: what the sampler does, and what it cost; error unless preloaded; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.sampler_status.pid IS 'process of the sampler; NULL if it is not running';
@@ -60,6 +63,9 @@ COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part, 
 COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the server started, wait_ and concurrency_ since the last reset(), by what it was part of: the details only, of what is also counted';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 COMMENT ON COLUMN infra_monitor.sampler_status.dynamic_memory IS 'bytes of dynamic shared memory: what statements had counted at the last sample';
+COMMENT ON COLUMN infra_monitor.sampler_status.next_partition_work IS 'when partitions are looked after next: made ahead of time, removed when they have expired; NULL on a standby';
+COMMENT ON COLUMN infra_monitor.sampler_status.forecast_bytes IS 'size that the history grows to with retention as it is, at the rate of the last two days, bytes; see history_storage; NULL: not known yet';
+COMMENT ON COLUMN infra_monitor.sampler_status.storage_full_at IS 'when it will be so large, at that rate, that infra_monitor.max_storage removes the oldest days before their time; NULL: not by what is known';
 
 -- Warnings that an administrator wants at installation, once.
 CREATE FUNCTION infra_monitor.installation_warnings()

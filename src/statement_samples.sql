@@ -43,9 +43,9 @@ CREATE INDEX statement_samples_sampled_at_idx ON infra_monitor.statement_samples
 COMMENT ON INDEX infra_monitor.statement_samples_sampled_at_idx IS
 'finds a part of a day; whole days are found by their partitions';
 
-CREATE INDEX statement_samples_queryid_idx ON infra_monitor.statement_samples (queryid, sampled_at);
-COMMENT ON INDEX infra_monitor.statement_samples_queryid_idx IS
-'finds the history of a statement';
+-- No index that finds a statement: its pages would be written to the log in
+-- whole after each checkpoint, all over it.  The sampler makes one on each day
+-- that is over, see partitions.c; of today, all rows of a span are read.
 
 CREATE TABLE infra_monitor.statement_texts (
 	first_seen timestamptz NOT NULL,

@@ -1093,6 +1093,8 @@ VALUES
 	 'See the log of the standby: is the primary of primary_conninfo reachable, the password right, a line in its pg_hba.conf, the slot there, the WAL still kept?'),
 	('replay_paused', 'replication', 'above', 300, 3600, 1, false,
 	 'If nobody needs it any more: SELECT pg_wal_replay_resume(). If recovery paused itself, the log says why: a setting such as max_connections is lower than on the primary.'),
+	('history_published', 'replication', 'above', 1, NULL, 1, false,
+	 'Before its subscribers stop: publish the tables or schemas that they need instead of all, or keep the history in a database of its own (infra_monitor.database). See Publications in the manual for the steps, also for one that has stopped.'),
 	('sampler_alive', 'monitoring', 'above', 3, 10, 1, false,
 	 'See infra_monitor.sampler_status for its state and last error. If it is not running, the server log says why; max_worker_processes may be too low.'),
 	('missed_ticks', 'monitoring', 'above', 3, 10, 1, false,
@@ -2257,6 +2259,41 @@ FROM (SELECT CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() 
 $$;
 COMMENT ON FUNCTION infra_monitor.check_replay_paused() IS
 'health check: how long replay has been paused on a standby, as far as the sampler has seen it, seconds';
+
+CREATE FUNCTION infra_monitor.check_history_published(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH history AS (
+	SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE n.nspname = 'infra_monitor' AND c.relkind = 'p'
+), named AS (
+	-- 19 and later: some are those that are left out
+	SELECT r.prpubid, r.prrelid, coalesce((to_jsonb(r)->>'prexcept')::boolean, false) AS excepted
+	FROM pg_publication_rel r
+), publishing AS (
+	SELECT p.pubname
+	FROM pg_publication p
+	WHERE EXISTS (SELECT FROM history h
+		WHERE CASE WHEN p.puballtables
+			THEN NOT EXISTS (SELECT FROM named d WHERE d.prpubid = p.oid AND d.prrelid = h.oid AND d.excepted)
+			ELSE EXISTS (SELECT FROM named d WHERE d.prpubid = p.oid AND d.prrelid = h.oid AND NOT d.excepted) END)
+		OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_namespace n ON n.oid = s.pnnspid
+			WHERE s.pnpubid = p.oid AND n.nspname = 'infra_monitor')
+)
+SELECT CASE WHEN current_database() = current_setting('infra_monitor.database', true) THEN f.n END::float8, 'publications',
+	CASE WHEN current_database() IS DISTINCT FROM current_setting('infra_monitor.database', true)
+			THEN 'the history is in another database'
+		WHEN f.n = 0 THEN 'no publication has the history'
+		ELSE format('%s %s the history: a subscriber that has no table of that name stops, and each day there are new ones',
+			f.names, CASE f.n WHEN 1 THEN 'publishes' ELSE 'publish' END) END
+FROM (SELECT count(*) AS n, string_agg(format('%I', p.pubname), ', ' ORDER BY p.pubname) FILTER (WHERE p.place <= 5)
+		|| CASE WHEN count(*) > 5 THEN ' and others' ELSE '' END AS names
+	FROM (SELECT pubname, row_number() OVER (ORDER BY pubname) AS place FROM publishing) p) f
+$$;
+COMMENT ON FUNCTION infra_monitor.check_history_published() IS
+'health check: publications of this database that have tables of the history, of which there are new ones each day; NULL outside the home database';
 
 --
 -- checks_storage.sql: health checks of storage, of category database: room on disk
@@ -4218,9 +4255,9 @@ CREATE INDEX statement_samples_sampled_at_idx ON infra_monitor.statement_samples
 COMMENT ON INDEX infra_monitor.statement_samples_sampled_at_idx IS
 'finds a part of a day; whole days are found by their partitions';
 
-CREATE INDEX statement_samples_queryid_idx ON infra_monitor.statement_samples (queryid, sampled_at);
-COMMENT ON INDEX infra_monitor.statement_samples_queryid_idx IS
-'finds the history of a statement';
+-- No index that finds a statement: its pages would be written to the log in
+-- whole after each checkpoint, all over it.  The sampler makes one on each day
+-- that is over, see partitions.c; of today, all rows of a span are read.
 
 CREATE TABLE infra_monitor.statement_texts (
 	first_seen timestamptz NOT NULL,
@@ -5022,6 +5059,101 @@ COMMENT ON FUNCTION infra_monitor.compare(timestamptz, timestamptz, timestamptz,
 'two spans of history side by side, each from since until before until: throughput, percentiles of all statements, failures, waits by class, the pool, and the ten statements of which the time has changed most (statement_time_per_second, with queryid and query); a value is NULL if the span does not tell, rates are of the time between two samples of one epoch; ratio: value_2 / value_1, NULL if that is 0 or not known; query NULL if its text was never to be had; error for a span that makes no sense; for pg_monitor';
 
 --
+-- history_storage.sql: what each table of the history takes
+--
+
+CREATE FUNCTION infra_monitor.history_span(partition oid, OUT first timestamptz, OUT last timestamptz)
+RETURNS record
+LANGUAGE c VOLATILE STRICT
+AS 'MODULE_PATHNAME', 'imon_history_span_1_0';
+COMMENT ON FUNCTION infra_monitor.history_span(oid) IS
+'times of the first and of the last row of a partition of the history, by its first and last pages; NULL without rows, and for everything else; for pg_monitor';
+
+-- the rows of history_storage
+CREATE FUNCTION infra_monitor.history_storage_rows(
+	OUT history text, OUT partitions int, OUT estimated_rows bigint, OUT bytes bigint,
+	OUT oldest timestamptz, OUT newest timestamptz, OUT kept interval, OUT next_removal timestamptz,
+	OUT bytes_per_day bigint, OUT forecast_bytes bigint)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE ROWS 10
+SET search_path = pg_catalog, pg_temp
+-- days are those by UTC
+SET TimeZone = 'UTC'
+AS $$
+WITH parts AS MATERIALIZED (
+	SELECT p.history, p.bytes, p.has_rows, c.reltuples, c.relpages, pg_relation_size(c.oid) AS heap,
+		u.unit, u.from_at, s.first, s.last
+	FROM infra_monitor.history_partitions() p
+		JOIN pg_namespace n ON n.nspname = 'infra_monitor'
+		JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.name
+		CROSS JOIN LATERAL (SELECT substring(p.name FROM '_([0-9]{6}|[0-9]{8})$')) d (digits)
+		CROSS JOIN LATERAL (SELECT
+			CASE length(d.digits) WHEN 8 THEN interval '1 day' WHEN 6 THEN interval '1 month' END AS unit,
+			to_timestamp(d.digits, CASE length(d.digits) WHEN 8 THEN 'YYYYMMDD' ELSE 'YYYYMM' END) AS from_at) u
+		CROSS JOIN LATERAL infra_monitor.history_span(c.oid) s
+), began AS (
+	SELECT min(first) AS at FROM parts
+), kinds AS MATERIALIZED (
+	-- what the rates are of: this day and the one before, or month
+	SELECT k.unit, k.kept,
+		greatest(date_trunc(k.name, now()) - k.unit, b.at) AS since,
+		extract(epoch FROM now() - greatest(date_trunc(k.name, now()) - k.unit, b.at))::float8 / 86400 AS days
+	FROM began b, (VALUES
+		('day', interval '1 day', current_setting('infra_monitor.retention', true)::interval),
+		('month', interval '1 month', current_setting('infra_monitor.rollup_retention', true)::interval)) k (name, unit, kept)
+), tables AS (
+	SELECT p.history, count(*)::int AS partitions, sum(p.bytes)::bigint AS bytes,
+		CASE WHEN sum(p.heap) = 0 THEN 0
+			ELSE sum(p.heap) / current_setting('block_size')::int
+				* sum(p.reltuples::float8) FILTER (WHERE p.relpages > 0 AND p.reltuples >= 0)
+				/ sum(p.relpages) FILTER (WHERE p.relpages > 0 AND p.reltuples >= 0) END::bigint AS estimated_rows,
+		min(p.first) AS oldest, max(p.last) AS newest, max(p.unit) AS unit,
+		min(p.from_at + p.unit) AS oldest_ends,
+		CASE WHEN max(k.days) >= 1 / 24.0 THEN
+			coalesce(sum(p.bytes) FILTER (WHERE p.has_rows AND p.from_at + p.unit > k.since), 0)
+				/ max(k.days) END::bigint AS bytes_per_day,
+		max(k.kept) AS kept
+	FROM parts p LEFT JOIN kinds k ON k.unit = p.unit
+	GROUP BY p.history
+)
+SELECT t.history, t.partitions, t.estimated_rows, t.bytes, t.oldest, t.newest, t.kept, t.oldest_ends + t.kept,
+	t.bytes_per_day, (t.bytes_per_day * extract(epoch FROM t.kept + t.unit)::float8 / 86400)::bigint
+FROM tables t
+ORDER BY t.history
+$$;
+COMMENT ON FUNCTION infra_monitor.history_storage_rows() IS 'source of the view history_storage; for pg_monitor';
+
+CREATE VIEW infra_monitor.history_storage AS
+SELECT * FROM infra_monitor.history_storage_rows();
+COMMENT ON VIEW infra_monitor.history_storage IS
+'one row for each table of the history in this database: what it takes, and what it will; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.history_storage.partitions IS 'partitions, those for days to come included';
+COMMENT ON COLUMN infra_monitor.history_storage.estimated_rows IS 'by the last VACUUM or ANALYZE of any of them, for the size as it is now; NULL: there was none';
+COMMENT ON COLUMN infra_monitor.history_storage.bytes IS 'size with indexes, bytes';
+COMMENT ON COLUMN infra_monitor.history_storage.oldest IS 'time of the first row; NULL: there is none';
+COMMENT ON COLUMN infra_monitor.history_storage.newest IS 'time of the last row';
+COMMENT ON COLUMN infra_monitor.history_storage.kept IS 'for how long rows are kept: infra_monitor.retention, or that of rollups; a partition is removed when all of it is older';
+COMMENT ON COLUMN infra_monitor.history_storage.next_removal IS 'when its oldest partition will be; infra_monitor.max_storage may remove it before';
+COMMENT ON COLUMN infra_monitor.history_storage.bytes_per_day IS 'what it grows by, bytes a day, on average of this day and the one before by UTC, of this month and the one before for rollups, or of less if the history is younger; NULL until that is an hour';
+COMMENT ON COLUMN infra_monitor.history_storage.forecast_bytes IS 'its size when the first partitions are removed, at that rate, bytes';
+
+CREATE FUNCTION infra_monitor.history_forecast(OUT bytes bigint, OUT bytes_per_day bigint, OUT full_at timestamptz)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT f.forecast, f.per_day,
+	-- at this size the oldest day gives way
+	CASE WHEN f.forecast > 0.95 * l.max_bytes THEN
+		now() + make_interval(secs => greatest(0.95 * l.max_bytes - f.bytes, 0)::float8 / f.per_day * 86400) END
+FROM (SELECT sum(t.forecast_bytes)::bigint AS forecast, sum(t.bytes_per_day)::bigint AS per_day, sum(t.bytes)::bigint AS bytes
+		FROM infra_monitor.history_storage t) f,
+	infra_monitor.history_limit(0) l
+$$;
+COMMENT ON FUNCTION infra_monitor.history_forecast() IS
+'what the history grows to with retention as it is, and a day, at the rates of history_storage, bytes; and when it has reached the size at which infra_monitor.max_storage removes the oldest days before their time, NULL if it never does; error unless preloaded; for pg_monitor';
+
+--
 -- sampler.sql: the background worker
 --
 
@@ -5029,7 +5161,7 @@ CREATE FUNCTION infra_monitor.sampler_state(
 	OUT pid int, OUT state text, OUT last_tick timestamptz,
 	OUT next_tick timestamptz, OUT ticks bigint, OUT missed bigint,
 	OUT last_error text, OUT last_error_at timestamptz,
-	OUT rows_stored bigint)
+	OUT rows_stored bigint, OUT next_partition_work timestamptz)
 RETURNS record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'imon_sampler_state_1_0';
@@ -5064,8 +5196,11 @@ SELECT s.pid, s.state, s.last_tick, s.next_tick, s.ticks, s.missed,
 	(SELECT pg_catalog.jsonb_object_agg(m.part, m.bytes) FROM infra_monitor.shared_memory() m) AS shared_memory,
 	(SELECT pg_catalog.jsonb_object_agg(d.reason, d.drops) FROM infra_monitor.sampler_drops() d) AS drops,
 	(SELECT pg_catalog.jsonb_object_agg(c.task OPERATOR(pg_catalog.||) '_seconds', c.seconds) FROM infra_monitor.sampler_costs() c) AS cost,
-	infra_monitor.baseline_size() AS dynamic_memory
-FROM infra_monitor.sampler_state() s;
+	infra_monitor.baseline_size() AS dynamic_memory,
+	s.next_partition_work,
+	f.bytes AS forecast_bytes,
+	f.full_at AS storage_full_at
+FROM infra_monitor.sampler_state() s CROSS JOIN infra_monitor.history_forecast() f;
 COMMENT ON VIEW infra_monitor.sampler_status IS
 'one row: what the sampler does, and what it cost; error unless preloaded; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.sampler_status.pid IS 'process of the sampler; NULL if it is not running';
@@ -5082,6 +5217,9 @@ COMMENT ON COLUMN infra_monitor.sampler_status.shared_memory IS 'bytes by part, 
 COMMENT ON COLUMN infra_monitor.sampler_status.drops IS 'what was lost since the server started, wait_ and concurrency_ since the last reset(), by what it was part of: the details only, of what is also counted';
 COMMENT ON COLUMN infra_monitor.sampler_status.cost IS 'time spent on each task since the server started, seconds';
 COMMENT ON COLUMN infra_monitor.sampler_status.dynamic_memory IS 'bytes of dynamic shared memory: what statements had counted at the last sample';
+COMMENT ON COLUMN infra_monitor.sampler_status.next_partition_work IS 'when partitions are looked after next: made ahead of time, removed when they have expired; NULL on a standby';
+COMMENT ON COLUMN infra_monitor.sampler_status.forecast_bytes IS 'size that the history grows to with retention as it is, at the rate of the last two days, bytes; see history_storage; NULL: not known yet';
+COMMENT ON COLUMN infra_monitor.sampler_status.storage_full_at IS 'when it will be so large, at that rate, that infra_monitor.max_storage removes the oldest days before their time; NULL: not by what is known';
 
 -- Warnings that an administrator wants at installation, once.
 CREATE FUNCTION infra_monitor.installation_warnings()
