@@ -49,6 +49,7 @@ OBJS = \
 	src/sampler.o \
 	src/samples.o \
 	src/series.o \
+	src/settings.o \
 	src/shmem.o \
 	src/slow_log.o \
 	src/slow_samples.o \
@@ -104,11 +105,12 @@ SQL_PARTS = \
 	src/series.sql \
 	src/storage.sql \
 	src/samples.sql \
+	src/history.sql \
+	src/gaps.sql \
 	src/waits.sql \
 	src/concurrency.sql \
 	src/slo.sql \
 	src/advice.sql \
-	src/history.sql \
 	src/rollups.sql \
 	src/health_events.sql \
 	src/pool_history.sql \
@@ -119,6 +121,7 @@ SQL_PARTS = \
 	src/sampler.sql \
 	src/readiness.sql \
 	src/report.sql \
+	src/changes.sql \
 	src/privileges.sql
 
 # A test is a file: nothing to register

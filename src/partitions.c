@@ -40,7 +40,7 @@
 
 const char *const imon_history_tables[IMON_N_HISTORY_TABLES] = {
 	"samples", "wait_samples", "statement_samples", "statement_texts",
-	"slow_query_samples", "health_events",
+	"slow_query_samples", "health_events", "epochs", "setting_samples",
 	"samples_hourly", "wait_samples_hourly", "statement_samples_hourly",
 	"samples_daily", "wait_samples_daily", "statement_samples_daily",
 	"statement_texts_monthly"

@@ -14,8 +14,8 @@
  * The tables of the history: the first are partitioned by UTC day, the others,
  * of rollups, by month.
  */
-#define IMON_N_TABLES_OF_DAYS 6
-#define IMON_N_HISTORY_TABLES 13
+#define IMON_N_TABLES_OF_DAYS 8
+#define IMON_N_HISTORY_TABLES 15
 extern const char *const imon_history_tables[IMON_N_HISTORY_TABLES];
 
 /* State to restore when we stop acting as the owner of the tables. */

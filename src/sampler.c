@@ -57,6 +57,7 @@
 #include "sampler.h"
 #include "samples.h"
 #include "series.h"
+#include "settings.h"
 #include "shmem.h"
 #include "slow_log.h"
 #include "slow_samples.h"
@@ -128,6 +129,7 @@ typedef enum ImonTaskId
 	TASK_STATEMENTS,
 	TASK_SLOW_QUERIES,
 	TASK_ROLLUPS,
+	TASK_SETTINGS,
 	TASK_DATABASES,
 	TASK_PARTITIONS,
 	TASK_READINESS
@@ -291,6 +293,7 @@ sleep_until(int64 moment)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 		configuration_read = true;
+		imon_settings_changed();
 	}
 }
 
@@ -367,6 +370,14 @@ roll_up_history(void)
 	return !imon_roll_up_next();
 }
 
+/* Task: settings that have changed. */
+static bool
+store_settings(void)
+{
+	imon_store_settings();
+	return true;
+}
+
 /* Task: all health checks. */
 static bool
 check_health(void)
@@ -438,6 +449,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
 	[TASK_SLOW_QUERIES] = {"slow_queries", store_slow_queries, true, false},
 	[TASK_ROLLUPS] = {"rollups", roll_up_history, true, false, imon_rollups_pending},
+	[TASK_SETTINGS] = {"settings", store_settings, true, false, imon_settings_pending},
 	[TASK_DATABASES] = {"databases", visit_databases, true, true},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},
 	[TASK_READINESS] = {"readiness", audit_readiness, true, true},
@@ -474,6 +486,7 @@ set_intervals(void)
 	tasks[TASK_STATEMENTS].interval = imon_statement_interval;
 	tasks[TASK_SLOW_QUERIES].interval = imon_statement_interval;
 	tasks[TASK_ROLLUPS].interval = ROLLUPS_INTERVAL_MS;
+	tasks[TASK_SETTINGS].interval = imon_statement_interval;
 	tasks[TASK_DATABASES].interval = imon_database_check_interval;
 	tasks[TASK_PARTITIONS].interval = PARTITIONS_INTERVAL_MS;
 	tasks[TASK_READINESS].interval = READINESS_INTERVAL_MS;
@@ -687,6 +700,7 @@ welcome_extension(void)
 	if (found != IMON_EXTENSION_ABSENT && extension != extension_seen)
 	{
 		look_for_extension_at = 0;
+		imon_settings_changed();
 		run_all_now();
 	}
 }
@@ -820,6 +834,8 @@ run_if_due(ImonTask *task)
 		run_now(&tasks[TASK_EVENTS]);
 	if (task == &tasks[TASK_EVENTS] && task_done)
 		run_now(&tasks[TASK_NOTIFY]);
+	if (task == &tasks[TASK_SETTINGS] && task_done)
+		imon_settings_stored();
 }
 
 /*
@@ -950,11 +966,14 @@ wait_to_connect(void)
 	}
 }
 
-/* A setting of the sampler's own, which no configuration file changes. */
+/*
+ * A setting of the sampler's own, which no configuration file changes.  As one of
+ * the session it leaves alone what RESET would give, which is the server's.
+ */
 static void
 pin_setting(const char *name, const char *value)
 {
-	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
 }
 
 /*

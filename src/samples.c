@@ -8,6 +8,9 @@
  * advances when the row is committed, so that an aborted sample loses nothing.
  * Differences never cross an epoch.
  *
+ * What an epoch is made of is stored with its first sample, and once more with
+ * the first of each day, so that it is kept as long as its samples.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -15,6 +18,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
+#include "clock.h"
 #include "commands/dbcommands.h"
 #include "common/hashfn.h"
 #include "compat.h"
@@ -56,6 +60,11 @@ typedef struct ImonReading
 {
 	bool		valid;
 	int64		epoch;
+	Oid			epoch_stored_in;	/* partition of "epochs" that has it */
+	int64		boot_ms;
+	TimestampTz pool_reset;
+	TimestampTz statements_reset;
+	TimestampTz statistics_reset;	/* the last one; 0 = never */
 	uint32		databases_dropped;
 	int64		counters[N_COUNTERS];
 	uint64		active_sum;
@@ -212,18 +221,18 @@ previous_reading(void)
 
 /*
  * A number for everything that makes counters begin anew: shared memory, the
- * resets, the timeline, the server's version.
+ * resets, the timeline, the server's version.  Of the resets of the cumulative
+ * statistics each counts, not only the last: the clock may have been set back.
  */
 static int64
-compute_epoch(TimestampTz pool_reset, TimestampTz statements_reset,
-			  TimestampTz statistics_reset)
+compute_epoch(const ImonReading *reading, int64 statistics_resets)
 {
 	int64		parts[6];
 
 	parts[0] = imon_shmem_created_at();
-	parts[1] = pool_reset;
-	parts[2] = statements_reset;
-	parts[3] = statistics_reset;
+	parts[1] = reading->pool_reset;
+	parts[2] = reading->statements_reset;
+	parts[3] = statistics_resets;
 	parts[4] = GetWALInsertionTimeLine();
 	parts[5] = IMON_SERVER_MAJOR;
 	return (int64) hash_bytes_extended((unsigned char *) parts,
@@ -246,6 +255,10 @@ read_counters(ImonReading *reading, TimestampTz statements_reset)
 		" sum(d.temp_bytes)::pg_catalog.int8,"
 		" sum(d.deadlocks)::pg_catalog.int8,"
 		" (SELECT w.wal_bytes::pg_catalog.int8 FROM pg_catalog.pg_stat_wal w),"
+		" pg_catalog.hashtextextended(pg_catalog.concat_ws(' ',"
+		"  string_agg(pg_catalog.concat(d.datid, ':', extract(epoch FROM d.stats_reset)),"
+		"   ' ' ORDER BY d.datid) FILTER (WHERE d.stats_reset IS NOT NULL),"
+		"  (SELECT extract(epoch FROM w.stats_reset) FROM pg_catalog.pg_stat_wal w)), 0),"
 		" greatest(max(d.stats_reset),"
 		"  (SELECT w.stats_reset FROM pg_catalog.pg_stat_wal w))"
 		" FROM pg_catalog.pg_stat_database d";
@@ -253,6 +266,8 @@ read_counters(ImonReading *reading, TimestampTz statements_reset)
 	HeapTuple	row;
 	TupleDesc	tupdesc;
 	bool		isnull;
+	int			column = 1;
+	int64		resets;
 	Datum		reset;
 
 	if (SPI_execute(query, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
@@ -261,9 +276,9 @@ read_counters(ImonReading *reading, TimestampTz statements_reset)
 	tupdesc = SPI_tuptable->tupdesc;
 	for (int i = COUNTER_COMMITS; i < N_COUNTERS; i++)
 		reading->counters[i] =
-			DatumGetInt64(SPI_getbinval(row, tupdesc, i - COUNTER_COMMITS + 1,
-										&isnull));
-	reset = SPI_getbinval(row, tupdesc, N_COUNTERS - COUNTER_COMMITS + 1, &isnull);
+			DatumGetInt64(SPI_getbinval(row, tupdesc, column++, &isnull));
+	resets = DatumGetInt64(SPI_getbinval(row, tupdesc, column++, &isnull));
+	reset = SPI_getbinval(row, tupdesc, column, &isnull);
 
 	imon_connection_counts(&connections);
 	reading->counters[COUNTER_CONNECTS] = (int64) connections.connects;
@@ -271,8 +286,12 @@ read_counters(ImonReading *reading, TimestampTz statements_reset)
 	reading->databases_dropped = imon_home_databases_dropped();
 	reading->active_sum = pg_atomic_read_u64(&samples->active_sum);
 	reading->active_looks = pg_atomic_read_u64(&samples->active_looks);
-	reading->epoch = compute_epoch(connections.stats_reset, statements_reset,
-								   isnull ? 0 : DatumGetTimestampTz(reset));
+	reading->pool_reset = connections.stats_reset;
+	reading->statements_reset = statements_reset;
+	reading->statistics_reset = isnull ? 0 : DatumGetTimestampTz(reset);
+	reading->epoch = compute_epoch(reading, resets);
+	reading->epoch_stored_in = InvalidOid;
+	reading->boot_ms = imon_boot_ms();
 	reading->valid = true;
 }
 
@@ -342,14 +361,15 @@ insert_sample(TimestampTz at, const ImonReading *last, const ImonReading *now)
 		"  s.cpu_ratio, s.memory_used, s.memory_total, s.disk_used,"
 		"  s.disk_total, h.document OPERATOR(pg_catalog.->>) 'status',"
 		"  (h.document OPERATOR(pg_catalog.->>) 'score')::pg_catalog.float8, $13,"
-		"  pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()"
-		"   OPERATOR(pg_catalog.-) $1) OPERATOR(pg_catalog.*) 1000"
+		"  greatest(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()"
+		"   OPERATOR(pg_catalog.-) $1) OPERATOR(pg_catalog.*) 1000, 0),"
+		"  pg_catalog.make_interval(secs => $14), $15"
 		" FROM infra_monitor.pool_pressure p"
 		"  CROSS JOIN infra_monitor.system_usage() s"
 		"  LEFT JOIN infra_monitor.health_cache() h ON true";
-	Oid			types[N_COUNTERS + 4];
-	Datum		values[N_COUNTERS + 4] = {0};
-	char		nulls[N_COUNTERS + 4];
+	Oid			types[N_COUNTERS + 6];
+	Datum		values[N_COUNTERS + 6] = {0};
+	char		nulls[N_COUNTERS + 6];
 	uint64		looks = now->active_looks - last->active_looks;
 	int			n = 0;
 
@@ -379,8 +399,64 @@ insert_sample(TimestampTz at, const ImonReading *last, const ImonReading *now)
 		nulls[n] = 'n';
 	n++;
 
+	/* only the sampler promises another one */
+	if (imon_home_sampler_pid() != MyProcPid)
+		nulls[n] = 'n';
+	types[n] = FLOAT8OID;
+	values[n++] = Float8GetDatum(imon_sample_interval / 1000.0);
+	if (!last->valid)
+		nulls[n] = 'n';
+	types[n] = FLOAT8OID;
+	values[n++] = Float8GetDatum((double) (now->boot_ms - last->boot_ms));
+
 	if (SPI_execute_with_args(query, n, types, values, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not insert a sample");
+}
+
+/*
+ * Stores what the epoch of a sample is made of, unless this day's partition has
+ * it.  Needs SPI to be connected and the writers' lock.
+ */
+static void
+store_epoch(TimestampTz at, const ImonReading *last, ImonReading *now)
+{
+	static const char *const query =
+		"INSERT INTO infra_monitor.epochs"
+		" SELECT $1, $2, 1 OPERATOR(pg_catalog.+)"
+		"  coalesce((SELECT max(e.number) FROM infra_monitor.epochs e), 0),"
+		"  pg_catalog.pg_postmaster_start_time(), $3, $4,"
+		"  pg_catalog.current_setting('server_version'), $5, $6, $7"
+		" WHERE NOT EXISTS (SELECT FROM infra_monitor.epochs e"
+		"  WHERE e.epoch OPERATOR(pg_catalog.=) $2"
+		"   AND e.tableoid OPERATOR(pg_catalog.=) $8)";
+	Oid			types[8] = {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID};
+	Datum		values[8];
+	char		nulls[8];
+
+	now->epoch_stored_in = imon_partition_of("epochs", at);
+	if (OidIsValid(now->epoch_stored_in) && last->valid &&
+		last->epoch == now->epoch &&
+		last->epoch_stored_in == now->epoch_stored_in)
+		return;
+	(void) imon_check_table("epochs");
+	imon_ensure_partition("epochs", at);
+	now->epoch_stored_in = imon_partition_of("epochs", at);
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = TimestampTzGetDatum(at);
+	values[1] = Int64GetDatum(now->epoch);
+	values[2] = TimestampTzGetDatum(imon_shmem_created_at());
+	values[3] = Int64GetDatum((int64) GetWALInsertionTimeLine());
+	values[4] = TimestampTzGetDatum(now->pool_reset);
+	values[5] = TimestampTzGetDatum(now->statements_reset);
+	values[6] = TimestampTzGetDatum(now->statistics_reset);
+	if (now->statistics_reset == 0)
+		nulls[6] = 'n';
+	values[7] = ObjectIdGetDatum(now->epoch_stored_in);
+	if (SPI_execute_with_args(query, lengthof(values), types, values, nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not insert an epoch");
+	imon_note_written("epochs", at);
 }
 
 void
@@ -420,6 +496,7 @@ imon_take_sample(void)
 	last = previous_reading();
 	statements_reset = imon_latency_of_all(now.latency);
 	read_counters(&now, statements_reset);
+	store_epoch(at, &last, &now);
 	insert_sample(at, &last, &now);
 	imon_note_written("samples", at);
 	SPI_finish();

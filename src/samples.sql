@@ -44,7 +44,9 @@ CREATE TABLE infra_monitor.samples (
 	health_status text,
 	health_score float8,
 	latency infra_monitor.histogram,
-	collect_time float8 NOT NULL
+	collect_time float8 NOT NULL,
+	sample_interval interval,
+	elapsed_time float8
 ) PARTITION BY RANGE (sampled_at);
 COMMENT ON TABLE infra_monitor.samples IS
 'one row each infra_monitor.sample_interval, in partitions by UTC day, kept for infra_monitor.retention; differences are NULL where they would cross an epoch; not dumped; written by the sampler and take_sample() only; for pg_monitor';
@@ -69,11 +71,35 @@ COMMENT ON COLUMN infra_monitor.samples.health_status IS 'status of the last eva
 COMMENT ON COLUMN infra_monitor.samples.health_score IS 'its score, 0 to 10';
 COMMENT ON COLUMN infra_monitor.samples.latency IS 'times of the statements that completed since the sample before, of those that infra_monitor.track has counted';
 COMMENT ON COLUMN infra_monitor.samples.collect_time IS 'time it took to collect this row, ms';
+COMMENT ON COLUMN infra_monitor.samples.sample_interval IS 'infra_monitor.sample_interval, within which the sampler was to take the next; NULL: by take_sample()';
+COMMENT ON COLUMN infra_monitor.samples.elapsed_time IS 'time since the sample before, by a clock that is never set, ms: what rates are to be computed with; NULL after a start';
 
 CREATE INDEX samples_sampled_at_idx ON infra_monitor.samples
 	USING brin (sampled_at) WITH (pages_per_range = 16, autosummarize = on);
 COMMENT ON INDEX infra_monitor.samples_sampled_at_idx IS
 'finds a part of a day; whole days are found by their partitions';
+
+CREATE TABLE infra_monitor.epochs (
+	sampled_at timestamptz NOT NULL,
+	epoch bigint NOT NULL,
+	number bigint NOT NULL,
+	started_at timestamptz NOT NULL,
+	initialized_at timestamptz NOT NULL,
+	timeline bigint NOT NULL,
+	server_version text NOT NULL,
+	pool_reset timestamptz NOT NULL,
+	statements_reset timestamptz NOT NULL,
+	statistics_reset timestamptz
+) PARTITION BY RANGE (sampled_at);
+COMMENT ON TABLE infra_monitor.epochs IS
+'what the epochs in samples are made of: a row with the first sample of each, and with its first of each UTC day, in partitions by day, kept for infra_monitor.retention; see changes(); not dumped; written with samples only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.epochs.number IS 'greater in each row than in those that were written before, whatever the clock said';
+COMMENT ON COLUMN infra_monitor.epochs.started_at IS 'when the server was started';
+COMMENT ON COLUMN infra_monitor.epochs.initialized_at IS 'when its shared memory was: later than started_at if it has crashed since';
+COMMENT ON COLUMN infra_monitor.epochs.timeline IS 'of the write-ahead log; another one after each promotion';
+COMMENT ON COLUMN infra_monitor.epochs.pool_reset IS 'reset() of the counters of connections, or when they began';
+COMMENT ON COLUMN infra_monitor.epochs.statements_reset IS 'the same of the counts of statements';
+COMMENT ON COLUMN infra_monitor.epochs.statistics_reset IS 'last reset of pg_stat_database or pg_stat_wal; the epoch knows each';
 
 CREATE FUNCTION infra_monitor.take_sample()
 RETURNS timestamptz

@@ -67,22 +67,8 @@ RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 4
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH stored AS (
-	-- two hours more: what was before the first sample of a window
-	SELECT s.sampled_at AS at, s.health_status = 'unhealthy' AS is_bad
-	FROM infra_monitor.samples s
-	WHERE s.sampled_at >= (SELECT min(w) FROM unnest($1) w) - interval '2 hours' AND s.sampled_at < $2
-), neighbours AS (
-	SELECT at, is_bad, lead(at, 1, $2) OVER by_time AS behind, at - lag(at) OVER by_time AS before,
-		coalesce(lead(at, 2) OVER by_time - lead(at) OVER by_time, i.interval) AS afterwards, i.interval
-	FROM stored, (SELECT coalesce(current_setting('infra_monitor.sample_interval', true), '10s')::interval AS interval) i
-	WINDOW by_time AS (ORDER BY at)
-), spans AS (
-	-- a sample speaks for the time up to the next, if that is not too far away
-	-- for how far apart they are just before and after, where the interval may
-	-- have been changed
-	SELECT at, behind, is_bad, CASE WHEN behind - at > 3 * u.usual THEN at + u.usual ELSE behind END AS covered
-	FROM neighbours, greatest(least(before, afterwards), least(afterwards, interval)) AS u (usual)
+WITH spans AS MATERIALIZED (
+	SELECT s.* FROM infra_monitor.sample_spans((SELECT min(w) FROM unnest($1) w), $2) s
 ), clipped AS (
 	SELECT w.window_start, CASE WHEN s.at IS NOT NULL THEN greatest(s.at, w.window_start) END AS at, s.behind,
 		greatest(s.covered, w.window_start) AS covered, s.is_bad
@@ -97,7 +83,7 @@ FROM clipped
 GROUP BY window_start
 $$;
 COMMENT ON FUNCTION infra_monitor.availability(timestamptz[], timestamptz) IS
-'source of slo_status: for each start of a window up to "until", the seconds in which the server was available and not, since the first sample in it; not available is unhealthy, and a gap: no sample for three times as long as before; for pg_monitor';
+'source of slo_status: for each start of a window up to "until", the seconds in which the server was available and not, since the first sample in it; not available is unhealthy, and a gap as in history_gaps(); for pg_monitor';
 
 CREATE FUNCTION infra_monitor.latency_between(
 	windows timestamptz[], until timestamptz,

@@ -2960,7 +2960,9 @@ CREATE TABLE infra_monitor.samples (
 	health_status text,
 	health_score float8,
 	latency infra_monitor.histogram,
-	collect_time float8 NOT NULL
+	collect_time float8 NOT NULL,
+	sample_interval interval,
+	elapsed_time float8
 ) PARTITION BY RANGE (sampled_at);
 COMMENT ON TABLE infra_monitor.samples IS
 'one row each infra_monitor.sample_interval, in partitions by UTC day, kept for infra_monitor.retention; differences are NULL where they would cross an epoch; not dumped; written by the sampler and take_sample() only; for pg_monitor';
@@ -2985,11 +2987,35 @@ COMMENT ON COLUMN infra_monitor.samples.health_status IS 'status of the last eva
 COMMENT ON COLUMN infra_monitor.samples.health_score IS 'its score, 0 to 10';
 COMMENT ON COLUMN infra_monitor.samples.latency IS 'times of the statements that completed since the sample before, of those that infra_monitor.track has counted';
 COMMENT ON COLUMN infra_monitor.samples.collect_time IS 'time it took to collect this row, ms';
+COMMENT ON COLUMN infra_monitor.samples.sample_interval IS 'infra_monitor.sample_interval, within which the sampler was to take the next; NULL: by take_sample()';
+COMMENT ON COLUMN infra_monitor.samples.elapsed_time IS 'time since the sample before, by a clock that is never set, ms: what rates are to be computed with; NULL after a start';
 
 CREATE INDEX samples_sampled_at_idx ON infra_monitor.samples
 	USING brin (sampled_at) WITH (pages_per_range = 16, autosummarize = on);
 COMMENT ON INDEX infra_monitor.samples_sampled_at_idx IS
 'finds a part of a day; whole days are found by their partitions';
+
+CREATE TABLE infra_monitor.epochs (
+	sampled_at timestamptz NOT NULL,
+	epoch bigint NOT NULL,
+	number bigint NOT NULL,
+	started_at timestamptz NOT NULL,
+	initialized_at timestamptz NOT NULL,
+	timeline bigint NOT NULL,
+	server_version text NOT NULL,
+	pool_reset timestamptz NOT NULL,
+	statements_reset timestamptz NOT NULL,
+	statistics_reset timestamptz
+) PARTITION BY RANGE (sampled_at);
+COMMENT ON TABLE infra_monitor.epochs IS
+'what the epochs in samples are made of: a row with the first sample of each, and with its first of each UTC day, in partitions by day, kept for infra_monitor.retention; see changes(); not dumped; written with samples only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.epochs.number IS 'greater in each row than in those that were written before, whatever the clock said';
+COMMENT ON COLUMN infra_monitor.epochs.started_at IS 'when the server was started';
+COMMENT ON COLUMN infra_monitor.epochs.initialized_at IS 'when its shared memory was: later than started_at if it has crashed since';
+COMMENT ON COLUMN infra_monitor.epochs.timeline IS 'of the write-ahead log; another one after each promotion';
+COMMENT ON COLUMN infra_monitor.epochs.pool_reset IS 'reset() of the counters of connections, or when they began';
+COMMENT ON COLUMN infra_monitor.epochs.statements_reset IS 'the same of the counts of statements';
+COMMENT ON COLUMN infra_monitor.epochs.statistics_reset IS 'last reset of pg_stat_database or pg_stat_wal; the epoch knows each';
 
 CREATE FUNCTION infra_monitor.take_sample()
 RETURNS timestamptz
@@ -2997,6 +3023,93 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'imon_take_sample_1_0';
 COMMENT ON FUNCTION infra_monitor.take_sample() IS
 'takes a sample now, in this transaction, and returns its time; waits for another writer up to lock_timeout; error on a standby, outside the home database, when there is no room for it (check history_size), and unless preloaded; for superusers, grantable';
+
+--
+-- history.sql: what all functions have in common that return history by buckets
+--
+
+CREATE FUNCTION infra_monitor.history_step(
+	since timestamptz, until timestamptz, step interval)
+RETURNS interval
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'imon_history_step_1_0';
+COMMENT ON FUNCTION infra_monitor.history_step(timestamptz, timestamptz, interval) IS
+'the length of the buckets of a history: step or, if that is NULL, the shortest usual length that gives 300 buckets or less; error if the span is not finite or ends before it begins, and if the step is not positive, has months, or gives more than 100000 buckets; for pg_monitor';
+
+--
+-- gaps.sql: when nobody looked
+--
+
+CREATE FUNCTION infra_monitor.sample_spans(
+	since timestamptz, until timestamptz,
+	OUT at timestamptz, OUT behind timestamptz, OUT covered timestamptz,
+	OUT is_bad boolean, OUT missed int, OUT epoch bigint,
+	OUT next_epoch bigint, OUT measured boolean)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH stored AS (
+	SELECT s.sampled_at AS at, s.health_status = 'unhealthy' AS is_bad, s.epoch, s.sample_interval,
+		s.elapsed_time * interval '1 millisecond' AS elapsed,
+		count(s.sample_interval) OVER (ORDER BY s.sampled_at) AS promise
+	FROM infra_monitor.samples s
+	-- from the last one before, and from what had been promised by then
+	WHERE s.sampled_at >= coalesce(
+			(SELECT max(b.sampled_at) FROM infra_monitor.samples b
+				WHERE b.sampled_at >= $1 - interval '3 hours' AND b.sampled_at < $1),
+			(SELECT max(b.sampled_at) FROM infra_monitor.samples b WHERE b.sampled_at < $1), $1) - interval '3 hours'
+		AND s.sampled_at < $2
+), promised AS (
+	-- one by take_sample() promises nothing, and leaves the promise before as it is
+	SELECT s.at, s.is_bad, s.epoch, max(s.sample_interval) OVER same AS apart,
+		max(s.at + s.sample_interval) OVER same AS due, max(s.at + 2.5 * s.sample_interval) OVER same AS late,
+		lead(s.at) OVER by_time AS next, lead(s.epoch) OVER by_time AS next_epoch, lead(s.elapsed) OVER by_time AS elapsed
+	FROM stored s
+	WINDOW same AS (PARTITION BY s.promise), by_time AS (ORDER BY s.at)
+), judged AS (
+	SELECT p.*, coalesce(p.next, $2) AS behind,
+		-- not one that only the setting of a clock has made
+		p.late >= p.at AND coalesce(p.next, $2) > p.late AND (p.elapsed > 2.5 * p.apart) IS NOT FALSE AS is_gap,
+		p.next - p.at - p.elapsed > p.apart AS clock_was_set
+	FROM promised p
+), measured AS (
+	SELECT j.*, CASE WHEN NOT j.is_gap OR j.is_gap IS NULL THEN j.behind
+		WHEN j.clock_was_set THEN j.behind - j.elapsed + j.apart
+		ELSE greatest(j.due, j.at) END AS covered
+	FROM judged j
+)
+SELECT m.at, m.behind, m.covered, m.is_bad,
+	CASE WHEN NOT m.is_gap THEN 0
+		WHEN m.next IS NULL THEN 1 + floor(extract(epoch FROM m.behind - m.covered) / extract(epoch FROM m.apart))
+		ELSE greatest(1, round(extract(epoch FROM m.behind - m.covered) / extract(epoch FROM m.apart))) END::int,
+	m.epoch, m.next_epoch, m.elapsed IS NOT NULL
+FROM measured m
+$$;
+COMMENT ON FUNCTION infra_monitor.sample_spans(timestamptz, timestamptz) IS
+'source of history_gaps() and availability(): each sample up to "until", from the last before "since" and three hours before that one on; it speaks for the time up to "covered", which is the next sample or "until" (behind), unless that comes more than 2.5 times sample_interval after the sample that promised it: then there is a gap, and it speaks for one interval; missed: samples that should be in the gap; measured: the server has not been started between this sample and the next; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.history_gaps(
+	since timestamptz, until timestamptz DEFAULT pg_catalog.now(),
+	OUT from_at timestamptz, OUT until_at timestamptz, OUT missed int,
+	OUT reason text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT s.covered, s.behind, s.missed,
+	CASE WHEN n.timeline > e.timeline THEN 'promotion'
+		WHEN n.started_at <> e.started_at THEN 'restart'
+		WHEN n.initialized_at <> e.initialized_at THEN 'crash'
+		WHEN s.measured THEN 'not sampled' END
+FROM infra_monitor.sample_spans($1, least($2, clock_timestamp())) s
+	LEFT JOIN LATERAL (SELECT * FROM infra_monitor.epochs x WHERE x.epoch = s.epoch LIMIT 1) e ON true
+	LEFT JOIN LATERAL (SELECT * FROM infra_monitor.epochs x WHERE x.epoch = s.next_epoch LIMIT 1) n ON true
+WHERE s.covered < s.behind AND s.behind > $1 AND infra_monitor.history_step($1, $2, NULL) IS NOT NULL
+ORDER BY 1
+$$;
+COMMENT ON FUNCTION infra_monitor.history_gaps(timestamptz, timestamptz) IS
+'when samples are missing between two moments: from when the first was due (from_at) to the one that came, or to until (until_at); a gap that has begun before is shown whole; it is one where the next sample is more than 2.5 times the sample_interval of the last away, and not only the clock was set; missed: how many; reason: promotion, restart or crash, which happened in it, or not sampled, where the server ran on but the sampler did not, or could not write; NULL: not known, as at its end now; what was before the first sample that is kept is no gap; error if the span is not finite or ends before it begins; for pg_monitor';
 
 --
 -- waits.sql: what active sessions were seen waiting for
@@ -3157,22 +3270,8 @@ RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 4
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH stored AS (
-	-- two hours more: what was before the first sample of a window
-	SELECT s.sampled_at AS at, s.health_status = 'unhealthy' AS is_bad
-	FROM infra_monitor.samples s
-	WHERE s.sampled_at >= (SELECT min(w) FROM unnest($1) w) - interval '2 hours' AND s.sampled_at < $2
-), neighbours AS (
-	SELECT at, is_bad, lead(at, 1, $2) OVER by_time AS behind, at - lag(at) OVER by_time AS before,
-		coalesce(lead(at, 2) OVER by_time - lead(at) OVER by_time, i.interval) AS afterwards, i.interval
-	FROM stored, (SELECT coalesce(current_setting('infra_monitor.sample_interval', true), '10s')::interval AS interval) i
-	WINDOW by_time AS (ORDER BY at)
-), spans AS (
-	-- a sample speaks for the time up to the next, if that is not too far away
-	-- for how far apart they are just before and after, where the interval may
-	-- have been changed
-	SELECT at, behind, is_bad, CASE WHEN behind - at > 3 * u.usual THEN at + u.usual ELSE behind END AS covered
-	FROM neighbours, greatest(least(before, afterwards), least(afterwards, interval)) AS u (usual)
+WITH spans AS MATERIALIZED (
+	SELECT s.* FROM infra_monitor.sample_spans((SELECT min(w) FROM unnest($1) w), $2) s
 ), clipped AS (
 	SELECT w.window_start, CASE WHEN s.at IS NOT NULL THEN greatest(s.at, w.window_start) END AS at, s.behind,
 		greatest(s.covered, w.window_start) AS covered, s.is_bad
@@ -3187,7 +3286,7 @@ FROM clipped
 GROUP BY window_start
 $$;
 COMMENT ON FUNCTION infra_monitor.availability(timestamptz[], timestamptz) IS
-'source of slo_status: for each start of a window up to "until", the seconds in which the server was available and not, since the first sample in it; not available is unhealthy, and a gap: no sample for three times as long as before; for pg_monitor';
+'source of slo_status: for each start of a window up to "until", the seconds in which the server was available and not, since the first sample in it; not available is unhealthy, and a gap as in history_gaps(); for pg_monitor';
 
 CREATE FUNCTION infra_monitor.latency_between(
 	windows timestamptz[], until timestamptz,
@@ -3461,18 +3560,6 @@ ORDER BY 1, 7 DESC NULLS LAST, 2
 $$;
 COMMENT ON FUNCTION infra_monitor.pool_size_advice(int, int, int, int, interval) IS
 'how large pools should be: scope pool for each database and role, by what was seen at work in the last lookback (1 hour to 1 day), and by instances * concurrent_requests + workers * worker_concurrency, what the application can use at once; then scope server, with max_connections for all of them, as far as the memory goes; the rationale says why; current_connections are of now; observed is the time that was looked at; NULL is not known; errors: lookback of less than an hour, one of two factors missing or negative, not preloaded; for pg_monitor';
-
---
--- history.sql: what all functions have in common that return history by buckets
---
-
-CREATE FUNCTION infra_monitor.history_step(
-	since timestamptz, until timestamptz, step interval)
-RETURNS interval
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'imon_history_step_1_0';
-COMMENT ON FUNCTION infra_monitor.history_step(timestamptz, timestamptz, interval) IS
-'the length of the buckets of a history: step or, if that is NULL, the shortest usual length that gives 300 buckets or less; error if the span is not finite or ends before it begins, and if the step is not positive, has months, or gives more than 100000 buckets; for pg_monitor';
 
 --
 -- rollups.sql: what is left of the history of an hour, and of a day
@@ -5849,6 +5936,103 @@ SELECT infra_monitor.one_line(line, 100) FROM lines ORDER BY section, n
 $$;
 COMMENT ON FUNCTION infra_monitor.dashboard() IS
 'one screen of text for psql and its command watch: status, pool, who holds connections, top statements, the worst checks that are not ok, sampler; error unless preloaded; for pg_monitor';
+
+--
+-- changes.sql: what has changed: settings, and the server itself
+--
+
+CREATE TABLE infra_monitor.setting_samples (
+	sampled_at timestamptz NOT NULL,
+	epoch bigint NOT NULL,
+	number bigint NOT NULL,
+	name text NOT NULL,
+	setting text,
+	unit text,
+	source text,
+	pending_restart boolean,
+	change text,
+	old_setting text
+) PARTITION BY RANGE (sampled_at);
+COMMENT ON TABLE infra_monitor.setting_samples IS
+'settings of the server, as a session of the sampler''s role in the home database has them: all that are not at their defaults with the first writing of each UTC day, then those that have changed, also across a restart; in partitions by day, kept for infra_monitor.retention; not dumped; written by the sampler only; for pg_monitor';
+COMMENT ON COLUMN infra_monitor.setting_samples.epoch IS 'as in samples';
+COMMENT ON COLUMN infra_monitor.setting_samples.number IS 'of the writing; greater in each than in those before on the same day, whatever the clock said';
+COMMENT ON COLUMN infra_monitor.setting_samples.setting IS 'as in pg_settings; NULL: not stored, as it might be a secret: settings that not everybody may see, commands, conninfo, and texts of other extensions; or there is no such setting any more';
+COMMENT ON COLUMN infra_monitor.setting_samples.unit IS 'as in pg_settings';
+COMMENT ON COLUMN infra_monitor.setting_samples.source IS 'as in pg_settings; NULL: not known, for the sampler has a value of its own';
+COMMENT ON COLUMN infra_monitor.setting_samples.pending_restart IS 'there is another value in the configuration file, which needs a restart';
+COMMENT ON COLUMN infra_monitor.setting_samples.change IS 'what has changed since it was stored before: value, pending_restart or source; NULL: nothing';
+COMMENT ON COLUMN infra_monitor.setting_samples.old_setting IS 'the value before, where that has changed';
+
+CREATE FUNCTION infra_monitor.setting_text(setting text, unit text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN $2 IS NULL OR $1 IS NULL OR NOT n.amount > 0 OR n.amount IS NULL THEN $1
+	ELSE coalesce((
+		SELECT trim_scale(n.amount / u.size) || u.name
+		FROM (VALUES ('TB', 1099511627776::numeric, true), ('GB', 1073741824, true), ('MB', 1048576, true), ('kB', 1024, true), ('B', 1, true),
+			('d', 86400000, false), ('h', 3600000, false), ('min', 60000, false), ('s', 1000, false), ('ms', 1, false), ('us', 0.001, false)
+		) AS u (name, size, of_memory)
+		WHERE u.of_memory = ($2 ~ 'B$') AND mod(n.amount, u.size) = 0
+		ORDER BY u.size DESC LIMIT 1), $1 || ' ' || $2) END
+FROM (SELECT infra_monitor.setting_number($1, $2)::numeric AS amount) n
+$$;
+COMMENT ON FUNCTION infra_monitor.setting_text(text, text) IS
+'a setting with its unit, as SHOW shows it: 8MB; for pg_monitor';
+
+CREATE FUNCTION infra_monitor.changes(
+	since timestamptz, until timestamptz DEFAULT pg_catalog.now(),
+	OUT at timestamptz, OUT kind text, OUT name text, OUT old text,
+	OUT new text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED ROWS 100
+SET search_path = pg_catalog, pg_temp
+AS $$
+WITH beginnings AS (
+	SELECT e.*, lag(e) OVER (ORDER BY e.number) AS last
+	FROM infra_monitor.epochs e
+), of_server AS (
+	SELECT c.*
+	FROM beginnings b CROSS JOIN LATERAL (VALUES
+		(b.sampled_at, 'upgrade', 'server_version', (b.last).server_version, b.server_version,
+			(b.last).server_version <> b.server_version),
+		(b.sampled_at, 'promotion', 'timeline', (b.last).timeline::text, b.timeline::text,
+			(b.last).timeline < b.timeline),
+		(b.started_at, 'restart', 'server', (b.last).started_at::text, b.started_at::text,
+			(b.last).started_at <> b.started_at AND (b.last).timeline >= b.timeline),
+		(b.initialized_at, 'crash', 'server', (b.last).initialized_at::text, b.initialized_at::text,
+			(b.last).started_at = b.started_at AND (b.last).initialized_at <> b.initialized_at),
+		(b.pool_reset, 'reset', 'pool', (b.last).pool_reset::text, b.pool_reset::text,
+			(b.last).initialized_at = b.initialized_at AND (b.last).pool_reset <> b.pool_reset),
+		(b.statements_reset, 'reset', 'statements', (b.last).statements_reset::text, b.statements_reset::text,
+			(b.last).initialized_at = b.initialized_at AND (b.last).statements_reset <> b.statements_reset),
+		(coalesce(b.statistics_reset, b.sampled_at), 'reset', 'statistics', (b.last).statistics_reset::text, b.statistics_reset::text,
+			(b.last).initialized_at = b.initialized_at AND (b.last).timeline = b.timeline
+			AND (b.last).statistics_reset IS DISTINCT FROM b.statistics_reset)
+	) AS c (at, kind, name, old, new, happened)
+	WHERE c.happened
+), all_changes AS (
+	SELECT at, kind, name, old, new, 1 AS place FROM of_server
+	UNION ALL
+	SELECT s.sampled_at, CASE s.change WHEN 'value' THEN 'setting' ELSE 'pending restart' END, s.name,
+		CASE s.change WHEN 'value' THEN infra_monitor.setting_text(s.old_setting, s.unit) END,
+		CASE s.change WHEN 'value' THEN infra_monitor.setting_text(s.setting, s.unit) END, 2
+	FROM infra_monitor.setting_samples s
+	WHERE s.sampled_at >= $1 AND s.sampled_at < $2
+		AND (s.change = 'value' OR s.change = 'pending_restart' AND s.pending_restart)
+	UNION ALL
+	SELECT g.from_at, 'gap', coalesce(g.reason, 'not known'), NULL, (g.until_at - g.from_at)::text, 0
+	FROM infra_monitor.history_gaps($1, $2) g
+)
+SELECT c.at, c.kind, c.name, c.old, c.new
+FROM all_changes c
+WHERE c.at >= $1 AND c.at < $2 AND infra_monitor.history_step($1, $2, NULL) IS NOT NULL
+ORDER BY c.at, c.place, c.kind, c.name
+$$;
+COMMENT ON FUNCTION infra_monitor.changes(timestamptz, timestamptz) IS
+'what has changed from since until before until, oldest first; kind: setting (name, old and new value with unit; both NULL if the value might be a secret), pending restart (the configuration file has another value), restart, crash (the server began anew by itself), promotion (old and new timeline), upgrade (old and new version), reset (name: pool, statements, statistics; old and new: when), gap (name: reason, new: how long; see history_gaps()); a setting is noted up to infra_monitor.statement_interval after its change; from setting_samples, epochs and samples, so only what was while samples were taken, or between two of them; error if the span is not finite or ends before it begins; for pg_monitor';
 
 --
 -- privileges.sql: who may use what; must be last

@@ -11,6 +11,8 @@ use Test::More;
 
 my $node = new_server('dump');
 my $directory = PostgreSQL::Test::Utils::tempdir_short;
+my @history = qw(samples epochs wait_samples statement_samples statement_texts slow_query_samples setting_samples health_events);
+my $no_history = join "\n", map { "$_|0" } @history;
 $node->start;
 
 # Everything that a database holds, by name.  OIDs, and names with OIDs in them,
@@ -66,6 +68,15 @@ sub wait_for_partitions
 	return wait_for($server,
 		"SELECT count(*) = 2 FROM pg_inherits WHERE inhparent = to_regclass('infra_monitor.samples')",
 		$name);
+}
+
+# How many rows each table of history has.
+sub history_rows
+{
+	my ($database) = @_;
+
+	return $node->safe_psql($database, join ' UNION ALL ',
+		map { "SELECT '$_', count(*) FROM infra_monitor.$_" } @history);
 }
 
 #
@@ -158,7 +169,7 @@ like($dump, qr/^CREATE EXTENSION .*infra_monitor/m, 'dumps the extension');
 like($dump, qr/^COPY infra_monitor\.health_threshold_overrides.*\n(?:replication_lag\t.*\n)?lock_waits\t42/m,
 	'and the overrides');
 like($dump, qr/^COPY infra_monitor\.health_weight_overrides.*\n(?:queries\t0\n)?pool\t99\.5/m, 'and the weights');
-unlike($dump, qr/samples_\d|COPY infra_monitor\.(?:samples|health_events|health_state)|CREATE TABLE infra_monitor/,
+unlike($dump, qr/samples_\d|COPY infra_monitor\.(?:\w*samples|epochs|statement_texts|health_events|health_state)|CREATE TABLE infra_monitor/,
 	'but no history, no state, and no table of these');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok(
@@ -166,8 +177,7 @@ $node->command_ok(
 		'-d', $node->connstr('restored') ],
 	'restored into another database');
 check_restored($node, 'restored');
-is($node->safe_psql('restored', 'SELECT count(*) FROM infra_monitor.samples'),
-	0, 'without history');
+is(history_rows('restored'), $no_history, 'without history');
 is($node->safe_psql('restored', 'SELECT count(*) FROM infra_monitor.health_state'),
 	0, 'and without the states of another database');
 
@@ -200,7 +210,7 @@ $node->command_ok(
 $dump = slurp_file("$directory/data.sql");
 like($dump, qr/^lock_waits\t42/m, 'dumps the overrides');
 like($dump, qr/^pool\t99\.5/m, 'and the weights');
-unlike($dump, qr/COPY infra_monitor\.(?:samples|health_events|health_state)/, 'and no history');
+unlike($dump, qr/COPY infra_monitor\.(?:\w*samples|epochs|statement_texts|health_events|health_state)/, 'and no history');
 
 #
 # copied
@@ -215,6 +225,18 @@ like(
 	$said,
 	qr/ERROR:  samples are stored in database "postgres" only/,
 	'but not continued');
+is( $node->safe_psql('copy', <<'SQL'),
+SELECT count(*) > 0, count(*) FILTER (WHERE NOT EXISTS (SELECT FROM pg_depend d
+	WHERE d.classid = 'pg_class'::regclass AND d.objid = ('infra_monitor.' || p.name)::regclass AND d.deptype = 'e'))
+FROM infra_monitor.history_partitions() p
+SQL
+	't|0', 'its partitions belong to the extension there, too');
+my $copied = history_rows('copy');
+isnt($copied, $no_history, 'it has rows');
+wait_for_sample($node, 'the home database goes on');
+is(history_rows('copy'), $copied, 'of which there are no more');
+is( $node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT sampled_at) FROM infra_monitor.samples'),
+	0, 'and none twice at home');
 $node->safe_psql('copy', 'DROP EXTENSION infra_monitor');
 holds_only('copy', $before, 'and it is dropped there without a trace');
 wait_for_sample($node, 'while the home database goes on');
