@@ -120,7 +120,7 @@ SQL_PARTS = \
 	src/rollup_merges.sql \
 	src/sampler.sql \
 	src/readiness.sql \
-	src/report.sql \
+	src/dashboard.sql \
 	src/changes.sql \
 	src/privileges.sql
 

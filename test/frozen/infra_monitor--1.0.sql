@@ -5803,7 +5803,7 @@ COMMENT ON COLUMN infra_monitor.production_readiness.recommended IS 'what should
 COMMENT ON COLUMN infra_monitor.production_readiness.why IS 'what happens otherwise';
 
 --
--- report.sql: what a person reads
+-- dashboard.sql: one screen of text
 --
 
 CREATE FUNCTION infra_monitor.bar(ratio float8, width int)

@@ -1,6 +1,6 @@
 
 --
--- report.sql: what a person reads
+-- dashboard.sql: one screen of text
 --
 
 CREATE FUNCTION infra_monitor.bar(ratio float8, width int)
