@@ -34,6 +34,7 @@ OBJS = \
 	src/histogram_type.o \
 	src/history.o \
 	src/home_database.o \
+	src/html.o \
 	src/infra_monitor.o \
 	src/limits.o \
 	src/locks.o \
@@ -122,6 +123,8 @@ SQL_PARTS = \
 	src/readiness.sql \
 	src/dashboard.sql \
 	src/changes.sql \
+	src/charts.sql \
+	src/report.sql \
 	src/privileges.sql
 
 # A test is a file: nothing to register
