@@ -35,6 +35,7 @@ OBJS = \
 	src/history.o \
 	src/history_storage.o \
 	src/home_database.o \
+	src/html.o \
 	src/infra_monitor.o \
 	src/limits.o \
 	src/locks.o \
@@ -123,7 +124,9 @@ SQL_PARTS = \
 	src/history_storage.sql \
 	src/sampler.sql \
 	src/readiness.sql \
+	src/dashboard.sql \
 	src/changes.sql \
+	src/charts.sql \
 	src/report.sql \
 	src/privileges.sql
 

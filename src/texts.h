@@ -18,8 +18,15 @@
 extern char *imon_convert(const char *bytes, int encoding);
 
 /*
- * The same for bytes of an unknown encoding.  If they are not valid in that of
- * this database, "?" stands for each that is not ASCII.
+ * Text of this database as UTF-8, palloc'd; "?" stands for what has no
+ * equivalent, in a database without an encoding for what is no UTF-8.  Never an
+ * error.  Needs a transaction.
+ */
+extern char *imon_utf8(const char *text);
+
+/*
+ * Bytes of an unknown encoding as text of this database.  If they are not valid
+ * in its encoding, "?" stands for each that is not ASCII.
  */
 extern char *imon_valid_text(const char *bytes);
 

@@ -107,9 +107,9 @@ logs_tap()
 }
 
 # install_neighbours: install libraries that 033_load_order.pl loads next to ours,
-# the ORM that 053_repeated.pl uses, and the validator of 062_health_schema.pl, if
-# they are missing, packaged for this PostgreSQL, and can be had without asking.
-# The tests do without them as well.
+# the ORM that 053_repeated.pl uses, the validator of 062_health_schema.pl, and the
+# parser and the browser of 074_report.pl, if they are missing, packaged for this
+# PostgreSQL, and can be had without asking.  The tests do without them as well.
 install_neighbours()
 {
 	local name package packages=()
@@ -133,6 +133,14 @@ install_neighbours()
 		[ -n "$(apt-cache madison python3-jsonschema 2>/dev/null)" ]; then
 		packages+=(python3-jsonschema)
 	fi
+	for name in chromium xmllint; do
+		package=${name/xmllint/libxml2-utils}
+		[ "$name" != chromium ] || [ "${BROWSER:-}" != no ] || continue
+		if ! command -v "$name" >/dev/null &&
+			[ -n "$(apt-cache madison "$package" 2>/dev/null)" ]; then
+			packages+=("$package")
+		fi
+	done
 	[ ${#packages[@]} -gt 0 ] || return 0
 	say "installing ${packages[*]}"
 	apt_install "${packages[@]}" || say "going on without ${packages[*]}"

@@ -31,7 +31,7 @@ my @independent =
   idle_threshold() terminate_statement() prevention_advice());
 my @dependent =
   qw(pool_pressure pool_rejections recent_rejections sampler_status slow_queries
-  shared_memory() sampler_state() sampler_costs() sampler_drops() pool_counts() pool_status() dashboard()
+  shared_memory() sampler_state() sampler_costs() sampler_drops() pool_counts() pool_status() dashboard() report() report_executions() report_slow() report_blame()
   connection_churn connection_times connection_rate() recent_growth() database_checks database_findings() database_round() worst_database()
   lock_blame slow_query_log slow_query_log() statement_counts() sample_ring() pool_forecast connection_leaks forecasts() leaks());
 
