@@ -57,7 +57,7 @@
 
 #define STATEMENT_COLUMNS 12
 
-#define GROUP_SIZE 16			/* buckets of a bit in "groups" */
+#define GROUP_SIZE IMON_BUCKET_RUN	/* buckets of a bit in "groups" */
 #define ALL_GROUPS (PG_UINT32_MAX >> (32 - (IMON_HISTOGRAM_BUCKETS + GROUP_SIZE - 1) / GROUP_SIZE))
 
 StaticAssertDecl(IMON_HISTOGRAM_BUCKETS <= 32 * GROUP_SIZE,
@@ -772,10 +772,13 @@ add_latency(uint64 *to, ImonStatementCounts *counts, uint32 groups)
 	for (; groups != 0; groups &= groups - 1)
 	{
 		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
-		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
 
-		for (int i = first; i < behind; i++)
-			to[i] += imon_bucket_read(&counts->latency, i);
+		/* a number of its own, so that the compiler sees it */
+		if (first + GROUP_SIZE <= IMON_HISTOGRAM_BUCKETS)
+			imon_buckets_add(to + first, &counts->latency, first, GROUP_SIZE);
+		else
+			imon_buckets_add(to + first, &counts->latency, first,
+							 IMON_HISTOGRAM_BUCKETS - first);
 	}
 }
 
