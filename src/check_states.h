@@ -115,7 +115,7 @@ typedef struct ImonStates
 	TimestampTz at;				/* 0 = there was none */
 	double		score;			/* NaN = not known */
 	uint64		changes;		/* of statuses since shared memory was created */
-	ImonCheckState states[IMON_MAX_STATES];	/* that of the server among them */
+	ImonCheckState states[IMON_MAX_STATES]; /* that of the server among them */
 } ImonStates;
 
 /* Registers shared memory.  Call once, in _PG_init. */

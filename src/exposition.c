@@ -109,7 +109,7 @@ imon_family(ImonExposition *exposition, const char *name, ImonMetricType type,
 static void
 begin_family(ImonExposition *exposition)
 {
-	StringInfo	text = &exposition->text;
+	StringInfo text = &exposition->text;
 
 	appendStringInfoString(text, "# HELP " IMON_METRIC_PREFIX);
 	appendStringInfoString(text, exposition->name);
@@ -161,7 +161,7 @@ static void
 put_line(ImonExposition *exposition, const char *suffix, const char *labels,
 		 const char *le, const char *value)
 {
-	StringInfo	text = &exposition->text;
+	StringInfo text = &exposition->text;
 
 	appendStringInfoString(text, IMON_METRIC_PREFIX);
 	appendStringInfoString(text, exposition->name);
@@ -177,7 +177,8 @@ put_line(ImonExposition *exposition, const char *suffix, const char *labels,
 			appendStringInfoChar(text, '"');
 		}
 		else
-			text->len--;		/* the last comma */
+			text	  ->len--;	/* the last comma */
+
 		appendStringInfoChar(text, '}');
 	}
 	appendStringInfoChar(text, ' ');

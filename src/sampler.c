@@ -453,7 +453,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
 	[TASK_LIST] = {"list", list_statements, false, true},
-	[TASK_FILES] = {"files", write_files, false, true, .in_any_database = true},
+	[TASK_FILES] = {"files", write_files, false, true,.in_any_database = true},
 	[TASK_SLOW_QUERIES] = {"slow_queries", store_slow_queries, true, false},
 	[TASK_DATABASES] = {"databases", visit_databases, true, true},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},

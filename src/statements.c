@@ -956,7 +956,7 @@ imon_statement_times(uint32 *n, uint32 *n_slots)
 {
 	ImonStatementTime *times =
 		MemoryContextAllocHuge(CurrentMemoryContext,
-							   sizeof(ImonStatementTime) * table->n_slots);
+						   sizeof(ImonStatementTime) * table->n_slots);
 
 	*n = 0;
 	*n_slots = table->n_slots;

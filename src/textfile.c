@@ -225,6 +225,7 @@ as_utf8(char *text)
 {
 	if (!IsTransactionState())
 		return text;
+
 	return pg_server_to_any(text, strlen(text), PG_UTF8);
 }
 
