@@ -180,7 +180,7 @@ DROP DATABASE other;
 DROP DATABASE "regress_""quoted"" \ back
 line";
 -- a database that is no more keeps what it has counted
-SELECT count(*) AS dropped FROM infra_monitor.metrics
+SELECT count(*) >= 2 AS dropped FROM infra_monitor.metrics
 WHERE name = 'infra_monitor_query_duration_seconds_count' AND labels->>'datname' ~ '^\(\d+\)$';
 DROP ROLE other, "regress_limit (1234)", "regress_""quoted"" \ back
 line", regress_plain, regress_monitor, regress_some;

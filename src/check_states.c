@@ -485,8 +485,10 @@ publish_states(const ImonEvaluation *evaluation)
 	shared->evaluated_at = evaluation->at;
 	shared->score = evaluation->score;
 	foreach(cell, evaluation->transitions)
+	{
 		if (!((const ImonTransition *) lfirst(cell))->event.first)
-		shared->changes++;
+			shared->changes++;
+	}
 	if (!recovery)
 		foreach(cell, evaluation->transitions)
 			add_event(&((const ImonTransition *) lfirst(cell))->event);

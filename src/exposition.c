@@ -109,31 +109,31 @@ imon_family(ImonExposition *exposition, const char *name, ImonMetricType type,
 static void
 begin_family(ImonExposition *exposition)
 {
-	StringInfo text = &exposition->text;
+	StringInfo	out = &exposition->text;
 
-	appendStringInfoString(text, "# HELP " IMON_METRIC_PREFIX);
-	appendStringInfoString(text, exposition->name);
-	appendStringInfoChar(text, ' ');
-	appendStringInfoString(text, exposition->help);
-	appendStringInfoString(text, "\n# TYPE " IMON_METRIC_PREFIX);
-	appendStringInfoString(text, exposition->name);
-	appendStringInfoChar(text, ' ');
-	appendStringInfoString(text, type_names[exposition->type]);
-	appendStringInfoChar(text, '\n');
+	appendStringInfoString(out, "# HELP " IMON_METRIC_PREFIX);
+	appendStringInfoString(out, exposition->name);
+	appendStringInfoChar(out, ' ');
+	appendStringInfoString(out, exposition->help);
+	appendStringInfoString(out, "\n# TYPE " IMON_METRIC_PREFIX);
+	appendStringInfoString(out, exposition->name);
+	appendStringInfoChar(out, ' ');
+	appendStringInfoString(out, type_names[exposition->type]);
+	appendStringInfoChar(out, '\n');
 }
 
 /* A label value may contain anything, but for these as they are. */
 static void
-append_escaped(StringInfo text, const char *value)
+append_escaped(StringInfo out, const char *value)
 {
 	for (const char *c = value; *c; c++)
 	{
 		if (*c == '\\' || *c == '"')
-			appendStringInfoCharMacro(text, '\\');
+			appendStringInfoCharMacro(out, '\\');
 		if (*c == '\n')
-			appendStringInfoString(text, "\\n");
+			appendStringInfoString(out, "\\n");
 		else
-			appendStringInfoCharMacro(text, *c);
+			appendStringInfoCharMacro(out, *c);
 	}
 }
 
@@ -161,29 +161,28 @@ static void
 put_line(ImonExposition *exposition, const char *suffix, const char *labels,
 		 const char *le, const char *value)
 {
-	StringInfo text = &exposition->text;
+	StringInfo	out = &exposition->text;
 
-	appendStringInfoString(text, IMON_METRIC_PREFIX);
-	appendStringInfoString(text, exposition->name);
-	appendStringInfoString(text, suffix);
+	appendStringInfoString(out, IMON_METRIC_PREFIX);
+	appendStringInfoString(out, exposition->name);
+	appendStringInfoString(out, suffix);
 	if (labels[0] != '\0' || le != NULL)
 	{
-		appendStringInfoChar(text, '{');
-		appendStringInfoString(text, labels);
+		appendStringInfoChar(out, '{');
+		appendStringInfoString(out, labels);
 		if (le)
 		{
-			appendStringInfoString(text, "le=\"");
-			appendStringInfoString(text, le);
-			appendStringInfoChar(text, '"');
+			appendStringInfoString(out, "le=\"");
+			appendStringInfoString(out, le);
+			appendStringInfoChar(out, '"');
 		}
 		else
-			text	  ->len--;	/* the last comma */
-
-		appendStringInfoChar(text, '}');
+			out->len--;			/* the last comma */
+		appendStringInfoChar(out, '}');
 	}
-	appendStringInfoChar(text, ' ');
-	appendStringInfoString(text, value);
-	appendStringInfoChar(text, '\n');
+	appendStringInfoChar(out, ' ');
+	appendStringInfoString(out, value);
+	appendStringInfoChar(out, '\n');
 }
 
 /* The labels as jsonb. */

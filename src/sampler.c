@@ -172,11 +172,11 @@ typedef struct ImonTask
 	bool		in_database;	/* with our extension */
 	bool		on_standby;
 	bool		(*pending) (void);	/* is there anything to do? NULL = always */
+	bool		in_any_database;	/* if there is one, whatever is in it */
 	int			interval;		/* ms, 0 = off */
 	int			step;			/* ms between two steps of the same work */
 	int64		due;			/* monotonic ms */
 	int			failures;		/* in a row */
-	bool		in_any_database;	/* if there is one, whatever is in it */
 } ImonTask;
 
 static ImonSampler *sampler = NULL;
@@ -453,7 +453,7 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
 	[TASK_LIST] = {"list", list_statements, false, true},
-	[TASK_FILES] = {"files", write_files, false, true,.in_any_database = true},
+	[TASK_FILES] = {"files", write_files, false, true, NULL, true},
 	[TASK_SLOW_QUERIES] = {"slow_queries", store_slow_queries, true, false},
 	[TASK_DATABASES] = {"databases", visit_databases, true, true},
 	[TASK_PARTITIONS] = {"partitions", look_after_partitions, true, false},

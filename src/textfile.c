@@ -221,12 +221,11 @@ note_unwanted(ImonFileId id)
 
 /* Text of this database as UTF-8; without a database it is ASCII anyway. */
 static const char *
-as_utf8(char *text)
+as_utf8(char *string)
 {
 	if (!IsTransactionState())
-		return text;
-
-	return pg_server_to_any(text, strlen(text), PG_UTF8);
+		return string;
+	return pg_server_to_any(string, strlen(string), PG_UTF8);
 }
 
 /* Writes the metrics. */
