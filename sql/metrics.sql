@@ -21,12 +21,10 @@ RESET statement_timeout;
 -- names that need quoting, and that look like what stands for something else
 CREATE ROLE other LOGIN CONNECTION LIMIT 8;
 CREATE ROLE "regress_limit (1234)" LOGIN CONNECTION LIMIT 8;
-CREATE ROLE "regress_""quoted"" \ back
-line" LOGIN CONNECTION LIMIT 8;
+CREATE ROLE "regress_""quoted"" \ back" LOGIN CONNECTION LIMIT 8;
 CREATE ROLE regress_plain LOGIN CONNECTION LIMIT 8;
 CREATE DATABASE other CONNECTION LIMIT 4;
-CREATE DATABASE "regress_""quoted"" \ back
-line" CONNECTION LIMIT 4;
+CREATE DATABASE "regress_""quoted"" \ back" CONNECTION LIMIT 4;
 CREATE FUNCTION pg_temp.connect_as(name text, usename text, datname text)
 RETURNS text LANGUAGE sql AS $$
 SELECT dblink_connect(name, format('host=%s port=%s user=''%s'' dbname=''%s'' application_name=%s',
@@ -88,7 +86,7 @@ SELECT regexp_replace(labels->>'datname', '\(\d+\)$', '(OID)') COLLATE "C" AS da
 FROM look WHERE name = 'infra_monitor_pool_connections' AND labels->>'state' = 'idle' ORDER BY 1;
 SELECT labels->>'datname' AS datname FROM look
 WHERE name = 'infra_monitor_query_duration_seconds_count' AND labels->>'datname' ~ '(quoted|other)'
-	AND labels->>'datname' !~ '^(other \(\d+\)|other|regress_"quoted" \\ back\nline)$';
+	AND labels->>'datname' !~ '^(other \(\d+\)|other|regress_"quoted" \\ back)$';
 
 -- slots: each of max_connections is in one class
 SELECT array_agg(labels->>'class' ORDER BY labels->>'class') AS classes,
@@ -177,10 +175,8 @@ DO $$ BEGIN
 END $$;
 RESET statement_timeout;
 DROP DATABASE other;
-DROP DATABASE "regress_""quoted"" \ back
-line";
+DROP DATABASE "regress_""quoted"" \ back";
 -- a database that is no more keeps what it has counted
 SELECT count(*) >= 2 AS dropped FROM infra_monitor.metrics
 WHERE name = 'infra_monitor_query_duration_seconds_count' AND labels->>'datname' ~ '^\(\d+\)$';
-DROP ROLE other, "regress_limit (1234)", "regress_""quoted"" \ back
-line", regress_plain, regress_monitor, regress_some;
+DROP ROLE other, "regress_limit (1234)", "regress_""quoted"" \ back", regress_plain, regress_monitor, regress_some;

@@ -75,7 +75,7 @@ sub wait_until
 }
 
 # Waits for a file that is written after this call.
-sub wait_for_file
+sub wait_for_new_file
 {
 	my ($name, $path) = @_;
 	my $now = time;
@@ -96,7 +96,7 @@ sub set_file
 #
 # Without the extension, and then with it
 #
-wait_for_file('there is a file without the extension');
+wait_for_new_file('there is a file without the extension');
 $node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
 wait_until(sub { defined value('health_status') }, 'and one with health');
 ok(defined value('query_duration_seconds_count{datname="postgres"}'), 'and with names');
@@ -183,7 +183,7 @@ sub try_broken
 	is(log_count($node, qr/WARNING|ERROR/, $offset), 0, "$what: and is no error");
 	$mend->();
 	check('ok', "$what: it goes on");
-	wait_for_file("$what: there is a new file", $file);
+	wait_for_new_file("$what: there is a new file", $file);
 	is(log_count($node, qr/LOG:  infra_monitor writes its file of (?:metrics|health) again/, $offset), 1, "$what: which is logged once");
 	return;
 }
@@ -222,7 +222,7 @@ SKIP:
 	my $small = "$disk/small.prom";
 
 	set_file($small);
-	wait_for_file('a file on a small disk', $small);
+	wait_for_new_file('a file on a small disk', $small);
 	my $size = -s $small;
 	try_broken(
 		'full disk',
@@ -237,7 +237,7 @@ SKIP:
 			like(slurp_file($small), qr/\ninfra_monitor_series \d+\n\z/, 'to its end');
 			ok(!-e "$small.tmp", 'and nothing is left of the next');
 			unlink "$disk/filler" or die $!;
-			wait_for_file('full disk: it goes on there', $small);
+			wait_for_new_file('full disk: it goes on there', $small);
 			set_file($file);
 		});
 }
@@ -263,11 +263,11 @@ symlink $victim, "$file.new" or die $!;
 rename "$file.new", $file or die $!;
 symlink $victim, "$file.tmp" or die $!;
 wait_until(sub { !-l $file && -s $file }, 'a link in its place is replaced');
-wait_for_file('and one in the way is');
+wait_for_new_file('and one in the way is');
 is(slurp_file($victim), 'precious', 'what they led to is as it was');
 mkfifo("$directory/pipe", 0666) or die $!;
 rename "$directory/pipe", "$file.tmp" or die $!;
-wait_for_file('a pipe blocks nobody');
+wait_for_new_file('a pipe blocks nobody');
 mkfifo("$directory/pipe", 0666) or die $!;
 rename "$directory/pipe", $file or die $!;
 wait_until(sub { -f $file }, 'nor does one in its place');
@@ -287,7 +287,7 @@ wait_in_session($session, "SELECT string_agg(file, ',') FROM infra_monitor.textf
 	'without a path there is no file', 'health');
 check('ok', 'and nothing to complain about');
 set_file($file);
-wait_for_file('and with one there is');
+wait_for_new_file('and with one there is');
 
 #
 # On a standby
@@ -297,7 +297,7 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
 $standby->append_conf('postgresql.conf', "infra_monitor.textfile = '$directory/standby.prom'\n");
 $standby->start;
-wait_for_file('a standby writes a file', "$directory/standby.prom");
+wait_for_new_file('a standby writes a file', "$directory/standby.prom");
 is(value('in_recovery', "$directory/standby.prom"), 1, 'which says so');
 wait_until(sub { defined value('query_duration_seconds_count{datname="other"}', "$directory/standby.prom") }, 'with names');
 wait_until(sub { (value('replication_standby_lag_bytes{application_name="standby"}') // -1) >= 0 },
@@ -316,7 +316,7 @@ wait_until(
 	},
 	'there is a file without a home database');
 is(value('pool_max_connections'), 10, 'with what needs no names');
-wait_for_file('and it goes on');
+wait_for_new_file('and it goes on');
 
 close_sessions($session);
 $node->stop;
