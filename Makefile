@@ -25,6 +25,7 @@ OBJS = \
 	src/database_visit.o \
 	src/disks.o \
 	src/executions.o \
+	src/exposition.o \
 	src/extension.o \
 	src/growth.o \
 	src/guc.o \
@@ -40,6 +41,7 @@ OBJS = \
 	src/limits.o \
 	src/locks.o \
 	src/masking.o \
+	src/metrics.o \
 	src/partitions.o \
 	src/pg_stat_statements.o \
 	src/pool.o \
@@ -55,10 +57,12 @@ OBJS = \
 	src/shmem.o \
 	src/slow_log.o \
 	src/slow_samples.o \
+	src/statement_metrics.o \
 	src/statement_samples.o \
 	src/statements.o \
 	src/storage.o \
 	src/system.o \
+	src/textfile.o \
 	src/texts.o \
 	src/transactions.o \
 	src/trend.o \
@@ -92,6 +96,7 @@ SQL_PARTS = \
 	src/slow_log.sql \
 	src/repeated.sql \
 	src/growth.sql \
+	src/textfile.sql \
 	src/health.sql \
 	src/checks_pool.sql \
 	src/checks_queries.sql \
@@ -128,6 +133,7 @@ SQL_PARTS = \
 	src/changes.sql \
 	src/charts.sql \
 	src/report.sql \
+	src/metrics.sql \
 	src/privileges.sql
 
 # A test is a file: nothing to register

@@ -69,6 +69,11 @@ typedef struct ImonBlame
 	int			count;
 	ImonCharge	other;			/* all that did not fit */
 	ImonCharge	charges[MAX_BLAMED];
+
+	/* the same by role and application, which no reset changes */
+	int			n_ever;
+	ImonBlamedEver other_ever;
+	ImonBlamedEver ever[IMON_MAX_BLAMED_EVER];
 } ImonBlame;
 
 static ImonBlame *blame = NULL;
@@ -150,6 +155,65 @@ book(const ImonCharge *charge)
 	*free_row = *charge;
 }
 
+/*
+ * Where to count what a role and its application have cost.  Of those that have
+ * cost nothing for an hour, the one that did so last gives way.  Caller holds
+ * the lock in exclusive mode.
+ */
+static ImonBlamedEver *
+find_ever(const ImonBlamed *who, TimestampTz now)
+{
+	ImonBlamedEver *found = &blame->other_ever;
+	TimestampTz oldest = now - USECS_PER_HOUR;
+
+	for (int i = 0; i < blame->n_ever; i++)
+	{
+		ImonBlamedEver *ever = &blame->ever[i];
+
+		if (ever->role == who->role &&
+			strcmp(ever->application, who->application) == 0)
+			return ever;
+		if (ever->last_at < oldest)
+		{
+			oldest = ever->last_at;
+			found = ever;
+		}
+	}
+	if (blame->n_ever < IMON_MAX_BLAMED_EVER)
+		found = &blame->ever[blame->n_ever++];
+	if (found != &blame->other_ever)
+	{
+		memset(found, 0, sizeof(ImonBlamedEver));
+		found->role = who->role;
+		strlcpy(found->application, who->application, NAMEDATALEN);
+	}
+	return found;
+}
+
+/* Books a charge there.  The same condition. */
+static void
+book_ever(const ImonCharge *charge)
+{
+	ImonBlamedEver *ever = find_ever(&charge->who, charge->last_at);
+
+	ever->blocked_us += charge->blocked_us;
+	ever->incidents += charge->incidents;
+	ever->last_at = charge->last_at;
+}
+
+int
+imon_blamed_ever(ImonBlamedEver *copy)
+{
+	int			n;
+
+	LWLockAcquire(blame->lock, LW_SHARED);
+	n = blame->n_ever;
+	memcpy(copy, blame->ever, n * sizeof(ImonBlamedEver));
+	copy[n] = blame->other_ever;
+	LWLockRelease(blame->lock);
+	return n;
+}
+
 /* Says who a root is. */
 static void
 describe_root(const ImonLockParty *root, const ImonSessions *sessions,
@@ -221,7 +285,10 @@ imon_note_blame(const ImonSessions *sessions,
 	LWLockAcquire(blame->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < imon_lock_parties(snapshot); i++)
 		if (charges[i].last_at != 0)
+		{
 			book(&charges[i]);
+			book_ever(&charges[i]);
+		}
 	blame->last_look = sessions->at;
 	LWLockRelease(blame->lock);
 }

@@ -23,6 +23,25 @@ extern void imon_blame_init(void);
 extern void imon_note_blame(const ImonSessions *sessions,
 							const ImonLockSnapshot *snapshot);
 
+/* What a role and its application have cost others since shared memory was made. */
+typedef struct ImonBlamedEver
+{
+	Oid			role;			/* InvalidOid: not known */
+	char		application[NAMEDATALEN];
+	uint64		blocked_us;
+	uint64		incidents;
+	TimestampTz last_at;		/* 0 = never */
+} ImonBlamedEver;
+
+/* Told apart.  Who has cost nothing for an hour may give way to another. */
+#define IMON_MAX_BLAMED_EVER 100
+
+/*
+ * Copies them, whatever was reset since, to an array with room for all and one
+ * more, which is for those that found none.  Returns how many come before it.
+ */
+extern int	imon_blamed_ever(ImonBlamedEver *copy);
+
 /* Forgets all charges. */
 extern void imon_blame_reset(void);
 

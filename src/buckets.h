@@ -70,6 +70,35 @@ imon_bucket_read(ImonBuckets *buckets, int i)
 	return imon_bucket_value(halves, pg_atomic_read_u32(&buckets->low[i]));
 }
 
+/*
+ * Adds the counts of "n" buckets, at most IMON_BUCKET_RUN, from one on to sums;
+ * others may be adding to the buckets.  Nearly all have nothing in the halves,
+ * which is seen at once.
+ */
+#define IMON_BUCKET_RUN 16
+
+static inline void
+imon_buckets_add(uint64 *to, ImonBuckets *buckets, int first, int n)
+{
+	uint16		halves[IMON_BUCKET_RUN] = {0};
+	uint64		words[IMON_BUCKET_RUN * sizeof(uint16) / sizeof(uint64)];
+	uint64		any = 0;
+
+	Assert(n <= IMON_BUCKET_RUN);
+	memcpy(halves, (const uint16 *) &buckets->halves[first], n * sizeof(uint16));
+	pg_read_barrier();
+	memcpy(words, halves, sizeof(words));
+	for (int i = 0; i < lengthof(words); i++)
+		any |= words[i];
+	if (likely(any == 0))
+		for (int i = 0; i < n; i++)
+			to[i] += pg_atomic_read_u32(&buckets->low[first + i]);
+	else
+		for (int i = 0; i < n; i++)
+			to[i] += imon_bucket_value(halves[i],
+									   pg_atomic_read_u32(&buckets->low[first + i]));
+}
+
 /* Gives a bucket a count; for one that nobody is adding to. */
 static inline void
 imon_bucket_write(ImonBuckets *buckets, int i, uint64 count)

@@ -50,6 +50,9 @@ typedef struct ImonCheckStates
 {
 	LWLock	   *lock;			/* guards all but "dropped" */
 	ImonOrigin	origin;
+	TimestampTz evaluated_at;	/* 0 = never */
+	double		score;
+	uint64		changes;		/* of statuses, ever */
 	ImonCheckState states[IMON_MAX_STATES];
 
 	/*
@@ -343,6 +346,7 @@ imon_advance_check(ImonEvaluation *evaluation, const ImonCheck *check,
 					 check->hint);
 	}
 
+	state->value = result->value;
 	found = result->status == STATUS_IS_UNKNOWN ? STATUS_IS_UNKNOWN :
 		status_from(check, result->value, state->status);
 	if (found == state->status)
@@ -371,8 +375,11 @@ forget_unseen(ImonEvaluation *evaluation)
 		if (state->name[0] != '\0' && !evaluation->seen[i] &&
 			state->status != STATUS_IS_UNKNOWN &&
 			strcmp(state->name, IMON_OVERALL) != 0)
+		{
+			state->value = NAN;
 			change_state(evaluation, state, STATUS_IS_UNKNOWN, evaluation->at,
 						 &result, NULL);
+		}
 	}
 }
 
@@ -436,6 +443,7 @@ imon_advance_overall(ImonEvaluation *evaluation, ImonStatus status, double score
 	ImonResult	result = {status, score, "points", NULL, 0};
 
 	forget_unseen(evaluation);
+	evaluation->score = score;
 	state = find_state(evaluation->states, IMON_OVERALL);
 	if (state == NULL)
 		state = add_state(evaluation, IMON_OVERALL);
@@ -474,6 +482,13 @@ publish_states(const ImonEvaluation *evaluation)
 		shared->stored = shared->notified = shared->made;	/* of elsewhere */
 	shared->origin = evaluation->origin;
 	memcpy(shared->states, evaluation->states, sizeof(shared->states));
+	shared->evaluated_at = evaluation->at;
+	shared->score = evaluation->score;
+	foreach(cell, evaluation->transitions)
+	{
+		if (!((const ImonTransition *) lfirst(cell))->event.first)
+			shared->changes++;
+	}
 	if (!recovery)
 		foreach(cell, evaluation->transitions)
 			add_event(&((const ImonTransition *) lfirst(cell))->event);
@@ -510,6 +525,17 @@ imon_finish_evaluation(ImonEvaluation *evaluation)
 	publish_states(evaluation);
 	foreach(cell, evaluation->transitions)
 		log_transition(lfirst(cell));
+}
+
+void
+imon_read_states(ImonStates *copy)
+{
+	LWLockAcquire(shared->lock, LW_SHARED);
+	copy->at = shared->evaluated_at;
+	copy->score = shared->score;
+	copy->changes = shared->changes;
+	memcpy(copy->states, shared->states, sizeof(copy->states));
+	LWLockRelease(shared->lock);
 }
 
 void

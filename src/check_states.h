@@ -64,6 +64,7 @@ typedef struct ImonCheckState
 	TimestampTz since;			/* it was first found so */
 	TimestampTz changed_at;		/* and that counted */
 	bool		stored;			/* is health_state up to date? */
+	double		value;			/* of the last result, NaN = not known */
 
 	/* results in a row that differ from the status, until they count */
 	ImonRun		run;
@@ -105,7 +106,17 @@ typedef struct ImonEvaluation
 	ImonCheckState states[IMON_MAX_STATES];
 	bool		seen[IMON_MAX_STATES];	/* which of them it has come to */
 	List	   *transitions;
+	double		score;			/* of the server, NaN = not known */
 } ImonEvaluation;
+
+/* The results of the last evaluation. */
+typedef struct ImonStates
+{
+	TimestampTz at;				/* 0 = there was none */
+	double		score;			/* NaN = not known */
+	uint64		changes;		/* of statuses since shared memory was created */
+	ImonCheckState states[IMON_MAX_STATES]; /* that of the server among them */
+} ImonStates;
 
 /* Registers shared memory.  Call once, in _PG_init. */
 extern void imon_check_states_init(void);
@@ -145,6 +156,9 @@ extern void imon_advance_overall(ImonEvaluation *evaluation,
  * changes are logged.
  */
 extern void imon_finish_evaluation(ImonEvaluation *evaluation);
+
+/* Copies them.  Shared memory must be ready. */
+extern void imon_read_states(ImonStates *copy);
 
 /* Since when a check has the status of a result; its own time if it has not. */
 extern void imon_find_since(const char *name, ImonResult *result);

@@ -86,6 +86,21 @@ $$;
 COMMENT ON FUNCTION infra_monitor.check_history_size() IS
 'health check: size of the history as a share of infra_monitor.max_storage; NULL outside the home database';
 
+CREATE FUNCTION infra_monitor.check_textfile(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT count(f.failing_since)::float8, 'files',
+	CASE WHEN count(f.failing_since) > 0 THEN string_agg(format('%s since %s', f.problem, date_trunc('second', f.failing_since)), '; ' ORDER BY f.file)
+			FILTER (WHERE f.failing_since IS NOT NULL)
+		WHEN count(f.file) = 0 THEN 'no files are written'
+		ELSE 'files written: ' || string_agg(f.file, ', ' ORDER BY f.file) END
+FROM infra_monitor.textfile_state() f
+$$;
+COMMENT ON FUNCTION infra_monitor.check_textfile() IS
+'health check: how many of the files of infra_monitor.textfile and infra_monitor.snapshot_directory cannot be written';
+
 CREATE FUNCTION infra_monitor.check_statement_evictions(OUT value float8, OUT unit text, OUT message text)
 RETURNS record
 LANGUAGE sql VOLATILE

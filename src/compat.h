@@ -104,6 +104,17 @@ imon_reserved_connections(void)
 #endif
 }
 
+/* Those of them that only a superuser can use. */
+static inline int
+imon_superuser_connections(void)
+{
+#if PG_VERSION_NUM >= 160000
+	return SuperuserReservedConnections;
+#else
+	return ReservedBackends;
+#endif
+}
+
 /*
  * A walk through all PROCLOCKs of a lock, and one through its wait queue, in
  * order; NULL is the end.  The caller holds the lock's partition.  16 has
@@ -179,6 +190,13 @@ imon_next_waiter(LOCK *lock, PGPROC *proc)
 								   offsetof(PGPROC, links));
 }
 
+#endif
+
+/* Is the replication slot in use?  The caller holds its spinlock.  19 has a process number. */
+#if PG_VERSION_NUM >= 190000
+#define imon_slot_is_active(slot)	((slot)->active_proc != INVALID_PROC_NUMBER)
+#else
+#define imon_slot_is_active(slot)	((slot)->active_pid != 0)
 #endif
 
 /*

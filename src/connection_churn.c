@@ -243,6 +243,17 @@ imon_churn_totals(uint64 *connects, uint64 *disconnects)
 }
 
 void
+imon_churn_ever(uint64 *connects, uint64 *disconnects)
+{
+	*connects = *disconnects = 0;
+	for (int i = 0; i <= N_SLOTS; i++)
+		*disconnects += pg_atomic_read_u64(&churn->slots[i].totals.disconnects);
+	pg_read_barrier();
+	for (int i = 0; i <= N_SLOTS; i++)
+		*connects += pg_atomic_read_u64(&churn->slots[i].totals.connects);
+}
+
+void
 imon_churn_reset(void)
 {
 	for (int i = 0; i <= N_SLOTS; i++)

@@ -35,6 +35,11 @@ extern void imon_churn_end(TimestampTz at, uint64 session_time);
  */
 extern void imon_churn_totals(uint64 *connects, uint64 *disconnects);
 
+/*
+ * The same since shared memory was created, whatever was reset since.
+ */
+extern void imon_churn_ever(uint64 *connects, uint64 *disconnects);
+
 /* Lets all counts begin anew.  Shared memory must be ready. */
 extern void imon_churn_reset(void);
 

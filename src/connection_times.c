@@ -122,6 +122,15 @@ imon_connection_times_end(void)
 }
 
 void
+imon_connection_times_ever(bool sessions, uint64 *counts, double *sum)
+{
+	ImonTimes  *total = &times->totals[sessions ? PHASE_SESSION : PHASE_ESTABLISH];
+
+	*sum = pg_atomic_read_u64(&total->time) / 1e6;
+	imon_histogram_read(total->counts, counts);
+}
+
+void
 imon_connection_times_reset(void)
 {
 	for (int i = 0; i < N_PHASES; i++)

@@ -429,6 +429,18 @@ imon_rejected_recently(void)
 }
 
 uint64
+imon_rejected_ever(ImonRejection reason)
+{
+	return pg_atomic_read_u64(&connections->totals.rejected[reason]);
+}
+
+const char *
+imon_rejection_name(ImonRejection reason)
+{
+	return rejection_names[reason];
+}
+
+uint64
 imon_rejections_dropped(void)
 {
 	return pg_atomic_read_u64(&connections->n_dropped);

@@ -63,6 +63,13 @@ extern uint64 imon_rejected_recently(void);
  */
 extern void imon_connections_reset(void);
 
+/*
+ * Connections refused for a reason since shared memory was created, whatever was
+ * reset since, and the name of the reason.  Shared memory must be ready.
+ */
+extern uint64 imon_rejected_ever(ImonRejection reason);
+extern const char *imon_rejection_name(ImonRejection reason);
+
 /* Refusals whose details could not be kept.  Shared memory must be ready. */
 extern uint64 imon_rejections_dropped(void);
 

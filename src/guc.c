@@ -25,12 +25,16 @@ static const struct config_enum_entry track_options[] = {
 	{NULL, 0, false}
 };
 #define MIN_ACTIVITY_INTERVAL 100	/* ms */
+#define TEXTFILE_SUFFIX ".prom"
+#define MAX_SNAPSHOT_PATH (MAXPGPATH - 64)	/* we put something behind it */
 
 bool		imon_enabled = true;
 int			imon_track = IMON_TRACK_TOP;
 int			imon_max_statements = 5000;
 char	   *imon_database = NULL;
 char	   *imon_system_root = NULL;
+char	   *imon_textfile = NULL;
+char	   *imon_snapshot_directory = NULL;
 int			imon_sample_interval = 10 * MS_PER_S;
 int			imon_health_interval = 30 * MS_PER_S;
 int			imon_activity_interval = 1 * MS_PER_S;
@@ -75,6 +79,37 @@ check_system_root(char **newval, void **extra, GucSource source)
 	if (**newval == '\0' || is_absolute_path(*newval))
 		return true;
 	GUC_check_errdetail("It is neither empty nor an absolute path.");
+	return false;
+}
+
+/* Refuses what a collector of such files would not read, or what is too long. */
+static bool
+check_textfile(char **newval, void **extra, GucSource source)
+{
+	const char *name = strrchr(*newval, '/');
+	size_t		suffix = strlen(TEXTFILE_SUFFIX);
+
+	if (**newval == '\0')
+		return true;
+	if (!is_absolute_path(*newval))
+		GUC_check_errdetail("It is neither empty nor an absolute path.");
+	else if (name == NULL || strlen(name + 1) <= suffix ||
+			 strcmp(*newval + strlen(*newval) - suffix, TEXTFILE_SUFFIX) != 0)
+		GUC_check_errdetail("The name of the file does not end in \"%s\".", TEXTFILE_SUFFIX);
+	else if (strlen(*newval) >= MAX_SNAPSHOT_PATH)
+		GUC_check_errdetail("The path has more than %d bytes.", MAX_SNAPSHOT_PATH - 1);
+	else
+		return true;
+	GUC_check_errhint("Set it to a file in the directory of node_exporter's --collector.textfile.directory.");
+	return false;
+}
+
+static bool
+check_snapshot_directory(char **newval, void **extra, GucSource source)
+{
+	if (strlen(*newval) < MAX_SNAPSHOT_PATH)
+		return true;
+	GUC_check_errdetail("The path has more than %d bytes.", MAX_SNAPSHOT_PATH - 1);
 	return false;
 }
 
@@ -234,6 +269,25 @@ define_retention(void)
 							NULL, NULL, NULL);
 }
 
+/* Defines the files that others read. */
+static void
+define_files(void)
+{
+	DefineCustomStringVariable("infra_monitor.textfile",
+							   "File to which metrics are written, for node_exporter's textfile collector.",
+							   "An absolute path that ends in .prom; empty means none.",
+							   &imon_textfile, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   check_textfile, NULL, NULL);
+
+	DefineCustomStringVariable("infra_monitor.snapshot_directory",
+							   "Directory in which health.json is written.",
+							   "Relative to the data directory unless absolute; empty means none.",
+							   &imon_snapshot_directory, "pg_stat_tmp",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   check_snapshot_directory, NULL, NULL);
+}
+
 void
 imon_guc_init(void)
 {
@@ -285,6 +339,7 @@ imon_guc_init(void)
 							PGC_SUSET, GUC_UNIT_MS,
 							NULL, assign_slow_query_threshold, NULL);
 
+	define_files();
 	define_slow_log();
 	DefineCustomIntVariable("infra_monitor.repeated_query_threshold",
 							"Executions of a statement in a row that count as a loop.",

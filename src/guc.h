@@ -23,6 +23,8 @@ extern int	imon_track;			/* an ImonTrack */
 extern int	imon_max_statements;	/* in the table of statements */
 extern char *imon_database;		/* name of the home database */
 extern char *imon_system_root;	/* of /proc and /sys, NULL or "" = / */
+extern char *imon_textfile;		/* file of metrics, "" = none */
+extern char *imon_snapshot_directory;	/* of health.json, "" = none */
 extern int	imon_sample_interval;	/* ms */
 extern int	imon_health_interval;	/* ms */
 extern int	imon_activity_interval; /* ms, 0 = off */

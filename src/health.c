@@ -676,6 +676,21 @@ imon_evaluate_health(void)
 	imon_finish_evaluation(begun);
 }
 
+char *
+imon_health_document(int *encoding)
+{
+	char	   *copy = palloc(CACHE_SIZE + 1);
+	bool		any;
+
+	LWLockAcquire(health->lock, LW_SHARED);
+	memcpy(copy, health->document, health->length);
+	copy[health->length] = '\0';
+	*encoding = health->encoding;
+	any = health->evaluated_at != 0;
+	LWLockRelease(health->lock);
+	return any ? copy : NULL;
+}
+
 /*
  * SQL: health_cache(), the last document and its time; no row if there was
  * none, or if the library was not preloaded.

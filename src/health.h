@@ -22,6 +22,12 @@ extern void imon_evaluate_health(void);
 extern int	imon_health_time_limit(void);
 
 /*
+ * The document as last evaluated, palloc'd, as it is in "encoding"; NULL if there
+ * is none.  Needs no transaction.
+ */
+extern char *imon_health_document(int *encoding);
+
+/*
  * Gives the value of a check, NaN if it is not known; false if the function of
  * the check has to be called for it.
  */

@@ -136,6 +136,8 @@ VALUES
 	 'Raise infra_monitor.max_storage if the disk has room, or store less: a longer statement_interval, fewer top_statements, a higher slow_query_threshold; or keep fewer days (retention).'),
 	('statement_evictions', 'monitoring', 'above', 3, 30, 2, false,
 	 'Raise pg_stat_statements.max, or find out who sends so many different statements: lists of different lengths in IN (...), or names made up for each request.'),
+	('textfile', 'monitoring', 'above', 1, NULL, 1, false,
+	 'The message says why. The directory must exist and belong to the user of the server, with room left; see infra_monitor.textfile and infra_monitor.snapshot_directory.'),
 	('pg_stat_statements_track', 'monitoring', 'below', 0, NULL, 1, false,
 	 'Set pg_stat_statements.track to top.'),
 	('hidden_errors', 'monitoring', 'above', 1, 2, 1, false,

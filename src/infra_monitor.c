@@ -22,6 +22,7 @@
 #include "guc.h"
 #include "health.h"
 #include "home_database.h"
+#include "metrics.h"
 #include "miscadmin.h"
 #include "partitions.h"
 #include "readiness.h"
@@ -31,10 +32,12 @@
 #include "series.h"
 #include "shmem.h"
 #include "slow_log.h"
+#include "statement_metrics.h"
 #include "statement_samples.h"
 #include "statements.h"
 #include "storage.h"
 #include "system.h"
+#include "textfile.h"
 #include "transactions.h"
 #include "waits.h"
 
@@ -78,6 +81,9 @@ _PG_init(void)
 	imon_concurrency_init();
 	imon_home_database_init();
 	imon_database_checks_init();
+	imon_metrics_init();
+	imon_statement_metrics_init();
+	imon_textfile_init();
 	imon_sampler_init();
 	imon_transactions_init();
 	imon_shmem_init();

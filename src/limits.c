@@ -15,6 +15,7 @@
 #include "activity.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
+#include "connection_limits.h"
 #include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "rows.h"
@@ -24,15 +25,6 @@
 
 #define LIMIT_COLUMNS 4
 #define NEAREST_COLUMNS 4
-
-/* A role or database that has both a limit and connections. */
-typedef struct ImonLimit
-{
-	const char *scope;
-	const char *name;
-	int			connections;
-	int			limit;
-} ImonLimit;
 
 PG_FUNCTION_INFO_V1(imon_limit_usage_1_0);
 PG_FUNCTION_INFO_V1(imon_nearest_limit_1_0);
@@ -47,12 +39,13 @@ compare_oids(const void *a, const void *b)
 }
 
 static List *
-add_limit(List *limits, const char *scope, const NameData *name,
+add_limit(List *limits, const char *scope, Oid oid, const NameData *name,
 		  int connections, int limit)
 {
 	ImonLimit  *new = palloc(sizeof(ImonLimit));
 
 	new->scope = scope;
+	new->oid = oid;
 	new->name = pstrdup(NameStr(*name));
 	new->connections = connections;
 	new->limit = limit;
@@ -70,8 +63,8 @@ add_role(List *limits, Oid role, int connections)
 		return limits;
 	form = (Form_pg_authid) GETSTRUCT(tuple);
 	if (form->rolconnlimit >= 0 && !form->rolsuper)
-		limits = add_limit(limits, "role", &form->rolname, connections,
-						   form->rolconnlimit);
+		limits = add_limit(limits, "role", role, &form->rolname,
+						   connections, form->rolconnlimit);
 	ReleaseSysCache(tuple);
 	return limits;
 }
@@ -87,8 +80,8 @@ add_database(List *limits, Oid database, int connections)
 		return limits;
 	form = (Form_pg_database) GETSTRUCT(tuple);
 	if (form->datconnlimit >= 0)
-		limits = add_limit(limits, "database", &form->datname, connections,
-						   form->datconnlimit);
+		limits = add_limit(limits, "database", database, &form->datname,
+						   connections, form->datconnlimit);
 	ReleaseSysCache(tuple);
 	return limits;
 }
@@ -109,21 +102,18 @@ add_groups(List *limits, Oid *oids, int n, List *(*add) (List *, Oid, int))
 	return limits;
 }
 
-/* All roles and databases that have a limit and connections. */
-static List *
-collect_limits(void)
+List *
+imon_collect_limits(const ImonSessions *sessions)
 {
-	ImonSessions sessions;
 	Oid		   *roles;
 	Oid		   *databases;
 	int			n = 0;
 
-	imon_look_at_sessions(&sessions);
-	roles = palloc(sizeof(Oid) * Max(sessions.count, 1));
-	databases = palloc(sizeof(Oid) * Max(sessions.count, 1));
-	for (int i = 0; i < sessions.count; i++)
+	roles = palloc(sizeof(Oid) * Max(sessions->count, 1));
+	databases = palloc(sizeof(Oid) * Max(sessions->count, 1));
+	for (int i = 0; i < sessions->count; i++)
 	{
-		const ImonSession *session = &sessions.sessions[i];
+		const ImonSession *session = &sessions->sessions[i];
 
 		if (!session->is_client)
 			continue;
@@ -132,6 +122,16 @@ collect_limits(void)
 	}
 	return add_groups(add_groups(NIL, roles, n, add_role),
 					  databases, n, add_database);
+}
+
+/* The same, of the sessions now. */
+static List *
+collect_limits(void)
+{
+	ImonSessions sessions;
+
+	imon_look_at_sessions(&sessions);
+	return imon_collect_limits(&sessions);
 }
 
 /*
@@ -159,9 +159,8 @@ imon_limit_usage_1_0(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* How near the limit is: 1 is reached, and so is a limit of 0. */
-static double
-nearness(const ImonLimit *limit)
+double
+imon_limit_ratio(const ImonLimit *limit)
 {
 	return limit->limit > 0 ? (double) limit->connections / limit->limit : 1;
 }
@@ -173,8 +172,8 @@ hit_before(const ImonLimit *a, const ImonLimit *b)
 	int			left_a = a->limit - a->connections;
 	int			left_b = b->limit - b->connections;
 
-	if (nearness(a) != nearness(b))
-		return nearness(a) > nearness(b);
+	if (imon_limit_ratio(a) != imon_limit_ratio(b))
+		return imon_limit_ratio(a) > imon_limit_ratio(b);
 	if (left_a != left_b)
 		return left_a < left_b;
 	return strcmp(a->name, b->name) < 0;
@@ -209,6 +208,6 @@ imon_nearest_limit_1_0(PG_FUNCTION_ARGS)
 	values[1] = Int32GetDatum(nearest ? nearest->connections : 0);
 	values[2] = Int32GetDatum(nearest ? nearest->limit : 0);
 	nulls[1] = nulls[2] = (nearest == NULL);
-	values[3] = Float8GetDatum(nearest ? nearness(nearest) : 0);
+	values[3] = Float8GetDatum(nearest ? imon_limit_ratio(nearest) : 0);
 	PG_RETURN_DATUM(imon_one_row(fcinfo, NEAREST_COLUMNS, values, nulls));
 }

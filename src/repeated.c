@@ -176,6 +176,8 @@ typedef struct ImonRepeatedTable
 	LWLock	   *lock;			/* guards all that is not atomic */
 	pg_atomic_uint64 dropped;
 	pg_atomic_uint64 evicted;
+	uint64		all_bursts;		/* since shared memory was created */
+	uint64		all_executions;
 	int			n;
 	ImonRepeated rows[MAX_REPEATED];
 } ImonRepeatedTable;
@@ -283,6 +285,8 @@ record(const ImonBurst *burst, bool wait)
 	else if (!LWLockConditionalAcquire(table->lock, LW_EXCLUSIVE))
 		return false;
 	row = find_or_add(&burst->key, now);
+	table->all_bursts++;
+	table->all_executions += burst->executions;
 	row->kind = burst->kind;
 	row->bursts++;
 	row->executions += burst->executions;
@@ -820,6 +824,15 @@ uint64
 imon_bursts_dropped(void)
 {
 	return pg_atomic_read_u64(&table->dropped);
+}
+
+void
+imon_repeated_ever(uint64 *bursts, uint64 *executions)
+{
+	LWLockAcquire(table->lock, LW_SHARED);
+	*bursts = table->all_bursts;
+	*executions = table->all_executions;
+	LWLockRelease(table->lock);
 }
 
 uint64

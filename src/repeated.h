@@ -56,6 +56,12 @@ extern void imon_flush_repeated(void);
  */
 extern void imon_repeated_reset(void);
 
+/*
+ * Loops, and executions in them, since shared memory was created, whatever was
+ * reset since.  Waits for the table's lock.
+ */
+extern void imon_repeated_ever(uint64 *bursts, uint64 *executions);
+
 /* Loops that were not recorded because the table was busy. */
 extern uint64 imon_bursts_dropped(void);
 

@@ -35,6 +35,7 @@
 #include "connections.h"
 #include "database_checks.h"
 #include "disks.h"
+#include "exposition.h"
 #include "extension.h"
 #include "fmgr.h"
 #include "growth.h"
@@ -60,6 +61,7 @@
 #include "shmem.h"
 #include "slow_log.h"
 #include "slow_samples.h"
+#include "statement_metrics.h"
 #include "statement_samples.h"
 #include "statements.h"
 #include "storage.h"
@@ -70,6 +72,7 @@
 #include "storage/procsignal.h"
 #include "system.h"
 #include "tcop/tcopprot.h"
+#include "textfile.h"
 #include "texts.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -126,6 +129,8 @@ typedef enum ImonTaskId
 	TASK_SAMPLE,
 	TASK_WAITS,
 	TASK_STATEMENTS,
+	TASK_LIST,
+	TASK_FILES,
 	TASK_SLOW_QUERIES,
 	TASK_ROLLUPS,
 	TASK_SETTINGS,
@@ -162,15 +167,17 @@ typedef struct ImonSampler
 /*
  * A task.  "run" returns false if it found more to do than one step, and is
  * then called again soon.  A task of the database runs in a transaction there,
- * and may raise errors; the others also run while there is no database.
+ * and may raise errors; the others also run while there is no database.  One of
+ * any database does both.
  */
 typedef struct ImonTask
 {
 	const char *name;
 	bool		(*run) (void);
-	bool		in_database;
+	bool		in_database;	/* with our extension */
 	bool		on_standby;
 	bool		(*pending) (void);	/* is there anything to do? NULL = always */
+	bool		in_any_database;	/* if there is one, whatever is in it */
 	int			interval;		/* ms, 0 = off */
 	int			step;			/* ms between two steps of the same work */
 	int64		due;			/* monotonic ms */
@@ -206,6 +213,8 @@ PG_FUNCTION_INFO_V1(imon_sampler_costs_1_0);
 PG_FUNCTION_INFO_V1(imon_sampler_drops_1_0);
 PG_FUNCTION_INFO_V1(imon_sampler_state_1_0);
 
+static void expose(ImonExposition *exposition);
+
 static Size
 sampler_size(void)
 {
@@ -238,6 +247,7 @@ imon_sampler_init(void)
 	BackgroundWorker worker;
 
 	imon_shmem_register(&sampler_part);
+	imon_register_metrics(expose);
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -356,6 +366,22 @@ store_statements(void)
 	return true;
 }
 
+/* Task: which statements have metrics of their own. */
+static bool
+list_statements(void)
+{
+	imon_list_statements();
+	return true;
+}
+
+/* Task: files for others. */
+static bool
+write_files(void)
+{
+	imon_write_textfiles();
+	return true;
+}
+
 /* Task: slow executions. */
 static bool
 store_slow_queries(void)
@@ -447,6 +473,8 @@ static ImonTask tasks[N_TASKS] = {
 	[TASK_SAMPLE] = {"sample", store_sample, true, false},
 	[TASK_WAITS] = {"waits", store_waits, true, false},
 	[TASK_STATEMENTS] = {"statements", store_statements, true, true},
+	[TASK_LIST] = {"list", list_statements, false, true},
+	[TASK_FILES] = {"files", write_files, false, true, NULL, true},
 	[TASK_SLOW_QUERIES] = {"slow_queries", store_slow_queries, true, false},
 	[TASK_ROLLUPS] = {"rollups", roll_up_history, true, false, imon_rollups_pending},
 	[TASK_SETTINGS] = {"settings", store_settings, true, false, imon_settings_pending},
@@ -484,6 +512,8 @@ set_intervals(void)
 	tasks[TASK_SAMPLE].interval = imon_sample_interval;
 	tasks[TASK_WAITS].interval = imon_statement_interval;
 	tasks[TASK_STATEMENTS].interval = imon_statement_interval;
+	tasks[TASK_LIST].interval = imon_statement_interval;
+	tasks[TASK_FILES].interval = imon_sample_interval;
 	tasks[TASK_SLOW_QUERIES].interval = imon_statement_interval;
 	tasks[TASK_ROLLUPS].interval = ROLLUPS_INTERVAL_MS;
 	tasks[TASK_SETTINGS].interval = imon_statement_interval;
@@ -750,7 +780,7 @@ run_in_transaction(ImonTask *task)
 	enable_timeout_after(STATEMENT_TIMEOUT, task == &tasks[TASK_HEALTH] ?
 						 imon_health_time_limit() : TASK_TIMEOUT_MS);
 
-	done = run_if_possible(task);
+	done = task->in_any_database ? run_contained(task) : run_if_possible(task);
 
 	/* a cancel that came too late is for nobody */
 	disable_timeout(STATEMENT_TIMEOUT, false);
@@ -829,6 +859,8 @@ run_if_due(ImonTask *task)
 	task_done = false;
 	if (task->pending && !task->pending())
 		task->failures = 0;
+	else if (task->in_any_database && OidIsValid(MyDatabaseId))
+		done = run_in_transaction(task);
 	else if (!task->in_database)
 		done = run_alone(task);
 	else if (OidIsValid(MyDatabaseId) && imon_clock_ms() >= look_for_extension_at)
@@ -1183,6 +1215,7 @@ static const struct
 {
 	const char *reason;
 	uint64		(*count) (void);
+	bool		resets;
 }			drops[] =
 
 {
@@ -1200,10 +1233,10 @@ static const struct
 	{"repeated_queries", imon_repeated_evicted},
 	{"slow_queries", imon_slow_log_dropped},
 	{"slow_queries_overwritten", imon_slow_log_overwritten},
-	{"wait_queries", imon_wait_queries_lost},
-	{"wait_observations", imon_wait_observations_lost},
-	{"concurrency_pairs", imon_concurrency_evictions},
-	{"concurrency_looks", imon_concurrency_drops},
+	{"wait_queries", imon_wait_queries_lost, true},
+	{"wait_observations", imon_wait_observations_lost, true},
+	{"concurrency_pairs", imon_concurrency_evictions, true},
+	{"concurrency_looks", imon_concurrency_drops, true},
 	{"storage_paused", imon_writings_paused},
 	{"rollups", imon_rollups_lost},
 };
@@ -1249,4 +1282,61 @@ imon_installation_warnings_1_0(PG_FUNCTION_ARGS)
 				 errhint("To store samples here run: ALTER SYSTEM SET infra_monitor.database = %s; SELECT pg_reload_conf();",
 						 quote_literal_cstr(here))));
 	PG_RETURN_VOID();
+}
+
+/* What the sampler does, and since when. */
+static void
+expose_ticks(ImonExposition *exposition)
+{
+	TimestampTz last_tick;
+
+	LWLockAcquire(sampler->lock, LW_SHARED);
+	last_tick = sampler->last_tick;
+	LWLockRelease(sampler->lock);
+
+	imon_family(exposition, "sampler_running", IMON_GAUGE,
+				"Is there a process of the sampler? 1 or 0.");
+	imon_put_count(exposition, NULL, imon_home_sampler_pid() != 0);
+	imon_family(exposition, "sampler_ticks_total", IMON_COUNTER,
+				"Samples taken; on a standby, those that would have been stored.");
+	imon_put_count(exposition, NULL, pg_atomic_read_u64(&sampler->ticks));
+	imon_family(exposition, "sampler_missed_total", IMON_COUNTER,
+				"Samples that should have been taken and were not.");
+	imon_put_count(exposition, NULL, pg_atomic_read_u64(&sampler->missed));
+	imon_family(exposition, "sampler_last_tick_timestamp_seconds", IMON_GAUGE,
+				"When the last sample was taken.");
+	imon_put_moment(exposition, NULL, last_tick);
+	imon_family(exposition, "samples_stored_total", IMON_COUNTER,
+				"Samples stored in the history.");
+	imon_put_count(exposition, NULL, imon_samples_stored());
+}
+
+/*
+ * Metrics of the sampler.  What begins anew at a reset is no counter, and left
+ * out.
+ */
+static void
+expose(ImonExposition *exposition)
+{
+	expose_ticks(exposition);
+
+	imon_family(exposition, "sampler_task_seconds_total", IMON_COUNTER,
+				"Time that the sampler has spent, by task.");
+	for (int i = 0; i < N_TASKS; i++)
+	{
+		ImonLabels	labels = imon_label("task", tasks[i].name);
+
+		imon_put_number(exposition, &labels,
+						pg_atomic_read_u64(&sampler->task_us[i]) / 1e6);
+	}
+
+	imon_family(exposition, "drops_total", IMON_COUNTER,
+				"What infra_monitor has lost, by reason.");
+	for (int i = 0; i < lengthof(drops); i++)
+	{
+		ImonLabels	labels = imon_label("reason", drops[i].reason);
+
+		if (!drops[i].resets)
+			imon_put_count(exposition, &labels, drops[i].count());
+	}
 }

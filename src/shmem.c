@@ -21,7 +21,7 @@
 #include "utils/timestamp.h"
 
 #define TRANCHE_NAME "infra_monitor"
-#define MAX_PARTS 32
+#define MAX_PARTS 40
 #define MEMORY_COLUMNS 2
 
 /* First part of all: what is common. */
@@ -152,6 +152,16 @@ Datum
 imon_preloaded_1_0(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(imon_shmem_ready());
+}
+
+Size
+imon_shmem_bytes(void)
+{
+	Size		bytes = 0;
+
+	for (int i = 0; i < n_parts; i++)
+		bytes = add_size(bytes, parts[i]->size());
+	return bytes;
 }
 
 uint64

@@ -40,6 +40,9 @@ extern bool imon_shmem_ready(void);
 /* Raises an error that says what to configure unless imon_shmem_ready(). */
 extern void imon_shmem_require(void);
 
+/* Bytes of all parts, as requested. */
+extern Size imon_shmem_bytes(void);
+
 /* A counter that a lock guards; waits for it. */
 extern uint64 imon_read_counter(LWLock *lock, const uint64 *counter);
 

@@ -951,6 +951,12 @@ imon_slow_query_log_1_0(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+uint64
+imon_slow_queries_ever(void)
+{
+	return pg_atomic_read_u64(&slow_log->n_entries);
+}
+
 /* SQL: slow_queries_logged(), how many executions were ever slow. */
 Datum
 imon_slow_queries_logged_1_0(PG_FUNCTION_ARGS)

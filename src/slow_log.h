@@ -202,6 +202,9 @@ extern void imon_return_slow_query(uint64 number);
 /* Notes that executions with lower numbers have been looked at. */
 extern void imon_slow_log_looked_through(uint64 number);
 
+/* Executions that were slow since shared memory was created. */
+extern uint64 imon_slow_queries_ever(void);
+
 /* Have more come since than a quarter of those that can be kept? */
 extern bool imon_slow_log_presses(void);
 

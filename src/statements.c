@@ -24,6 +24,11 @@
  * Thus nothing is lost, and totals never go backwards.  (A process that sleeps
  * between the two until the slot is reused adds to another statement.)
  *
+ * A reset moves all counts to what its database has from before; nobody but
+ * imon_sum_statements() looks there.  The databases that are told apart are the
+ * first ones that come; each keeps its place until shared memory is made anew,
+ * so that what a database has counted is never moved to another place.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -45,7 +50,6 @@
 
 #define FREE_SLOTS 64			/* beyond max_statements */
 #define MAX_USAGE 5				/* rounds of the hand that a slot survives */
-#define N_REMAINDERS 64			/* databases with a remainder of their own */
 #define NO_SLOT UINT32_MAX
 #define MAX_PENDING 512			/* executions kept for later, each process */
 #define KNOWN_MIN 64			/* slots remembered, each process */
@@ -53,7 +57,7 @@
 
 #define STATEMENT_COLUMNS 12
 
-#define GROUP_SIZE 16			/* buckets of a bit in "groups" */
+#define GROUP_SIZE IMON_BUCKET_RUN	/* buckets of a bit in "groups" */
 #define ALL_GROUPS (PG_UINT32_MAX >> (32 - (IMON_HISTOGRAM_BUCKETS + GROUP_SIZE - 1) / GROUP_SIZE))
 
 StaticAssertDecl(IMON_HISTOGRAM_BUCKETS <= 32 * GROUP_SIZE,
@@ -74,17 +78,18 @@ typedef struct ImonStatement
 	pg_atomic_uint32 generation;	/* odd while no statement is in the slot;
 									 * never 0 */
 	ImonStatementKey key;		/* of the statement now, or before */
+	int			place;			/* of its database */
 	TimestampTz since;
 	ImonStatementCounts counts;
 } ImonStatement;
 
-/* What evicted statements of a database have left. */
-typedef struct ImonRemainder
+/* A database, or in the last place all that have none of their own. */
+typedef struct ImonDatabase
 {
-	Oid			dbid;			/* InvalidOid in the last: all others */
-	bool		used;
-	ImonStatementCounts counts;
-} ImonRemainder;
+	Oid			dbid;			/* InvalidOid in the last */
+	ImonStatementCounts remainder;	/* what evicted statements have left */
+	ImonStatementCounts past;	/* from before the last reset */
+} ImonDatabase;
 
 typedef struct ImonStatements
 {
@@ -97,7 +102,8 @@ typedef struct ImonStatements
 	TimestampTz stats_reset;
 	pg_atomic_uint64 evicted;
 	pg_atomic_uint64 dropped;
-	ImonRemainder remainders[N_REMAINDERS + 1];
+	int			n_databases;
+	ImonDatabase databases[IMON_MAX_DATABASES + 1];
 } ImonStatements;
 
 /* Followed in shared memory by four arrays, see slot_at() and so on. */
@@ -206,8 +212,11 @@ statements_init(void *part, LWLock *lock)
 	table->stats_reset = GetCurrentTimestamp();
 	pg_atomic_init_u64(&table->evicted, 0);
 	pg_atomic_init_u64(&table->dropped, 0);
-	for (int i = 0; i <= N_REMAINDERS; i++)
-		init_counts(&table->remainders[i].counts);
+	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
+	{
+		init_counts(&table->databases[i].remainder);
+		init_counts(&table->databases[i].past);
+	}
 	for (uint32 i = 0; i < table->n_slots; i++)
 	{
 		pg_atomic_init_u32(&slot_at(i)->generation, 1);
@@ -305,36 +314,31 @@ move_bucket(ImonBuckets *to, ImonBuckets *from, int i)
 		imon_bucket_write(to, i, imon_bucket_read(to, i) + imon_bucket_take(from, i));
 }
 
-/* The remainder of a database.  Needs the lock, exclusive. */
-static ImonStatementCounts *
-remainder_of(Oid dbid)
+/* The place of a database.  Needs the lock, exclusive. */
+static int
+place_of(Oid dbid)
 {
-	int			i;
+	int			place = 0;
 
-	for (i = 0; i < N_REMAINDERS && table->remainders[i].used; i++)
-		if (table->remainders[i].dbid == dbid)
-			break;
-	table->remainders[i].used = true;
-	table->remainders[i].dbid = i < N_REMAINDERS ? dbid : InvalidOid;
-	return &table->remainders[i].counts;
+	while (place < table->n_databases && table->databases[place].dbid != dbid)
+		place++;
+	if (place == table->n_databases && place < IMON_MAX_DATABASES)
+		table->databases[table->n_databases++].dbid = dbid;
+	return place;
 }
 
 /*
- * Moves what a slot has counted to the remainder of its database.  Needs the
- * lock, exclusive, and is fast: most buckets are never used.
+ * Moves counts, in these groups of buckets.  Needs the lock, exclusive.  Only
+ * buckets that are used are looked at, as evictions may be frequent.
  */
 static void
-fold(ImonStatement *slot)
+move_counts(ImonStatementCounts *to, ImonStatementCounts *from, uint32 groups)
 {
-	ImonStatementCounts *to = remainder_of(slot->key.dbid);
-	ImonStatementCounts *from = &slot->counts;
-
 	move_count(&to->total_ns, &from->total_ns);
 	for (int i = 0; i < IMON_N_OUTCOMES; i++)
 		move_count(&to->failures[i], &from->failures[i]);
 	move_count(&to->failed_ns, &from->failed_ns);
-	for (uint32 groups = pg_atomic_read_u32(&from->groups); groups != 0;
-		 groups &= groups - 1)
+	for (; groups != 0; groups &= groups - 1)
 	{
 		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
 		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
@@ -342,6 +346,17 @@ fold(ImonStatement *slot)
 		for (int i = first; i < behind; i++)
 			move_bucket(&to->latency, &from->latency, i);
 	}
+}
+
+/*
+ * Moves what a slot has counted to the remainder of its database.  Needs the
+ * lock, exclusive.
+ */
+static void
+fold(ImonStatement *slot)
+{
+	move_counts(&table->databases[slot->place].remainder, &slot->counts,
+				pg_atomic_read_u32(&slot->counts.groups));
 }
 
 /* Is a statement in the slot?  Needs the lock. */
@@ -420,6 +435,7 @@ fill_slot(const ImonStatementKey *key)
 		fold(slot);
 	pg_atomic_write_u32(&slot->counts.groups, 0);
 	slot->key = *key;
+	slot->place = place_of(key->dbid);
 	slot->since = GetCurrentTimestamp();
 	pg_atomic_write_u32(usage_of(number), 0);
 	pg_write_barrier();
@@ -714,18 +730,6 @@ imon_statements_evicted(void)
 	return pg_atomic_read_u64(&table->evicted);
 }
 
-/* Empties counts; what is added meanwhile may remain. */
-static void
-clear_counts(ImonStatementCounts *counts)
-{
-	pg_atomic_write_u64(&counts->total_ns, 0);
-	for (int i = 0; i < IMON_N_OUTCOMES; i++)
-		pg_atomic_write_u64(&counts->failures[i], 0);
-	pg_atomic_write_u64(&counts->failed_ns, 0);
-	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
-		imon_bucket_write(&counts->latency, i, 0);
-}
-
 void
 imon_statements_reset(void)
 {
@@ -734,14 +738,15 @@ imon_statements_reset(void)
 	table->stats_reset = Max(GetCurrentTimestamp(), table->stats_reset + 1);
 	for (uint32 i = 0; i < table->n_slots; i++)
 	{
-		clear_counts(&slot_at(i)->counts);
-		slot_at(i)->since = table->stats_reset;
+		ImonStatement *slot = slot_at(i);
+
+		move_counts(&table->databases[slot->place].past, &slot->counts,
+					ALL_GROUPS);
+		slot->since = table->stats_reset;
 	}
-	for (int i = 0; i <= N_REMAINDERS; i++)
-	{
-		clear_counts(&table->remainders[i].counts);
-		table->remainders[i].used = false;
-	}
+	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
+		move_counts(&table->databases[i].past, &table->databases[i].remainder,
+					ALL_GROUPS);
 	LWLockRelease(table->lock);
 }
 
@@ -767,10 +772,13 @@ add_latency(uint64 *to, ImonStatementCounts *counts, uint32 groups)
 	for (; groups != 0; groups &= groups - 1)
 	{
 		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
-		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
 
-		for (int i = first; i < behind; i++)
-			to[i] += imon_bucket_read(&counts->latency, i);
+		/* a number of its own, so that the compiler sees it */
+		if (first + GROUP_SIZE <= IMON_HISTOGRAM_BUCKETS)
+			imon_buckets_add(to + first, &counts->latency, first, GROUP_SIZE);
+		else
+			imon_buckets_add(to + first, &counts->latency, first,
+							 IMON_HISTOGRAM_BUCKETS - first);
 	}
 }
 
@@ -840,8 +848,8 @@ fill_tally(ImonTally *tally, Size room)
 	tally->stats_reset = table->stats_reset;
 	for (uint32 i = 0; i < table->n_slots && fits; i++)
 		fits = add_slot(tally, room, i);
-	for (int i = 0; i <= N_REMAINDERS; i++)
-		add_counts(&tally->evicted, &table->remainders[i].counts, ALL_GROUPS);
+	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
+		add_counts(&tally->evicted, &table->databases[i].remainder, ALL_GROUPS);
 	LWLockRelease(table->lock);
 	return fits;
 }
@@ -879,10 +887,96 @@ imon_latency_of_all(uint64 *counts)
 			add_latency(counts, &slot->counts,
 						pg_atomic_read_u32(&slot->counts.groups));
 	}
-	for (int i = 0; i <= N_REMAINDERS; i++)
-		add_latency(counts, &table->remainders[i].counts, ALL_GROUPS);
+	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
+		add_latency(counts, &table->databases[i].remainder, ALL_GROUPS);
 	LWLockRelease(table->lock);
 	return since;
+}
+
+/* Adds counts, in these groups of buckets. */
+static void
+add_sums(ImonSums *to, ImonStatementCounts *counts, uint32 groups)
+{
+	to->total_ns += pg_atomic_read_u64(&counts->total_ns);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+		to->failures[i] += pg_atomic_read_u64(&counts->failures[i]);
+	to->failed_ns += pg_atomic_read_u64(&counts->failed_ns);
+	add_latency(to->latency, counts, groups);
+}
+
+TimestampTz
+imon_sum_statements(ImonSumsOf sums_of, void *arg)
+{
+	TimestampTz since;
+
+	count_pending(true);
+	LWLockAcquire(table->lock, LW_SHARED);
+	since = table->stats_reset;
+	for (uint32 i = 0; i < table->n_slots; i++)
+	{
+		ImonStatement *slot = slot_at(i);
+		uint32		groups = pg_atomic_read_u32(&slot->counts.groups);
+
+		if (is_used(i))
+			add_sums(sums_of(arg, slot->place, &slot->key, i,
+							 pg_atomic_read_u32(&slot->generation)),
+					 &slot->counts, groups);
+		else if (has_late_additions(slot))
+			add_sums(sums_of(arg, slot->place, NULL, i, 0), &slot->counts, groups);
+	}
+	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
+	{
+		ImonSums   *sums;
+
+		if (i >= table->n_databases && i < IMON_MAX_DATABASES)
+			continue;
+		sums = sums_of(arg, i, NULL, 0, 0);
+		add_sums(sums, &table->databases[i].remainder, ALL_GROUPS);
+		add_sums(sums, &table->databases[i].past, ALL_GROUPS);
+	}
+	LWLockRelease(table->lock);
+	return since;
+}
+
+int
+imon_database_places(Oid *databases)
+{
+	int			n;
+
+	LWLockAcquire(table->lock, LW_SHARED);
+	n = table->n_databases;
+	for (int i = 0; i < n; i++)
+		databases[i] = table->databases[i].dbid;
+	LWLockRelease(table->lock);
+	return n;
+}
+
+ImonStatementTime *
+imon_statement_times(uint32 *n, uint32 *n_slots)
+{
+	ImonStatementTime *times =
+		MemoryContextAllocHuge(CurrentMemoryContext,
+						   sizeof(ImonStatementTime) * table->n_slots);
+
+	*n = 0;
+	*n_slots = table->n_slots;
+	LWLockAcquire(table->lock, LW_SHARED);
+	for (uint32 i = 0; i < table->n_slots; i++)
+	{
+		ImonStatement *slot = slot_at(i);
+		ImonStatementTime *time = &times[*n];
+
+		if (!is_used(i))
+			continue;
+		time->key = slot->key;
+		time->slot = i;
+		time->generation = pg_atomic_read_u32(&slot->generation);
+		time->ns = pg_atomic_read_u64(&slot->counts.total_ns) +
+			pg_atomic_read_u64(&slot->counts.failed_ns);
+		(*n)++;
+	}
+	LWLockRelease(table->lock);
+	return times;
 }
 
 /* A row of statement_counts(). */
@@ -944,10 +1038,10 @@ copy_table(ImonStatementRow *rows)
 		n += copy_counts(&rows[n], &slot->counts,
 						 is_used(i) ? &slot->key : NULL, slot->since);
 	}
-	for (int i = 0; i <= N_REMAINDERS; i++)
+	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
 	{
-		rows[n].key.dbid = table->remainders[i].dbid;
-		n += copy_counts(&rows[n], &table->remainders[i].counts, NULL,
+		rows[n].key.dbid = table->databases[i].dbid;
+		n += copy_counts(&rows[n], &table->databases[i].remainder, NULL,
 						 table->stats_reset);
 	}
 	LWLockRelease(table->lock);
@@ -997,7 +1091,7 @@ imon_statement_counts_1_0(PG_FUNCTION_ARGS)
 	imon_shmem_require();
 	rsinfo = imon_begin_rows(fcinfo, STATEMENT_COLUMNS);
 	rows = MemoryContextAllocHuge(CurrentMemoryContext,
-								  sizeof(ImonStatementRow) * (table->n_slots + N_REMAINDERS + 2));
+								  sizeof(ImonStatementRow) * (table->n_slots + IMON_MAX_DATABASES + 2));
 	count_pending(true);
 	n_rows = copy_table(rows);
 	for (uint64 i = 0; i < n_rows; i++)
@@ -1026,8 +1120,8 @@ imon_statement_totals_1_0(PG_FUNCTION_ARGS)
 	LWLockAcquire(table->lock, LW_SHARED);
 	for (uint32 i = 0; i < table->n_slots; i++)
 		add_times(&total, &failed, &slot_at(i)->counts);
-	for (int i = 0; i <= N_REMAINDERS; i++)
-		add_times(&total, &failed, &table->remainders[i].counts);
+	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
+		add_times(&total, &failed, &table->databases[i].remainder);
 	LWLockRelease(table->lock);
 
 	values[0] = Float8GetDatum(total);

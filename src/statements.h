@@ -138,6 +138,58 @@ extern IMON_INTERNAL void imon_count_execution(const ImonStatementKey *key,
  */
 extern void imon_statements_reset(void);
 
+/*
+ * Sums of counts since shared memory was created, whatever was reset since.  All
+ * are of uint64, so that they can be added up as an array.
+ */
+typedef struct ImonSums
+{
+	uint64		total_ns;		/* of completed executions */
+	uint64		failures[IMON_N_OUTCOMES];	/* none of IMON_COMPLETED */
+	uint64		failed_ns;
+	uint64		latency[IMON_HISTOGRAM_BUCKETS];	/* of completed ones */
+} ImonSums;
+
+#define IMON_SUMS_FIELDS (sizeof(ImonSums) / sizeof(uint64))
+
+/* Databases that are told apart, the first since then; the rest are one more. */
+#define IMON_MAX_DATABASES 100
+
+/*
+ * Says where to add the counts of a statement, which is in this slot, or (NULL)
+ * what others have left; "place" is that of the database.  Must not allocate,
+ * raise an error, or take a lock.
+ */
+typedef ImonSums *(*ImonSumsOf) (void *arg, int place,
+								 const ImonStatementKey *key,
+								 uint32 slot, uint32 generation);
+
+/*
+ * Adds up everything, each count once, so that no sum of sums ever decreases.
+ * Returns since when the counts in the slots are, which says nothing about the
+ * sums.  Waits for the table's lock.  Shared memory must be ready.
+ */
+extern TimestampTz imon_sum_statements(ImonSumsOf sums_of, void *arg);
+
+/* The database in each place, of which there are IMON_MAX_DATABASES; returns how many. */
+extern int	imon_database_places(Oid *databases);
+
+/* The time that a statement has taken, also in vain. */
+typedef struct ImonStatementTime
+{
+	ImonStatementKey key;
+	uint32		slot;
+	uint32		generation;		/* of the slot: with another one, time has
+								 * begun anew */
+	uint64		ns;
+} ImonStatementTime;
+
+/*
+ * The times of all statements, in the current memory context; *n: how many, and
+ * *n_slots: all slots are below.  Waits for the table's lock.
+ */
+extern ImonStatementTime *imon_statement_times(uint32 *n, uint32 *n_slots);
+
 /* When they last did.  Waits for the table's lock. */
 extern TimestampTz imon_statements_reset_at(void);
 

@@ -321,6 +321,17 @@ imon_detail_paused(void)
 	return known_bytes(&bytes) && bytes >= pause_bytes(IMON_WRITES_DETAIL);
 }
 
+int64
+imon_history_size(void)
+{
+	int64		bytes;
+
+	LWLockAcquire(storage->lock, LW_SHARED);
+	bytes = OidIsValid(storage->database) ? storage->bytes : -1;
+	LWLockRelease(storage->lock);
+	return bytes;
+}
+
 uint64
 imon_writings_paused(void)
 {

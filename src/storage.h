@@ -50,6 +50,12 @@ extern bool imon_limit_storage(void);
 extern bool imon_storage_presses(void);
 extern bool imon_detail_paused(void);
 
+/*
+ * The size of the history as last measured, -1 if it was not.  Shared memory
+ * must be ready.
+ */
+extern int64 imon_history_size(void);
+
 /* Writings left out since shared memory was created, which must be ready. */
 extern uint64 imon_writings_paused(void);
 

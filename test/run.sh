@@ -146,6 +146,25 @@ install_neighbours()
 	apt_install "${packages[@]}" || say "going on without ${packages[*]}"
 }
 
+# unpack_promtool: put promtool, which 080_metrics.pl and 081_textfile.pl ask
+# about our metrics, where the tests find it, if it is missing and can be had
+# without asking.  Its package is not installed: that would start a Prometheus.
+unpack_promtool()
+{
+	local directory=$WORK/prometheus
+
+	! command -v promtool >/dev/null && is_root && command -v dpkg-deb >/dev/null || return 0
+	[ -n "$(apt-cache madison prometheus 2>/dev/null)" ] || return 0
+	say 'unpacking promtool'
+	mkdir "$directory"
+	if (cd "$directory" && apt-get download prometheus && dpkg-deb -x prometheus_*.deb .) >/dev/null 2>&1; then
+		chmod -R a+rX "$directory"
+		export PATH=$PATH:$directory/usr/bin
+	else
+		say 'going on without promtool'
+	fi
+}
+
 find_postgres
 need_build_tools
 need perl command -v prove
@@ -155,6 +174,7 @@ install_neighbours
 [ "${1:-}" != --packages ] || exit 0
 
 make_workdir
+unpack_promtool
 tree=$WORK/tree
 say "building for $("$PG_CONFIG" --version)"
 copy_tree "$tree"

@@ -969,6 +969,19 @@ COMMENT ON FUNCTION infra_monitor.growing_counters() IS
 'counters that have another source on each version or machine: checkpoints by checkpoint_timeout and on request, restart points included, since the statistics were reset; processes that the kernel has killed for want of memory, in the control group of the server, else on the machine; NULL is not known; for pg_monitor';
 
 --
+-- textfile.sql: files that others read without a connection
+--
+
+CREATE FUNCTION infra_monitor.textfile_state(
+	OUT file text, OUT written_at timestamptz, OUT failing_since timestamptz,
+	OUT problem text, OUT failures bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 2
+AS 'MODULE_PATHNAME', 'imon_textfile_state_1_0';
+COMMENT ON FUNCTION infra_monitor.textfile_state() IS
+'source of the check textfile: a row for each file that the sampler has been told to write, metrics (infra_monitor.textfile) and health (health.json in infra_monitor.snapshot_directory): when it was written last, since when that fails and why, NULL if it does not, and how often it has failed since the server started; error unless preloaded; for pg_monitor';
+
+--
 -- health.sql: the checks, their thresholds, and the document
 --
 -- To add a check, add a row to check_defaults() and a function check_<name>()
@@ -1105,6 +1118,8 @@ VALUES
 	 'Raise infra_monitor.max_storage if the disk has room, or store less: a longer statement_interval, fewer top_statements, a higher slow_query_threshold; or keep fewer days (retention).'),
 	('statement_evictions', 'monitoring', 'above', 3, 30, 2, false,
 	 'Raise pg_stat_statements.max, or find out who sends so many different statements: lists of different lengths in IN (...), or names made up for each request.'),
+	('textfile', 'monitoring', 'above', 1, NULL, 1, false,
+	 'The message says why. The directory must exist and belong to the user of the server, with room left; see infra_monitor.textfile and infra_monitor.snapshot_directory.'),
 	('pg_stat_statements_track', 'monitoring', 'below', 0, NULL, 1, false,
 	 'Set pg_stat_statements.track to top.'),
 	('hidden_errors', 'monitoring', 'above', 1, 2, 1, false,
@@ -2447,6 +2462,21 @@ FROM (SELECT current_database() = current_setting('infra_monitor.database', true
 $$;
 COMMENT ON FUNCTION infra_monitor.check_history_size() IS
 'health check: size of the history as a share of infra_monitor.max_storage; NULL outside the home database';
+
+CREATE FUNCTION infra_monitor.check_textfile(OUT value float8, OUT unit text, OUT message text)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT count(f.failing_since)::float8, 'files',
+	CASE WHEN count(f.failing_since) > 0 THEN string_agg(format('%s since %s', f.problem, date_trunc('second', f.failing_since)), '; ' ORDER BY f.file)
+			FILTER (WHERE f.failing_since IS NOT NULL)
+		WHEN count(f.file) = 0 THEN 'no files are written'
+		ELSE 'files written: ' || string_agg(f.file, ', ' ORDER BY f.file) END
+FROM infra_monitor.textfile_state() f
+$$;
+COMMENT ON FUNCTION infra_monitor.check_textfile() IS
+'health check: how many of the files of infra_monitor.textfile and infra_monitor.snapshot_directory cannot be written';
 
 CREATE FUNCTION infra_monitor.check_statement_evictions(OUT value float8, OUT unit text, OUT message text)
 RETURNS record
@@ -7459,6 +7489,36 @@ FROM gaps g
 $$;
 COMMENT ON FUNCTION infra_monitor.report(timestamptz, timestamptz) IS
 'the history from since until before until as one page of HTML that needs nothing else, with charts: connections, latency, waits, top statements, slow executions, who blocked others, health, objectives, readiness, what changed; moments are in the session''s time zone; on a standby, of the last 360 samples; error for a span that makes no sense, and unless preloaded; for pg_monitor, texts of other roles need pg_read_all_stats';
+
+--
+-- metrics.sql: what Prometheus reads
+--
+
+CREATE FUNCTION infra_monitor.metrics(
+	OUT name text, OUT type text, OUT help text, OUT labels jsonb,
+	OUT value float8)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_metrics_1_0';
+COMMENT ON FUNCTION infra_monitor.metrics() IS
+'source of the view metrics; error unless preloaded; for pg_monitor';
+
+CREATE VIEW infra_monitor.metrics AS
+SELECT m.name, m.type, m.help, m.labels, m.value FROM infra_monitor.metrics() m;
+COMMENT ON VIEW infra_monitor.metrics IS
+'the samples of metrics_text(), a row for each; error unless preloaded; for pg_monitor, those of statements, of applications and of standbys need pg_read_all_stats';
+COMMENT ON COLUMN infra_monitor.metrics.name IS 'of the sample: that of the family, in a histogram with _bucket, _sum or _count behind it';
+COMMENT ON COLUMN infra_monitor.metrics.type IS 'of the family: counter, gauge, histogram';
+COMMENT ON COLUMN infra_monitor.metrics.help IS 'what the family is about';
+COMMENT ON COLUMN infra_monitor.metrics.labels IS 'an object of strings, empty if it has none';
+COMMENT ON COLUMN infra_monitor.metrics.value IS 'in base units: seconds, bytes, ratios; counters count since the server started, or recovered from a crash, and no reset() changes that';
+
+CREATE FUNCTION infra_monitor.metrics_text(dialect text DEFAULT 'infra_monitor')
+RETURNS text
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'imon_metrics_text_1_0';
+COMMENT ON FUNCTION infra_monitor.metrics_text(text) IS
+'all metrics in the text format 0.0.4 of Prometheus; the dialect is infra_monitor, others are an error; error unless preloaded; for pg_monitor, those of statements, of applications and of standbys need pg_read_all_stats';
 
 --
 -- privileges.sql: who may use what; must be last
