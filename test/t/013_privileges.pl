@@ -110,18 +110,24 @@ is( join(
 	'nor is any other granted to everyone');
 
 # Only what changes something is withheld from pg_monitor.
+my @changing = (
+	'infra_monitor.reset(text)',
+	'infra_monitor.roll_up(timestamp with time zone)',
+	'infra_monitor.roll_up_sample_hours(timestamp with time zone,timestamp with time zone)',
+	'infra_monitor.roll_up_samples(timestamp with time zone,timestamp with time zone)',
+	'infra_monitor.take_sample()',
+	'infra_monitor.take_statement_sample()');
 is( join(
 		' ',
 		catalog(
-			q{SELECT p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'infra_monitor'::regnamespace AND NOT has_function_privilege('monitor', oid, 'EXECUTE') ORDER BY 1}
+			q{SELECT p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'infra_monitor'::regnamespace AND NOT has_function_privilege('monitor', oid, 'EXECUTE') ORDER BY proname}
 		)),
-	'infra_monitor.reset(text) infra_monitor.take_sample() infra_monitor.take_statement_sample()',
+	join(' ', @changing),
 	'pg_monitor may call all functions but those that change something');
 is_deeply(
 	[   not_denied(
 			$session{monitor},
-			map { $_ => $calls{$_} }
-			  ('infra_monitor.reset(text)', 'infra_monitor.take_sample()', 'infra_monitor.take_statement_sample()'))
+			map { $_ => $calls{$_} } @changing)
 	],
 	[],
 	'which are denied');
@@ -142,7 +148,7 @@ UNION ALL
 SELECT format('SELECT count(*) FROM %s()', p.oid::regproc) FROM pg_proc p
 WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prokind = 'f'
 	AND p.pronargs = p.pronargdefaults AND p.prorettype <> 'trigger'::regtype
-	AND p.proname NOT IN ('reset', 'take_sample', 'take_statement_sample')
+	AND p.proname NOT IN ('reset', 'roll_up', 'take_sample', 'take_statement_sample')
 SQL
 my @failed = grep { !defined try_ask($session{monitor}, $_) } @readable;
 cmp_ok(scalar @readable, '>=', 30, 'there is something to read');
