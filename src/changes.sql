@@ -70,9 +70,12 @@ WITH beginnings AS (
 			(b.last).initialized_at = b.initialized_at AND (b.last).pool_reset <> b.pool_reset),
 		(b.statements_reset, 'reset', 'statements', (b.last).statements_reset::text, b.statements_reset::text,
 			(b.last).initialized_at = b.initialized_at AND (b.last).statements_reset <> b.statements_reset),
-		(coalesce(b.statistics_reset, b.sampled_at), 'reset', 'statistics', (b.last).statistics_reset::text, b.statistics_reset::text,
-			(b.last).initialized_at = b.initialized_at AND (b.last).timeline = b.timeline
-			AND (b.last).statistics_reset IS DISTINCT FROM b.statistics_reset)
+		-- also one that was not the latest by the clock, which nothing else explains
+		(coalesce(nullif(b.statistics_reset, (b.last).statistics_reset), b.sampled_at),
+			'reset', 'statistics', (b.last).statistics_reset::text, b.statistics_reset::text,
+			(b.last).epoch <> b.epoch AND (b.last).initialized_at = b.initialized_at AND (b.last).timeline = b.timeline
+			AND ((b.last).statistics_reset IS DISTINCT FROM b.statistics_reset
+				OR (b.last).pool_reset = b.pool_reset AND (b.last).statements_reset = b.statements_reset))
 	) AS c (at, kind, name, old, new, happened)
 	WHERE c.happened
 ), all_changes AS (

@@ -13,9 +13,13 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 10000
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH stored AS (
-	SELECT s.sampled_at AS at, s.health_status = 'unhealthy' AS is_bad, s.epoch, s.sample_interval,
-		s.elapsed_time * interval '1 millisecond' AS elapsed,
-		count(s.sample_interval) OVER (ORDER BY s.sampled_at) AS promise
+	-- one by take_sample() promises nothing, and leaves the promise before as it is
+	SELECT s.sampled_at AS at, s.health_status = 'unhealthy' AS is_bad, s.epoch,
+		max(CASE WHEN s.sample_interval IS NOT NULL THEN s.sampled_at END) OVER by_time AS promised_at,
+		(max(CASE WHEN s.sample_interval IS NOT NULL THEN ARRAY[date_part('epoch', s.sampled_at), date_part('epoch', s.sample_interval)] END)
+			OVER by_time)[2] * interval '1 second' AS apart,
+		lead(s.sampled_at) OVER by_time AS next, lead(s.epoch) OVER by_time AS next_epoch,
+		lead(s.elapsed_time) OVER by_time * interval '1 millisecond' AS elapsed
 	FROM infra_monitor.samples s
 	-- from the last one before, and from what had been promised by then
 	WHERE s.sampled_at >= coalesce(
@@ -23,13 +27,10 @@ WITH stored AS (
 				WHERE b.sampled_at >= $1 - interval '3 hours' AND b.sampled_at < $1),
 			(SELECT max(b.sampled_at) FROM infra_monitor.samples b WHERE b.sampled_at < $1), $1) - interval '3 hours'
 		AND s.sampled_at < $2
+	WINDOW by_time AS (ORDER BY s.sampled_at ROWS UNBOUNDED PRECEDING)
 ), promised AS (
-	-- one by take_sample() promises nothing, and leaves the promise before as it is
-	SELECT s.at, s.is_bad, s.epoch, max(s.sample_interval) OVER same AS apart,
-		max(s.at + s.sample_interval) OVER same AS due, max(s.at + 2.5 * s.sample_interval) OVER same AS late,
-		lead(s.at) OVER by_time AS next, lead(s.epoch) OVER by_time AS next_epoch, lead(s.elapsed) OVER by_time AS elapsed
+	SELECT s.*, s.promised_at + s.apart AS due, s.promised_at + 2.5 * s.apart AS late
 	FROM stored s
-	WINDOW same AS (PARTITION BY s.promise), by_time AS (ORDER BY s.at)
 ), judged AS (
 	SELECT p.*, coalesce(p.next, $2) AS behind,
 		-- not one that only the setting of a clock has made

@@ -222,8 +222,8 @@ static void
 read_settings(TimestampTz at)
 {
 	/*
-	 * Of a setting that the sampler has a value of its own for, the server's is
-	 * what RESET would give.
+	 * Of a setting that the sampler has a value of its own for, the server's
+	 * is what RESET would give.
 	 */
 	static const char *const query =
 		"WITH base AS MATERIALIZED ("

@@ -166,6 +166,17 @@ is( $node->safe_psql('postgres',
 is( $node->safe_psql('postgres', "SELECT count(*) FROM infra_monitor.changes($span) WHERE kind NOT IN ('gap', 'setting')"),
 	0, 'changes');
 
+# a reset that is not the latest by the clock begins an epoch all the same
+my $epochs = 'SELECT count(DISTINCT epoch) FROM infra_monitor.samples';
+set_clock(3600);
+$node->safe_psql('postgres', 'SELECT pg_stat_reset()');
+wait_for($node, $epochs, 'a reset', '2');
+set_clock(0);
+$node->safe_psql('template1', 'SELECT pg_stat_reset()');
+wait_for($node, $epochs, 'one before it', '3');
+is($node->safe_psql('postgres', "SELECT count(*) FROM infra_monitor.changes($span) WHERE kind = 'reset' AND name = 'statistics'"),
+	2, 'both are known');
+
 is(log_count($node, qr/(ERROR|PANIC):/), 0, 'nothing went wrong');
 $node->stop;
 done_testing();
