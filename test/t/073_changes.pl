@@ -14,7 +14,7 @@ infra_monitor.statement_interval = 1s
 infra_monitor.health_interval = 1min
 restart_after_crash = on
 work_mem = 7MB
-jit = off
+synchronous_commit = local
 archive_command = 'true hidden-one'
 primary_conninfo = 'host=nowhere password=hidden-two'
 other.token = 'hidden-three'
@@ -55,8 +55,8 @@ sub change_settings
 wait_for($node, 'SELECT count(*) > 0 FROM infra_monitor.setting_samples', 'settings are stored');
 is(changes('*', 'setting', 'pending restart', 'restart', 'crash', 'reset', 'promotion', 'upgrade'),
 	'', 'what has always been so has not changed');
-is(sql(<<'SQL'), "jit|off|||\nwork_mem|7168|kB|configuration file|",
-SELECT name, setting, unit, source, change FROM infra_monitor.setting_samples WHERE name IN ('jit', 'work_mem') ORDER BY name
+is(sql(<<'SQL'), "synchronous_commit|local|||\nwork_mem|7168|kB|configuration file|",
+SELECT name, setting, unit, source, change FROM infra_monitor.setting_samples WHERE name IN ('synchronous_commit', 'work_mem') ORDER BY name
 SQL
 	'the settings of the server, not the sampler\'s own');
 is(sql("SELECT count(*) FROM infra_monitor.setting_samples WHERE name IN ('search_path', 'lock_timeout', 'application_name')"),
@@ -64,12 +64,12 @@ is(sql("SELECT count(*) FROM infra_monitor.setting_samples WHERE name IN ('searc
 
 change_settings('changed',
 	"ALTER SYSTEM SET work_mem = '9MB'",
-	'ALTER SYSTEM SET jit = on',
+	'ALTER SYSTEM SET synchronous_commit = on',
 	"ALTER SYSTEM SET shared_buffers = '32MB'",
 	"ALTER SYSTEM SET archive_command = 'true hidden-four'",
 	"ALTER SYSTEM SET primary_conninfo = 'host=nowhere password=hidden-five'");
 my $expected = join "\n", 'pending restart|shared_buffers||',
-  map { "setting|$_" } 'archive_command||', 'jit|off|on', 'primary_conninfo||', 'work_mem|7MB|9MB';
+  map { "setting|$_" } 'archive_command||', 'primary_conninfo||', 'synchronous_commit|local|on', 'work_mem|7MB|9MB';
 is(changes('kind, name, old, new', 'setting', 'pending restart'), $expected, 'changes are known');
 
 change_settings('back', 'ALTER SYSTEM RESET work_mem');
