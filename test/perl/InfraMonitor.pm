@@ -362,7 +362,8 @@ FROM pg_proc p,
 			WHEN 'integer' THEN '1'
 			WHEN 'bigint' THEN '1'
 			WHEN 'double precision' THEN '0.5'
-			WHEN 'text' THEN CASE p.proargnames[n] WHEN 'order_by' THEN $$'calls'$$ WHEN 'history' THEN $$'samples'$$ ELSE $$'pool'$$ END
+			WHEN 'text' THEN CASE p.proargnames[n] WHEN 'order_by' THEN $$'calls'$$ WHEN 'history' THEN $$'samples'$$
+				WHEN 'dialect' THEN $$'infra_monitor'$$ ELSE $$'pool'$$ END
 			WHEN 'interval' THEN $$'1 hour'$$
 			WHEN 'timestamp with time zone' THEN 'now()'
 			ELSE 'NULL' END, ', ' ORDER BY n) AS list
