@@ -15,6 +15,7 @@
 #include "activity.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
+#include "connection_limits.h"
 #include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "rows.h"
@@ -111,19 +112,15 @@ add_groups(List *limits, Oid *oids, int n, List *(*add) (List *, Oid, int))
 
 /* All roles and databases that have a limit and connections. */
 static List *
-collect_limits(void)
+collect_limits(const ImonSessions *sessions)
 {
-	ImonSessions sessions;
-	Oid		   *roles;
-	Oid		   *databases;
+	Oid		   *roles = palloc(sizeof(Oid) * Max(sessions->count, 1));
+	Oid		   *databases = palloc(sizeof(Oid) * Max(sessions->count, 1));
 	int			n = 0;
 
-	imon_look_at_sessions(&sessions);
-	roles = palloc(sizeof(Oid) * Max(sessions.count, 1));
-	databases = palloc(sizeof(Oid) * Max(sessions.count, 1));
-	for (int i = 0; i < sessions.count; i++)
+	for (int i = 0; i < sessions->count; i++)
 	{
-		const ImonSession *session = &sessions.sessions[i];
+		const ImonSession *session = &sessions->sessions[i];
 
 		if (!session->is_client)
 			continue;
@@ -142,9 +139,11 @@ Datum
 imon_limit_usage_1_0(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = imon_begin_rows(fcinfo, LIMIT_COLUMNS);
+	ImonSessions sessions;
 	ListCell   *cell;
 
-	foreach(cell, collect_limits())
+	imon_look_at_sessions(&sessions);
+	foreach(cell, collect_limits(&sessions))
 	{
 		ImonLimit  *limit = lfirst(cell);
 		Datum		values[LIMIT_COLUMNS];
@@ -180,6 +179,35 @@ hit_before(const ImonLimit *a, const ImonLimit *b)
 	return strcmp(a->name, b->name) < 0;
 }
 
+/* The one of a scope that will be hit first, or NULL. */
+static ImonLimit *
+nearest_of(List *limits, const char *scope)
+{
+	ImonLimit  *nearest = NULL;
+	ListCell   *cell;
+
+	foreach(cell, limits)
+	{
+		ImonLimit  *limit = lfirst(cell);
+
+		if (strcmp(limit->scope, scope) == 0 &&
+			(nearest == NULL || hit_before(limit, nearest)))
+			nearest = limit;
+	}
+	return nearest;
+}
+
+void
+imon_nearest_limits(const ImonSessions *sessions, double *role, double *database)
+{
+	List	   *limits = collect_limits(sessions);
+	ImonLimit  *of_role = nearest_of(limits, "role");
+	ImonLimit  *of_database = nearest_of(limits, "database");
+
+	*role = of_role ? nearness(of_role) : 0;
+	*database = of_database ? nearness(of_database) : 0;
+}
+
 /*
  * SQL: nearest_limit(scope), the row of limit_usage of that scope whose limit
  * will be hit first: name, connections, connection_limit, ratio; or NULLs and
@@ -188,22 +216,15 @@ hit_before(const ImonLimit *a, const ImonLimit *b)
 Datum
 imon_nearest_limit_1_0(PG_FUNCTION_ARGS)
 {
-	ImonLimit  *nearest = NULL;
-	const char *scope;
-	ListCell   *cell;
+	ImonSessions sessions;
+	ImonLimit  *nearest;
 	Datum		values[NEAREST_COLUMNS];
 	bool		nulls[NEAREST_COLUMNS] = {false};
 
 	imon_require_arguments(fcinfo, 1);
-	scope = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
-	foreach(cell, collect_limits())
-	{
-		ImonLimit  *limit = lfirst(cell);
-
-		if (strcmp(limit->scope, scope) == 0 &&
-			(nearest == NULL || hit_before(limit, nearest)))
-			nearest = limit;
-	}
+	imon_look_at_sessions(&sessions);
+	nearest = nearest_of(collect_limits(&sessions), PG_ARGISNULL(0) ? "" :
+						 text_to_cstring(PG_GETARG_TEXT_PP(0)));
 
 	values[0] = imon_name_datum(nearest ? nearest->name : NULL, &nulls[0]);
 	values[1] = Int32GetDatum(nearest ? nearest->connections : 0);
