@@ -87,7 +87,7 @@ INSERT INTO infra_monitor.statement_samples_hourly
 SELECT m.* FROM unnest('{2021-02-03 10:00,2021-02-04 10:00}'::timestamptz[]) h, infra_monitor.merged_statements(h, h + interval '1 hour', false, 100) m;
 INSERT INTO infra_monitor.wait_samples_hourly
 SELECT m.* FROM unnest('{2021-02-03 10:00,2021-02-04 10:00}'::timestamptz[]) h, infra_monitor.merged_waits(h, h + interval '1 hour', false) m;
-TRUNCATE infra_monitor.samples, infra_monitor.statement_samples, infra_monitor.wait_samples;
+TRUNCATE regress_samples, regress_statements, regress_waits;
 SELECT c.metric, b.value_1, c.value_1, b.value_2, c.value_2
 FROM pg_temp.compared('2021-02-03 10:00', '2021-02-03 11:00', '2021-02-04 10:00', '2021-02-04 11:00') c
 	FULL JOIN before b ON (b.metric, coalesce(b.queryid, 0)) = (c.metric, coalesce(c.queryid, 0))

@@ -43,6 +43,10 @@ SELECT check_name, category, warning, critical, enabled, hold, essential, source
 FROM infra_monitor.health_thresholds ORDER BY check_name COLLATE "C";
 SELECT count(*) AS overrides FROM infra_monitor.health_threshold_overrides;
 
+-- the hint of each leads to its runbook; test/lint.sh looks whether that is there
+SELECT check_name, substring(hint FROM '[^ ]*$') AS runbook FROM infra_monitor.health_thresholds
+WHERE hint NOT LIKE '% Runbook: infra_monitor.md#' || check_name ORDER BY check_name;
+
 -- every check knows its value here, but for some that need more time, those of
 -- the machine, whose files are not read here, and one that depends on how the
 -- cluster was made; and every column is filled

@@ -312,6 +312,11 @@ SELECT n AS name, v AS value, infra_monitor.setting_fact(n, v, NULL, 'string') A
 FROM (VALUES ('archive_command', 'copy --password secret'), ('archive_command', ''), ('archive_command', '(disabled)'),
 	('archive_library', 'basic_archive'), ('archive_library', '')) AS v (n, v);
 
+-- names of roles by their passwords
+SELECT infra_monitor.readiness_named(f) AS named
+FROM unnest(ARRAY['{"passwords": {"md5": ["a", "b", "c", "d", "e", "f", "g"], "none": ["a"]}}', '{"passwords": {"md5": [], "none": ["a"]}}',
+	'{"passwords": {"md5": [], "none": []}}', '{}']::jsonb[]) f;
+
 --
 -- for pg_monitor
 --
@@ -320,16 +325,16 @@ SET SESSION AUTHORIZATION regress_monitor;
 SELECT count(*) FILTER (WHERE status = 'unknown') AS unknown FROM infra_monitor.production_readiness;
 -- by itself it does not see everything
 SELECT d.value->>0 AS unknown, d.value->>2 AS current
-FROM jsonb_array_elements(infra_monitor.readiness_document()) d WHERE d.value->>1 = 'unknown';
+FROM infra_monitor.readiness_document() r, jsonb_array_elements(r.document) d WHERE d.value->>1 = 'unknown';
 RESET SESSION AUTHORIZATION;
 -- with less it sees less, and nothing more passes
 CREATE ROLE regress_nobody LOGIN;
 GRANT USAGE ON SCHEMA infra_monitor TO regress_nobody;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA infra_monitor TO regress_nobody;
-SELECT infra_monitor.readiness_document() AS document \gset
+SELECT document FROM infra_monitor.readiness_document() \gset
 SET SESSION AUTHORIZATION regress_nobody;
 SELECT d.value->>0 AS item, a.value->>1 AS status, d.value->>1 AS for_nobody
-FROM jsonb_array_elements(infra_monitor.readiness_document()) d
+FROM infra_monitor.readiness_document() r, jsonb_array_elements(r.document) d
 	JOIN jsonb_array_elements(:'document') a ON a.value->>0 = d.value->>0
 WHERE d.value->>1 <> a.value->>1 AND d.value->>1 <> 'unknown';
 SELECT count(*) FILTER (WHERE status = 'unknown') AS unknown FROM infra_monitor.readiness();

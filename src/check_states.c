@@ -359,6 +359,20 @@ imon_advance_check(ImonEvaluation *evaluation, const ImonCheck *check,
 	evaluation->seen[state - evaluation->states] = true;
 }
 
+void
+imon_leave_check_out(ImonEvaluation *evaluation, const ImonCheck *check,
+					 ImonResult *result)
+{
+	const ImonCheckState *state = find_state(evaluation->states, check->name);
+
+	result->since = evaluation->at;
+	if (state == NULL)
+		return;
+	result->status = state->status;
+	result->since = state->since;
+	evaluation->seen[state - evaluation->states] = true;
+}
+
 /*
  * What has a status from earlier evaluations, and was not evaluated in this one:
  * it was turned off, or is no more.

@@ -133,7 +133,7 @@ extern ImonStatus imon_status_of(const ImonCheck *check, double value);
 /*
  * Begins an evaluation, in the current memory context.  *known: the states are
  * those of the same origin; otherwise there are none yet, and the caller seeds
- * them with those that were stored.  For the sampler only, as the next four.
+ * them with those that were stored.  For the sampler only, as the next five.
  */
 extern ImonEvaluation *imon_begin_evaluation(ImonOrigin origin, bool *known);
 extern void imon_seed_state(ImonEvaluation *evaluation, const char *name,
@@ -147,7 +147,14 @@ extern void imon_seed_state(ImonEvaluation *evaluation, const char *name,
 extern void imon_advance_check(ImonEvaluation *evaluation,
 							   const ImonCheck *check, ImonResult *result);
 
-/* The same of the server, whose status follows from those of the checks. */
+/*
+ * Leaves the state of a check as it is, and puts that into the result: there was
+ * no time for it in this evaluation.
+ */
+extern void imon_leave_check_out(ImonEvaluation *evaluation,
+								 const ImonCheck *check, ImonResult *result);
+
+/* Advances that of the server, whose status follows from those of the checks. */
 extern void imon_advance_overall(ImonEvaluation *evaluation,
 								 ImonStatus status, double score);
 

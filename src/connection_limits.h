@@ -29,4 +29,11 @@ extern List *imon_collect_limits(const ImonSessions *sessions);
 /* How near the limit is: 1 is reached, and so is a limit of 0. */
 extern double imon_limit_ratio(const ImonLimit *limit);
 
+/*
+ * How near the nearest limit is, of all roles and of all databases that have
+ * connections: 1 is reached.  Needs a transaction.
+ */
+extern void imon_nearest_limits(const ImonSessions *sessions,
+								double *role, double *database);
+
 #endif							/* IMON_CONNECTION_LIMITS_H */

@@ -10,9 +10,10 @@
  * check_states.c.
  *
  * When the sampler evaluates, each check has a time limit, and so have all of
- * them together; one that fails is left alone for a while, longer each time.
- * That is remembered in the process only: a new sampler tries again.  Elsewhere
- * the limits are those of the session.
+ * them together; those for which no time is left keep their last result, and are
+ * the first in the next evaluation.  One that fails is left alone for a while,
+ * longer each time.  All that is remembered in the process only: a new sampler
+ * tries again.  Elsewhere the limits are those of the session.
  *
  * The cached document is written by the sampler only, under the part's lock.
  *
@@ -52,15 +53,22 @@
 
 /*
  * Limits of an evaluation by the sampler.  It does nothing else meanwhile, so
- * all checks together have no more than half of the interval, and no more than
- * one sample is missed at the defaults.
+ * all checks together have no more than half of the time between two samples, of
+ * which none is missed then, or between two evaluations.
  */
 #define CHECK_TIMEOUT_MS 2000
-#define ALL_CHECKS_MIN_MS (2 * CHECK_TIMEOUT_MS)
 #define ALL_CHECKS_MAX_MS (10 * 1000)
 #define REST_MS 2000			/* of the document, without the checks */
+
+/*
+ * How long a check is left alone at most.  One that was not wrong, but cut off,
+ * is needed most where all is slow.
+ */
 #define LONGEST_BACKOFF_MS (60 * 60 * 1000)
+#define LONGEST_AFTER_CUT_OFF_MS (5 * 60 * 1000)
 #define MAX_ERROR 256			/* bytes of an error that are repeated */
+#define MAX_KEPT_MESSAGE 512	/* of the last result of a check */
+#define MAX_KEPT_UNIT 32
 
 typedef struct ImonHealth
 {
@@ -82,14 +90,37 @@ typedef struct ImonBackoff
 	char		error[MAX_ERROR];
 } ImonBackoff;
 
+/* The last result of a check, in the sampler. */
+typedef struct ImonKept
+{
+	char		name[NAMEDATALEN];	/* empty = free */
+	TimestampTz at;
+	double		value;
+	char		unit[MAX_KEPT_UNIT];	/* empty = none */
+	char		message[MAX_KEPT_MESSAGE];	/* empty = none */
+} ImonKept;
+
+/* How the evaluation of a check has ended. */
+typedef enum ImonOutcomeOfCheck
+{
+	CHECK_DONE,
+	CHECK_FAILED,
+	CHECK_CUT_OFF				/* by its time limit */
+} ImonOutcomeOfCheck;
+
 static ImonHealth *health = NULL;
 
 /* The evaluation of the sampler, while it lasts, and when it began. */
 static ImonEvaluation *evaluation = NULL;
 static int64 evaluation_start;	/* ms */
+static bool any_evaluated;		/* has it come to a check? */
 
 /* Of the sampler; nobody else puts anything in. */
 static ImonBackoff backoffs[IMON_MAX_STATES];
+static ImonKept kept[IMON_MAX_STATES];
+
+/* The first check for which there was no time; empty = there was for all. */
+static char first_left_out[NAMEDATALEN];
 
 /* The time limit of a check. */
 static TimeoutId check_timeout = MAX_TIMEOUTS;
@@ -342,15 +373,15 @@ set_unknown(ImonResult *result, char *message)
 
 /*
  * Evaluates a check in a subtransaction of its own, within a limit (ms, 0 =
- * none).  One that fails is unknown, with the error as its message, and false is
- * returned; only a cancel by somebody else goes on to the caller.
+ * none).  One that fails is unknown, with the error as its message; only a
+ * cancel by somebody else goes on to the caller.
  */
-static bool
+static ImonOutcomeOfCheck
 evaluate_check(ImonCheck *check, ImonResult *result, int limit)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	volatile ImonOutcomeOfCheck outcome = CHECK_FAILED;
 
 	set_unknown(result, NULL);
 	BeginInternalSubTransaction(NULL);
@@ -363,7 +394,7 @@ evaluate_check(ImonCheck *check, ImonResult *result, int limit)
 		if (limit > 0)
 			(void) stop_clock();
 		ReleaseCurrentSubTransaction();
-		done = true;
+		outcome = CHECK_DONE;
 	}
 	PG_CATCH();
 	{
@@ -380,6 +411,8 @@ evaluate_check(ImonCheck *check, ImonResult *result, int limit)
 			timed_out = false;
 		else if (!timed_out)
 			ReThrowError(error);
+		if (timed_out)
+			outcome = CHECK_CUT_OFF;
 		set_unknown(result, timed_out ?
 					psprintf("it took longer than %d ms", limit) :
 					error->message);
@@ -387,7 +420,7 @@ evaluate_check(ImonCheck *check, ImonResult *result, int limit)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	return done;
+	return outcome;
 }
 
 /* What is known of the failures of a check in this process, or NULL. */
@@ -400,12 +433,23 @@ find_backoff(const char *name)
 	return NULL;
 }
 
-/* Lets a check that has failed alone for as many evaluations as it deserves. */
+/* The longest time for which a check is left alone, in evaluations. */
+static int
+longest_skip(ImonOutcomeOfCheck outcome)
+{
+	if (outcome == CHECK_CUT_OFF)
+		return Max(LONGEST_AFTER_CUT_OFF_MS / imon_health_interval - 1, 0);
+	return Max(LONGEST_BACKOFF_MS / imon_health_interval, 1);
+}
+
+/*
+ * Lets a check that has failed, or was cut off, alone for as many evaluations as
+ * it deserves.
+ */
 static ImonBackoff *
-note_failure(const char *name, const char *error)
+note_failure(const char *name, ImonOutcomeOfCheck outcome, const char *error)
 {
 	ImonBackoff *backoff = find_backoff(name);
-	int			longest = Max(LONGEST_BACKOFF_MS / imon_health_interval, 1);
 
 	if (backoff == NULL)
 	{
@@ -415,7 +459,7 @@ note_failure(const char *name, const char *error)
 		strlcpy(backoff->name, name, NAMEDATALEN);
 		backoff->failures = 0;
 	}
-	backoff->skip = Min(1 << Min(backoff->failures, 20), longest);
+	backoff->skip = Min(1 << Min(backoff->failures, 20), longest_skip(outcome));
 	backoff->failures++;
 	strlcpy(backoff->error, error, pg_mbcliplen(error, strlen(error),
 												MAX_ERROR - 1) + 1);
@@ -437,7 +481,8 @@ backoff_message(const ImonBackoff *backoff)
 static int
 all_checks_limit(void)
 {
-	return Min(Max(imon_health_interval / 2, ALL_CHECKS_MIN_MS), ALL_CHECKS_MAX_MS);
+	return Min(Min(imon_health_interval, imon_sample_interval) / 2,
+			   ALL_CHECKS_MAX_MS);
 }
 
 int
@@ -453,30 +498,137 @@ time_left(void)
 	return all_checks_limit() - (int) (imon_clock_ms() - evaluation_start);
 }
 
+/* The last result of a check, or NULL. */
+static ImonKept *
+find_kept(const char *name)
+{
+	for (int i = 0; i < lengthof(kept); i++)
+		if (strcmp(kept[i].name, name) == 0)
+			return &kept[i];
+	return NULL;
+}
+
+/* Copies a string, or nothing for NULL, as far as there is room. */
+static void
+keep_string(char *to, const char *from, int size)
+{
+	int			length = from ? pg_mbcliplen(from, strlen(from), size - 1) : 0;
+
+	if (length > 0)
+		memcpy(to, from, length);
+	to[length] = '\0';
+}
+
+/* Keeps a result for the next evaluation that has no time for its check. */
+static void
+keep_result(const char *name, const ImonResult *result)
+{
+	ImonKept   *last = find_kept(name);
+
+	if (last == NULL)
+		last = find_kept("");
+	if (last == NULL)
+		return;					/* more checks than we can remember */
+	strlcpy(last->name, name, NAMEDATALEN);
+	last->at = evaluation->at;
+	last->value = result->value;
+	keep_string(last->unit, result->unit, sizeof(last->unit));
+	keep_string(last->message, result->message, sizeof(last->message));
+}
+
 /*
- * Evaluates a check for the sampler: within its limits, and not while it is let
- * alone after a failure.
+ * The result of a check for which there was no time: the last one, and that it
+ * is.  It is no evaluation, and does not count for a hold.
  */
 static void
+recall_result(const ImonCheck *check, ImonResult *result)
+{
+	const ImonKept *last = find_kept(check->name);
+
+	set_unknown(result, "not evaluated yet, the checks before it took too long");
+	if (last)
+	{
+		result->value = last->value;
+		result->unit = last->unit[0] ? pstrdup(last->unit) : NULL;
+		result->message = psprintf("%s%sas of %s, the checks before it took too long since",
+								   last->message, last->message[0] ? "; " : "",
+								   timestamptz_to_str(last->at - last->at % USECS_PER_SEC));
+	}
+	imon_leave_check_out(evaluation, check, result);
+}
+
+/*
+ * Evaluates a check for the sampler: within its limits, and not while it is let
+ * alone after a failure.  Returns false, and no result, if there was no time for
+ * it, or less than it may take and that was not enough.
+ */
+static bool
 evaluate_for_sampler(ImonCheck *check, ImonResult *result)
 {
 	ImonBackoff *backoff = find_backoff(check->name);
+	int			limit = Min(CHECK_TIMEOUT_MS, all_checks_limit());
 	int			left = time_left();
+	bool		first = !any_evaluated;
+	ImonOutcomeOfCheck outcome;
 
 	if (backoff && backoff->skip > 0)
 	{
 		backoff->skip--;
 		set_unknown(result, backoff_message(backoff));
+		return true;
 	}
-	else if (left <= 0)
-		set_unknown(result, "not evaluated this time, the checks before it took too long");
-	else if (evaluate_check(check, result, Min(left, CHECK_TIMEOUT_MS)))
+	if (left <= 0)
+		return false;
+	any_evaluated = true;
+	outcome = evaluate_check(check, result, Min(left, limit));
+	if (outcome == CHECK_DONE)
 	{
 		if (backoff)
 			backoff->name[0] = '\0';
+		return true;
 	}
-	else if ((backoff = note_failure(check->name, result->message)) != NULL)
+	if (outcome == CHECK_CUT_OFF && left < limit && !first)
+		return false;
+	backoff = note_failure(check->name, outcome, result->message);
+	if (backoff)
 		result->message = backoff_message(backoff);
+	return true;
+}
+
+/*
+ * The same, and advances its state by the result.  One that is left out is still
+ * there.
+ */
+static void
+advance_for_sampler(ImonCheck *check, ImonResult *result)
+{
+	if (evaluate_for_sampler(check, result))
+	{
+		imon_advance_check(evaluation, check, result);
+		keep_result(check->name, result);
+		return;
+	}
+	if (first_left_out[0] == '\0')
+		strlcpy(first_left_out, check->name, NAMEDATALEN);
+	recall_result(check, result);
+}
+
+/*
+ * The checks in the order in which the sampler evaluates them: from the first
+ * one on for which there was no time in the last evaluation.
+ */
+static List *
+in_turn(List *checks)
+{
+	int			first = 0;
+	List	   *turned;
+
+	for (int i = 0; i < list_length(checks); i++)
+		if (strcmp(((ImonCheck *) list_nth(checks, i))->name, first_left_out) == 0)
+			first = i;
+	first_left_out[0] = '\0';
+	turned = list_copy_tail(checks, first);
+	return list_concat(turned, list_truncate(checks, first));
 }
 
 /* Puts an evaluated check into the result. */
@@ -517,6 +669,7 @@ imon_evaluate_checks_1_0(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo;
 	char	   *category = NULL;
+	List	   *checks;
 	ListCell   *cell;
 
 	imon_require_arguments(fcinfo, 1);
@@ -524,16 +677,14 @@ imon_evaluate_checks_1_0(PG_FUNCTION_ARGS)
 		category = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	rsinfo = imon_begin_rows(fcinfo, CHECK_COLUMNS);
 	SPI_connect();
-	foreach(cell, configured_checks(category))
+	checks = configured_checks(category);
+	foreach(cell, evaluation ? in_turn(checks) : checks)
 	{
 		ImonCheck  *check = (ImonCheck *) lfirst(cell);
 		ImonResult	result;
 
 		if (evaluation)
-		{
-			evaluate_for_sampler(check, &result);
-			imon_advance_check(evaluation, check, &result);
-		}
+			advance_for_sampler(check, &result);
 		else
 		{
 			(void) evaluate_check(check, &result, 0);
@@ -646,6 +797,7 @@ evaluate_document(void)
 	Datum		document;
 
 	evaluation_start = imon_clock_ms();
+	any_evaluated = false;
 	if (SPI_execute(query, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not evaluate the health checks");
 	imon_advance_overall(evaluation, imon_status_named(spi_string(0, 2)),

@@ -9,7 +9,8 @@
 -- databases or roles has a function check_<name>_by_scope() besides, see
 -- check_scopes.sql.
 -- Each read of pool_pressure calls those of category pool, unless known_value()
--- in pool.c knows their values without.
+-- in pool.c knows their values without, or leaves them out since they are not of
+-- the moment.
 --
 
 CREATE FUNCTION infra_monitor.check_defaults(
@@ -190,7 +191,10 @@ SELECT d.check_name,
 	coalesce(o.hold, d.hold) AS hold,
 	coalesce(o.essential, d.essential) AS essential,
 	CASE WHEN o.check_name IS NULL THEN 'default' ELSE 'override' END AS source,
-	d.category, d.direction, d.hint
+	d.category, d.direction,
+	pg_catalog.concat(d.hint, ' Runbook: infra_monitor.md#', d.check_name,
+		-- two that are named as a view, whose heading comes first
+		CASE WHEN d.check_name OPERATOR(pg_catalog.=) ANY (ARRAY['lock_waits', 'repeated_queries']) THEN '-1' END) AS hint
 FROM infra_monitor.check_defaults() d
 	LEFT JOIN infra_monitor.health_threshold_overrides o
 		ON o.check_name OPERATOR(pg_catalog.=) d.check_name;
@@ -201,6 +205,7 @@ COMMENT ON COLUMN infra_monitor.health_thresholds.critical IS 'value, in the uni
 COMMENT ON COLUMN infra_monitor.health_thresholds.hold IS 'evaluations in a row before its status changes';
 COMMENT ON COLUMN infra_monitor.health_thresholds.essential IS 'when critical, the server is unhealthy';
 COMMENT ON COLUMN infra_monitor.health_thresholds.source IS 'default or override';
+COMMENT ON COLUMN infra_monitor.health_thresholds.hint IS 'what to do when it is not ok, and where the manual says more';
 COMMENT ON COLUMN infra_monitor.health_thresholds.direction IS 'above: high values are bad; below: low ones';
 
 --

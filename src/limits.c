@@ -179,6 +179,35 @@ hit_before(const ImonLimit *a, const ImonLimit *b)
 	return strcmp(a->name, b->name) < 0;
 }
 
+/* The one of a scope that will be hit first, or NULL. */
+static ImonLimit *
+nearest_of(List *limits, const char *scope)
+{
+	ImonLimit  *nearest = NULL;
+	ListCell   *cell;
+
+	foreach(cell, limits)
+	{
+		ImonLimit  *limit = lfirst(cell);
+
+		if (strcmp(limit->scope, scope) == 0 &&
+			(nearest == NULL || hit_before(limit, nearest)))
+			nearest = limit;
+	}
+	return nearest;
+}
+
+void
+imon_nearest_limits(const ImonSessions *sessions, double *role, double *database)
+{
+	List	   *limits = imon_collect_limits(sessions);
+	ImonLimit  *of_role = nearest_of(limits, "role");
+	ImonLimit  *of_database = nearest_of(limits, "database");
+
+	*role = of_role ? imon_limit_ratio(of_role) : 0;
+	*database = of_database ? imon_limit_ratio(of_database) : 0;
+}
+
 /*
  * SQL: nearest_limit(scope), the row of limit_usage of that scope whose limit
  * will be hit first: name, connections, connection_limit, ratio; or NULLs and
@@ -187,22 +216,13 @@ hit_before(const ImonLimit *a, const ImonLimit *b)
 Datum
 imon_nearest_limit_1_0(PG_FUNCTION_ARGS)
 {
-	ImonLimit  *nearest = NULL;
-	const char *scope;
-	ListCell   *cell;
+	ImonLimit  *nearest;
 	Datum		values[NEAREST_COLUMNS];
 	bool		nulls[NEAREST_COLUMNS] = {false};
 
 	imon_require_arguments(fcinfo, 1);
-	scope = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
-	foreach(cell, collect_limits())
-	{
-		ImonLimit  *limit = lfirst(cell);
-
-		if (strcmp(limit->scope, scope) == 0 &&
-			(nearest == NULL || hit_before(limit, nearest)))
-			nearest = limit;
-	}
+	nearest = nearest_of(collect_limits(), PG_ARGISNULL(0) ? "" :
+						 text_to_cstring(PG_GETARG_TEXT_PP(0)));
 
 	values[0] = imon_name_datum(nearest ? nearest->name : NULL, &nulls[0]);
 	values[1] = Int32GetDatum(nearest ? nearest->connections : 0);

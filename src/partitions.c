@@ -16,6 +16,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
@@ -231,6 +232,17 @@ imon_check_table(const char *table)
 	return parent;
 }
 
+/*
+ * A setting for as long as we write.  It wins over what somebody has set for the
+ * session, the role or the database.
+ */
+static void
+set_for_writing(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
 void
 imon_begin_writing(ImonIdentity *identity, const char *table)
 {
@@ -253,9 +265,9 @@ imon_begin_writing(ImonIdentity *identity, const char *table)
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
 	identity->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	set_for_writing("search_path", "pg_catalog, pg_temp");
+	set_for_writing("default_tablespace", "");
+	set_for_writing("default_table_access_method", DEFAULT_TABLE_ACCESS_METHOD);
 }
 
 void

@@ -28,8 +28,8 @@ typedef struct ImonIdentity
 
 /*
  * Begins writing to a table of infra_monitor: takes the writers' lock, checks
- * the table, and acts as its owner with a fixed search path.  An error undoes
- * it by itself.  Errors: the lock of another writer not had within
+ * the table, and acts as its owner with a fixed search path, and with settings
+ * that make new tables like the others.  An error undoes it by itself.  Errors: the lock of another writer not had within
  * lock_timeout; the table is in a state in which writing it could run foreign
  * code.
  */

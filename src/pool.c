@@ -10,6 +10,7 @@
 #include "blame.h"
 #include "compat.h"
 #include "concurrency.h"
+#include "connection_limits.h"
 #include "fmgr.h"
 #include "health.h"
 #include "pool.h"
@@ -129,6 +130,8 @@ typedef struct ImonPoolLook
 {
 	TimestampTz at;
 	ImonPool	pool;
+	double		role_limit;		/* how near the nearest one is */
+	double		database_limit;
 } ImonPoolLook;
 
 /* Seconds since a moment, 0 for a moment of zero. */
@@ -156,7 +159,12 @@ known_value(const char *check, const void *arg, double *value)
 		*value = seconds_since(look->at, activity->oldest_idle_in_transaction);
 	else if (strcmp(check, "lock_waits") == 0)
 		*value = seconds_since(look->at, activity->oldest_lock_wait);
+	else if (strcmp(check, "role_limit") == 0)
+		*value = look->role_limit;
+	else if (strcmp(check, "database_limit") == 0)
+		*value = look->database_limit;
 	else if (strcmp(check, "exhaustion_eta") == 0 ||
+			 strcmp(check, "connection_storm") == 0 ||
 			 strcmp(check, "connection_leak") == 0 ||
 			 strcmp(check, "deadlocks") == 0 ||
 			 strcmp(check, "auth_failures") == 0)
@@ -176,6 +184,7 @@ look_at_pool(ImonPoolLook *look)
 	look->at = GetCurrentTimestamp();
 	imon_look_at_sessions(&sessions);
 	imon_read_pool(&sessions, &look->pool);
+	imon_nearest_limits(&sessions, &look->role_limit, &look->database_limit);
 	return imon_worst_status("pool", known_value, look);
 }
 

@@ -31,7 +31,7 @@ RETURNS text
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'imon_pool_status_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_status() IS
-'ok, warning or critical: the worst status of the pool checks now, without their hold; for pg_monitor';
+'ok, warning or critical: the worst status of the pool checks that tell of this moment, without their hold; for pg_monitor';
 
 -- status and counts of one and the same look
 CREATE FUNCTION infra_monitor.pool_pressure(
@@ -59,7 +59,7 @@ SELECT status, max_connections, reserved_connections, used_connections,
 FROM infra_monitor.pool_pressure();
 COMMENT ON VIEW infra_monitor.pool_pressure IS
 'one row: connections now and since the counters were reset; error unless preloaded; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.pool_pressure.status IS 'ok, warning or critical: the worst of the pool checks now, without their hold';
+COMMENT ON COLUMN infra_monitor.pool_pressure.status IS 'ok, warning or critical: the worst of the pool checks that tell of this moment, without their hold';
 COMMENT ON COLUMN infra_monitor.pool_pressure.reserved_connections IS 'slots that an ordinary role cannot use: superuser_reserved_connections and, from PostgreSQL 16, reserved_connections';
 COMMENT ON COLUMN infra_monitor.pool_pressure.used_connections IS 'client backends; no walsenders, workers or autovacuum';
 COMMENT ON COLUMN infra_monitor.pool_pressure.available_connections IS 'slots that an ordinary role can still get';

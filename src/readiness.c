@@ -7,7 +7,8 @@
  * follows from the facts is decided in readiness.sql, by functions of nothing
  * but them.
  *
- * The cached result is written by the sampler only, under the part's lock.
+ * The cached result is written by the sampler only, under the part's lock.  The
+ * sampler sees all, so what not everybody may see is kept apart.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,10 +19,12 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "port/atomics.h"
 #include "readiness.h"
 #include "rows.h"
@@ -29,6 +32,7 @@
 #include "storage/fd.h"
 #include "system.h"
 #include "texts.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
@@ -39,6 +43,7 @@
 
 #define CACHE_SIZE (16 * 1024)	/* the longest texts in four bytes a letter
 								 * fit */
+#define NAMES_SIZE (4 * 1024)
 
 typedef struct ImonReadiness
 {
@@ -46,6 +51,8 @@ typedef struct ImonReadiness
 	TimestampTz evaluated_at;	/* 0 = never */
 	Size		length;			/* of the document */
 	char		document[CACHE_SIZE];	/* jsonb as text, valid in "encoding" */
+	Size		names_length;
+	char		names[NAMES_SIZE];	/* the same, for readers of pg_authid */
 	int			encoding;
 	pg_atomic_uint64 overflows;
 } ImonReadiness;
@@ -329,11 +336,12 @@ imon_setting_number_1_0(PG_FUNCTION_ARGS)
 
 /* Stores a result; one that is too large leaves the old one and is counted. */
 static void
-store_document(const char *document, TimestampTz at)
+store_document(const char *document, const char *names, TimestampTz at)
 {
 	Size		length = strlen(document);
+	Size		names_length = strlen(names);
 
-	if (length > CACHE_SIZE)
+	if (length > CACHE_SIZE || names_length > NAMES_SIZE)
 	{
 		pg_atomic_fetch_add_u64(&readiness->overflows, 1);
 		return;
@@ -341,57 +349,79 @@ store_document(const char *document, TimestampTz at)
 	LWLockAcquire(readiness->lock, LW_EXCLUSIVE);
 	memcpy(readiness->document, document, length);
 	readiness->length = length;
+	memcpy(readiness->names, names, names_length);
+	readiness->names_length = names_length;
 	readiness->encoding = GetDatabaseEncoding();
 	readiness->evaluated_at = at;
 	LWLockRelease(readiness->lock);
 }
 
+/* A column of the row that SPI returned, in an encoding that is kept. */
+static char *
+kept_column(int number)
+{
+	return imon_convert(SPI_getvalue(SPI_tuptable->vals[0],
+									 SPI_tuptable->tupdesc, number),
+						GetDatabaseEncoding());
+}
+
 void
 imon_evaluate_readiness(void)
 {
+	static const char *const query =
+		"SELECT document, named FROM infra_monitor.readiness_document()";
 	TimestampTz now = GetCurrentTimestamp();
-	char	   *document;
 
 	SPI_connect();
-	if (SPI_execute("SELECT infra_monitor.readiness_document()", true, 1) != SPI_OK_SELECT ||
-		SPI_processed != 1)
+	if (SPI_execute(query, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not evaluate the production readiness");
-	document = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	store_document(imon_convert(document, GetDatabaseEncoding()), now);
+	store_document(kept_column(1), kept_column(2), now);
 	SPI_finish();
 }
 
+/* May the caller read what the sampler has read of passwords? */
+static bool
+may_see_names(void)
+{
+	return pg_class_aclcheck(AuthIdRelationId, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+/* Stored text in an encoding as jsonb. */
+static Datum
+jsonb_datum(const char *text, Size length, int encoding)
+{
+	return DirectFunctionCall1(jsonb_in,
+							   CStringGetDatum(imon_convert(pnstrdup(text, length), encoding)));
+}
+
 /*
- * SQL: readiness_cache(), the last result and its time; no row if there was
- * none, or if the library was not preloaded.
+ * SQL: readiness_cache(), the last result, what only some may see of it, and its
+ * time; no row if there was none, or if the library was not preloaded.
  */
 Datum
 imon_readiness_cache_1_0(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo;
-	char	   *copy;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
-	TimestampTz at;
-	int			encoding;
+	ImonReadiness *copy;
+	Datum		values[3] = {0};
+	bool		nulls[3] = {false};
 
 	rsinfo = imon_begin_rows(fcinfo, lengthof(values));
 	if (readiness == NULL)
 		return (Datum) 0;
 
-	copy = palloc(CACHE_SIZE + 1);
+	copy = palloc(sizeof(ImonReadiness));
 	LWLockAcquire(readiness->lock, LW_SHARED);
-	memcpy(copy, readiness->document, readiness->length);
-	copy[readiness->length] = '\0';
-	encoding = readiness->encoding;
-	at = readiness->evaluated_at;
+	memcpy(copy, readiness, sizeof(ImonReadiness));
 	LWLockRelease(readiness->lock);
-	if (at == 0)
+	if (copy->evaluated_at == 0)
 		return (Datum) 0;
 
-	copy = imon_convert(copy, encoding);
-	values[0] = DirectFunctionCall1(jsonb_in, CStringGetDatum(copy));
-	values[1] = TimestampTzGetDatum(at);
+	values[0] = jsonb_datum(copy->document, copy->length, copy->encoding);
+	nulls[1] = !may_see_names();
+	if (!nulls[1])
+		values[1] = jsonb_datum(copy->names, copy->names_length, copy->encoding);
+	values[2] = TimestampTzGetDatum(copy->evaluated_at);
 	imon_put_row(rsinfo, values, nulls);
 	return (Datum) 0;
 }

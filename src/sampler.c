@@ -23,6 +23,7 @@
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "activity.h"
@@ -98,6 +99,16 @@
 #define MIN_STEP_MS 100			/* or less if the interval is that short */
 #define TASK_TIMEOUT_MS 2000	/* of one task */
 #define LOCK_TIMEOUT "500ms"	/* below deadlock_timeout: we give up first */
+
+/*
+ * Commands that need the home database alone, one after the other without end,
+ * would keep us away for ever.  After so long we come in between for a sample;
+ * the next command waits that long for it, and PostgreSQL lets it wait for 5 s.
+ */
+#define LONGEST_AWAY_MS (30 * 1000)
+#define LONGEST_AWAY_MAX_MS (5 * 60 * 1000) /* after failures */
+#define COME_IN_BETWEEN_TIMEOUT "1500ms"	/* for the lock on the database */
+#define LOOK_IF_AWAY_MS 1000
 #define MAX_BACKOFF 30			/* intervals */
 #define MAX_MESSAGE 1024
 
@@ -157,6 +168,7 @@ typedef struct ImonSampler
 	int			failed_attempts;	/* in a row */
 	uint32		changes_then;	/* imon_home_changes() at the last attempt */
 	bool		recovery_then;	/* and was the server in recovery? */
+	TimestampTz attempted_at;	/* 0 = never */
 	char		attempted[NAMEDATALEN]; /* database of the last attempt */
 
 	pg_atomic_uint64 ticks;		/* of the sample task */
@@ -980,6 +992,26 @@ worth_another_attempt(void)
 }
 
 /*
+ * Has it been kept away for so long that it may connect although somebody wants
+ * the home database alone?
+ */
+static bool
+away_for_too_long(void)
+{
+	TimestampTz last;
+	int			limit;
+
+	LWLockAcquire(sampler->lock, LW_SHARED);
+	last = Max(sampler->last_tick, sampler->attempted_at);
+	limit = Min(LONGEST_AWAY_MS << Min(sampler->failed_attempts, 10),
+				LONGEST_AWAY_MAX_MS);
+	LWLockRelease(sampler->lock);
+	return TimestampDifferenceExceeds(Max(last, PgStartTime),
+									  GetCurrentTimestamp(),
+									  Max(limit, imon_sample_interval));
+}
+
+/*
  * Waits until the sampler may connect.  Meanwhile the tasks that need no
  * database go on.
  */
@@ -994,8 +1026,11 @@ wait_to_connect(void)
 
 		if (!imon_enabled)
 			set_state(SAMPLER_DISABLED);
-		else if (imon_home_wanted())
+		else if (imon_home_wanted() && !away_for_too_long())
+		{
 			set_state(SAMPLER_AWAY);
+			next = imon_clock_ms() + LOOK_IF_AWAY_MS;
+		}
 		else if (imon_clock_ms() < not_before && !worth_another_attempt())
 		{
 			set_state(SAMPLER_WAITING_FOR_DATABASE);
@@ -1028,6 +1063,8 @@ static void
 pin_settings(void)
 {
 	pin_setting("search_path", "pg_catalog, pg_temp");
+	pin_setting("default_tablespace", "");
+	pin_setting("default_table_access_method", DEFAULT_TABLE_ACCESS_METHOD);
 	pin_setting("lock_timeout", LOCK_TIMEOUT);
 	pin_setting("synchronous_commit", "off");
 	pin_setting("compute_query_id", "off");
@@ -1054,12 +1091,16 @@ connect_home(void)
 	sampler->connecting = true;
 	sampler->changes_then = imon_home_changes();
 	sampler->recovery_then = RecoveryInProgress();
+	sampler->attempted_at = GetCurrentTimestamp();
 	strlcpy(sampler->attempted, connected_to, NAMEDATALEN);
 	LWLockRelease(sampler->lock);
 
 	pin_settings();
+	if (imon_home_wanted())
+		pin_setting("lock_timeout", COME_IN_BETWEEN_TIMEOUT);
 	BackgroundWorkerInitializeConnection(connected_to, NULL, 0);
 	imon_home_connected(MyDatabaseId);
+	pin_setting("lock_timeout", LOCK_TIMEOUT);
 
 	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
 	sampler->connecting = false;
@@ -1127,6 +1168,9 @@ imon_sampler_main(Datum arg)
 	wait_to_connect();
 	connect_home();
 	run_all_now();
+	MemoryContextSwitchTo(context);
+	if (imon_home_wanted())
+		run_if_due(&tasks[TASK_SAMPLE]);	/* before it leaves again */
 
 	for (;;)
 	{

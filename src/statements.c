@@ -984,7 +984,7 @@ typedef struct ImonStatementRow
 {
 	bool		has_key;		/* or is it a remainder? */
 	ImonStatementKey key;		/* of a remainder: dbid only */
-	Datum		latency;
+	uint64		latency[IMON_HISTOGRAM_BUCKETS];
 	uint64		total_ns;
 	uint64		failures[IMON_N_OUTCOMES];
 	uint64		failed_ns;
@@ -996,23 +996,21 @@ static int
 copy_counts(ImonStatementRow *row, ImonStatementCounts *counts,
 			const ImonStatementKey *key, TimestampTz since)
 {
-	uint64		latency[IMON_HISTOGRAM_BUCKETS];
 	uint64		failures = 0;
 
 	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
-		latency[i] = imon_bucket_read(&counts->latency, i);
+		row->latency[i] = imon_bucket_read(&counts->latency, i);
 	for (int i = 0; i < IMON_N_OUTCOMES; i++)
 	{
 		row->failures[i] = pg_atomic_read_u64(&counts->failures[i]);
 		failures += row->failures[i];
 	}
-	if (failures == 0 && imon_histogram_total(latency) == 0)
+	if (failures == 0 && imon_histogram_total(row->latency) == 0)
 		return 0;
 
 	row->has_key = (key != NULL);
 	if (key)
 		row->key = *key;
-	row->latency = imon_histogram_datum(latency);
 	row->total_ns = pg_atomic_read_u64(&counts->total_ns);
 	row->failed_ns = pg_atomic_read_u64(&counts->failed_ns);
 	row->since = since;
@@ -1022,7 +1020,8 @@ copy_counts(ImonStatementRow *row, ImonStatementCounts *counts,
 /*
  * Copies the table; returns the number of rows.  The lock is held throughout,
  * so that an eviction moves nothing from what was read to what will be, or the
- * reverse; meanwhile other processes keep what they find no slot for.
+ * reverse; meanwhile other processes keep what they find no slot for.  So it
+ * allocates nothing.
  */
 static uint64
 copy_table(ImonStatementRow *rows)
@@ -1053,6 +1052,7 @@ static void
 put_row(ReturnSetInfo *rsinfo, const ImonStatementRow *row)
 {
 	const ImonStatementKey *key = &row->key;
+	Datum		latency = imon_histogram_datum(row->latency);
 	Datum		values[STATEMENT_COLUMNS];
 	bool		nulls[STATEMENT_COLUMNS] = {false};
 	int			i = 0;
@@ -1066,7 +1066,7 @@ put_row(ReturnSetInfo *rsinfo, const ImonStatementRow *row)
 		!imon_may_see_role(key->userid);
 	values[i] = BoolGetDatum(key->toplevel);
 	nulls[i++] = !row->has_key;
-	values[i++] = row->latency;
+	values[i++] = latency;
 	values[i++] = Float8GetDatum(row->total_ns / 1e6);
 	for (int outcome = IMON_CANCELLED; outcome < IMON_N_OUTCOMES; outcome++)
 		values[i++] = Int64GetDatum((int64) row->failures[outcome]);
@@ -1074,6 +1074,7 @@ put_row(ReturnSetInfo *rsinfo, const ImonStatementRow *row)
 	values[i++] = TimestampTzGetDatum(row->since);
 	Assert(i == lengthof(values));
 	imon_put_row(rsinfo, values, nulls);
+	pfree(DatumGetPointer(latency));
 }
 
 /*

@@ -210,14 +210,20 @@ sql_comments()
 		}' | sort
 }
 
-# Every health check has a heading in the manual, and a row in its table.
+# Every health check has a heading in the manual, with all that belongs there, and a
+# row in its table.
 documented_checks()
 {
-	local check
+	local check part
 
 	sed -nE "s/^\t\('([a-z0-9_]+)', '[a-z]+', '(above|below)',.*/\1/p" src/health.sql | while read -r check; do
 		grep -q "^### $check\$" doc/infra_monitor.md || echo "no heading: $check"
 		grep -q "^| \[$check\](#" doc/infra_monitor.md || echo "no row: $check"
+		for part in 'Why it matters' 'Defaults\?' 'What to do'; do
+			sed -n "/^## Health checks/,/^## Thresholds/p" doc/infra_monitor.md |
+				sed -n "/^### $check\$/,/^##/p" | grep -q "\*$part:\*" ||
+				echo "nothing about \"$part\": $check"
+		done
 	done
 }
 

@@ -261,7 +261,7 @@ END $$
 SQL
 INSERT INTO infra_monitor.samples
 SELECT at, 1, 'ok', 100, 3, n % 90, 97 - n % 90, n % 90 / 97.0, n % 7, n % 50, n % 5, n % 3, 90, at, n, n, n, 0,
-	'1 s', '1 s', at, 0, n % 10, n % 2, n, n, n, n, n, n, n, n % 7, 0.5, n, n, n, n, 'healthy', 10, 2.5
+	'1 s', '1 s', at, 0, n % 10, n % 2, n, n, n, n, n, n, n, n % 7, 0.5, n, n, n, n, 'healthy', 10, NULL, 2.5
 FROM generate_series(1, 60480) n, LATERAL (SELECT now() - make_interval(secs => 10 * n) AS at) t
 SQL
 

@@ -991,7 +991,8 @@ COMMENT ON FUNCTION infra_monitor.textfile_state() IS
 -- databases or roles has a function check_<name>_by_scope() besides, see
 -- check_scopes.sql.
 -- Each read of pool_pressure calls those of category pool, unless known_value()
--- in pool.c knows their values without.
+-- in pool.c knows their values without, or leaves them out since they are not of
+-- the moment.
 --
 
 CREATE FUNCTION infra_monitor.check_defaults(
@@ -1172,7 +1173,10 @@ SELECT d.check_name,
 	coalesce(o.hold, d.hold) AS hold,
 	coalesce(o.essential, d.essential) AS essential,
 	CASE WHEN o.check_name IS NULL THEN 'default' ELSE 'override' END AS source,
-	d.category, d.direction, d.hint
+	d.category, d.direction,
+	pg_catalog.concat(d.hint, ' Runbook: infra_monitor.md#', d.check_name,
+		-- two that are named as a view, whose heading comes first
+		CASE WHEN d.check_name OPERATOR(pg_catalog.=) ANY (ARRAY['lock_waits', 'repeated_queries']) THEN '-1' END) AS hint
 FROM infra_monitor.check_defaults() d
 	LEFT JOIN infra_monitor.health_threshold_overrides o
 		ON o.check_name OPERATOR(pg_catalog.=) d.check_name;
@@ -1183,6 +1187,7 @@ COMMENT ON COLUMN infra_monitor.health_thresholds.critical IS 'value, in the uni
 COMMENT ON COLUMN infra_monitor.health_thresholds.hold IS 'evaluations in a row before its status changes';
 COMMENT ON COLUMN infra_monitor.health_thresholds.essential IS 'when critical, the server is unhealthy';
 COMMENT ON COLUMN infra_monitor.health_thresholds.source IS 'default or override';
+COMMENT ON COLUMN infra_monitor.health_thresholds.hint IS 'what to do when it is not ok, and where the manual says more';
 COMMENT ON COLUMN infra_monitor.health_thresholds.direction IS 'above: high values are bad; below: low ones';
 
 --
@@ -2683,7 +2688,7 @@ RETURNS text
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'imon_pool_status_1_0';
 COMMENT ON FUNCTION infra_monitor.pool_status() IS
-'ok, warning or critical: the worst status of the pool checks now, without their hold; for pg_monitor';
+'ok, warning or critical: the worst status of the pool checks that tell of this moment, without their hold; for pg_monitor';
 
 -- status and counts of one and the same look
 CREATE FUNCTION infra_monitor.pool_pressure(
@@ -2711,7 +2716,7 @@ SELECT status, max_connections, reserved_connections, used_connections,
 FROM infra_monitor.pool_pressure();
 COMMENT ON VIEW infra_monitor.pool_pressure IS
 'one row: connections now and since the counters were reset; error unless preloaded; for pg_monitor';
-COMMENT ON COLUMN infra_monitor.pool_pressure.status IS 'ok, warning or critical: the worst of the pool checks now, without their hold';
+COMMENT ON COLUMN infra_monitor.pool_pressure.status IS 'ok, warning or critical: the worst of the pool checks that tell of this moment, without their hold';
 COMMENT ON COLUMN infra_monitor.pool_pressure.reserved_connections IS 'slots that an ordinary role cannot use: superuser_reserved_connections and, from PostgreSQL 16, reserved_connections';
 COMMENT ON COLUMN infra_monitor.pool_pressure.used_connections IS 'client backends; no walsenders, workers or autovacuum';
 COMMENT ON COLUMN infra_monitor.pool_pressure.available_connections IS 'slots that an ordinary role can still get';
@@ -5454,6 +5459,14 @@ $$;
 COMMENT ON FUNCTION infra_monitor.listed(jsonb) IS
 'the first five of a list of names, and how many more there are; for pg_monitor';
 
+CREATE FUNCTION infra_monitor.counted(names jsonb)
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE n WHEN 0 THEN 'none' WHEN 1 THEN '1 role' ELSE n || ' roles' END FROM jsonb_array_length($1) n $$;
+COMMENT ON FUNCTION infra_monitor.counted(jsonb) IS
+'how many roles a list has; for pg_monitor';
+
 CREATE FUNCTION infra_monitor.clamped(value float8, lowest float8, highest float8)
 RETURNS float8
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -6069,12 +6082,12 @@ FROM jsonb_to_record(infra_monitor.known_settings($1)) AS s (
 		('ssl_min_protocol_version', 'settings', s.ssl_min_protocol_version IN ('', 'tlsv1', 'tlsv1.1'), false,
 			CASE s.ssl_min_protocol_version WHEN '' THEN 'any' ELSE replace(s.ssl_min_protocol_version, 'tls', 'TLS') END, NULL),
 		('password_encryption', 'files', s.password_encryption <> 'scram-sha-256', false, s.password_encryption, NULL),
-		('MD5 passwords', 'passwords', jsonb_array_length(p.md5) > 0, false, infra_monitor.listed(p.md5), NULL),
+		('MD5 passwords', 'passwords', jsonb_array_length(p.md5) > 0, false, infra_monitor.counted(p.md5), NULL),
 		('roles without password', 'passwords',
 			jsonb_array_length(p."none") > 0 AND $1->'hba'->'methods' ? 'trust',
 			jsonb_array_length(p."none") > 0 AND NOT $1->'hba'->'methods' ?| ARRAY['peer', 'cert', 'gss', 'sspi',
 				'ldap', 'pam', 'radius', 'bsd', 'ident', 'oauth'],
-			infra_monitor.listed(p."none"), NULL),
+			infra_monitor.counted(p."none"), NULL),
 		('superusers', 'roles', false, jsonb_array_length(o.for_ever) > 0, infra_monitor.listed(o.superusers), NULL),
 		('schema public', 'schema', false, ($1->'schema'->>'public_creates')::boolean,
 			CASE ($1->'schema'->>'public_creates')::boolean WHEN true THEN 'everybody may create objects in it'
@@ -6224,24 +6237,40 @@ $$;
 COMMENT ON FUNCTION infra_monitor.judge_readiness(jsonb) IS
 'the rows of production_readiness that follow from facts as of collect_facts(); what is not among them is unknown; for pg_monitor';
 
-CREATE FUNCTION infra_monitor.readiness_document()
+-- What a password is like is in pg_authid, which pg_monitor cannot read: it sees
+-- how many roles there are.  (Who is a superuser, or has which timeouts, is in
+-- pg_roles, which everybody can read.)
+CREATE FUNCTION infra_monitor.readiness_named(facts jsonb)
 RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(jsonb_object_agg(n.item, left(infra_monitor.listed(n.roles), 200)), '{}')
+FROM (VALUES ('MD5 passwords', $1->'passwords'->'md5'), ('roles without password', $1->'passwords'->'none')) AS n (item, roles)
+WHERE n.roles <> '[]'
+$$;
+COMMENT ON FUNCTION infra_monitor.readiness_named(jsonb) IS
+'items of production_readiness that tell roles by name to those only who may read pg_authid: what they tell them; from facts as of collect_facts(); for pg_monitor';
+
+CREATE FUNCTION infra_monitor.readiness_document(OUT document jsonb, OUT named jsonb)
+RETURNS record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH facts AS MATERIALIZED (SELECT infra_monitor.collect_facts() AS list)
-SELECT jsonb_agg(jsonb_build_array(j.item, j.status, j.current, j.recommended))
-FROM facts, infra_monitor.judge_readiness(facts.list) j
+SELECT (SELECT jsonb_agg(jsonb_build_array(j.item, j.status, j.current, j.recommended))
+	FROM infra_monitor.judge_readiness(facts.list) j), infra_monitor.readiness_named(facts.list)
+FROM facts
 $$;
 COMMENT ON FUNCTION infra_monitor.readiness_document() IS
-'the audit of production_readiness, now and with the rights of the caller: arrays of item, status, current, recommended; for pg_monitor';
+'the audit of production_readiness, now and with the rights of the caller: arrays of item, status, current, recommended; and what readiness_named() has; for pg_monitor';
 
-CREATE FUNCTION infra_monitor.readiness_cache(OUT document jsonb, OUT evaluated_at timestamptz)
+CREATE FUNCTION infra_monitor.readiness_cache(OUT document jsonb, OUT named jsonb, OUT evaluated_at timestamptz)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 1
 AS 'MODULE_PATHNAME', 'imon_readiness_cache_1_0';
 COMMENT ON FUNCTION infra_monitor.readiness_cache() IS
-'the audit as the sampler found it last; no row if there is none; for pg_monitor';
+'the audit as the sampler found it last; named is NULL for those who may not read pg_authid; no row if there is none; for pg_monitor';
 
 CREATE FUNCTION infra_monitor.readiness(
 	OUT area text, OUT item text, OUT status text, OUT current text,
@@ -6251,13 +6280,14 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 60
 SET search_path = pg_catalog, pg_temp
 AS $$
 WITH cached AS MATERIALIZED (
-	SELECT document, evaluated_at FROM infra_monitor.readiness_cache()
+	SELECT document, named, evaluated_at FROM infra_monitor.readiness_cache()
 ), shown AS MATERIALIZED (
 	SELECT * FROM cached
 	UNION ALL
-	SELECT infra_monitor.readiness_document(), clock_timestamp() WHERE NOT EXISTS (SELECT FROM cached)
+	SELECT n.document, n.named, clock_timestamp()
+	FROM (SELECT WHERE NOT EXISTS (SELECT FROM cached)) none, infra_monitor.readiness_document() n
 )
-SELECT i.area, i.item, d.value->>1, d.value->>2, d.value->>3, i.why, s.evaluated_at
+SELECT i.area, i.item, d.value->>1, coalesce(s.named->>i.item, d.value->>2), d.value->>3, i.why, s.evaluated_at
 FROM shown s
 	CROSS JOIN LATERAL jsonb_array_elements(s.document) d
 	JOIN infra_monitor.readiness_items() WITH ORDINALITY AS i (area, item, recommended, why, place)
@@ -6273,7 +6303,7 @@ FROM infra_monitor.readiness() r;
 COMMENT ON VIEW infra_monitor.production_readiness IS
 'the audit before a launch: settings and what else can be seen, against the size of the machine; as the sampler found it with its own rights, each hour and after each reload, for its home database; evaluated now, for this database and with the rights of the caller, only if it has not; for pg_monitor';
 COMMENT ON COLUMN infra_monitor.production_readiness.status IS 'pass, warn, fail, or unknown: what it depends on cannot be read';
-COMMENT ON COLUMN infra_monitor.production_readiness.current IS 'what is; never a secret';
+COMMENT ON COLUMN infra_monitor.production_readiness.current IS 'what is; never a secret; names of roles by what their passwords are like only for those who may read pg_authid, for others their number';
 COMMENT ON COLUMN infra_monitor.production_readiness.recommended IS 'what should be; where the item is a setting mostly its value';
 COMMENT ON COLUMN infra_monitor.production_readiness.why IS 'what happens otherwise';
 

@@ -275,6 +275,30 @@ wait_for_sample($nodes->{$_}, "$_: it samples as soon as home is back", 'home')
 wait_for_sample($odd, 'odd: it samples as soon as its database is back',
 	$odd_name);
 
+# Commands that want home alone without end: after half a minute it comes in
+# between, for a sample, and leaves again.  Here it is one command, which waits
+# for another lock before it takes that of its database.
+$node = $nodes->{moving};
+my $locker = $node->background_psql('postgres');
+$locker->query_safe('BEGIN; LOCK TABLE pg_database IN SHARE MODE');
+my $last = $node->safe_psql('home', 'SELECT max(sampled_at) FROM infra_monitor.samples');
+my $renamer = open_session($node);
+send_query($renamer, 'ALTER DATABASE home RENAME TO away');
+wait_for($node, "SELECT state = 'away' FROM infra_monitor.sampler_status", 'a command keeps the sampler away', 't', 'home');
+my $away = $node->safe_psql('home', 'SELECT clock_timestamp()');
+wait_for($node, "SELECT count(*) > 0 FROM infra_monitor.samples WHERE sampled_at > '$away'", 'not for ever', 't', 'home');
+is($node->safe_psql('home', "SELECT count(*), bool_and(sampled_at > '$last'::timestamptz + interval '25 s') FROM infra_monitor.samples WHERE sampled_at > '$away'"),
+	'1|t', 'one sample after half a minute');
+wait_for($node, "SELECT state = 'away' FROM infra_monitor.sampler_status", 'it is away again', 't', 'home');
+$time = seconds
+{
+	$locker->query_safe('ROLLBACK');
+	ok(defined answer_of($renamer), 'the command succeeds');
+};
+cmp_ok($time, '<', 2, sprintf('at once: %.2f s', $time));
+close_sessions($renamer);
+$locker->quit;
+
 # The sampler leaves by itself.  It is terminated where something keeps it from
 # leaving for half a second, which a busy machine may do, but not always.
 my $terminated = 0;

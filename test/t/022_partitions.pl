@@ -354,5 +354,45 @@ SQL
 	wait_for($node, "SELECT to_regclass('infra_monitor.${table}_20200103') IS NULL", "$table: until that is undone, too");
 }
 
+#
+# Who has set where and how tables are made, for the database, the role or the
+# session, has not meant ours
+#
+$node->safe_psql('postgres', <<'SQL');
+SET allow_in_place_tablespaces = on;
+CREATE TABLESPACE elsewhere LOCATION '';
+CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler;
+ALTER DATABASE postgres SET default_tablespace = elsewhere;
+ALTER ROLE CURRENT_USER SET default_table_access_method = other;
+SQL
+is($node->safe_psql('postgres', "SELECT current_setting('default_tablespace'), current_setting('default_table_access_method')"),
+	'elsewhere|other', 'new tables are made elsewhere');
+my $made = <<'SQL';
+SELECT count(*) FILTER (WHERE c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap') AND c.reltablespace = 0) = count(*), count(*) > 1
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'infra_monitor.samples'::regclass
+SQL
+foreach my $by ('the sampler', 'a session')
+{
+	$node->append_conf('postgresql.conf', 'infra_monitor.enabled = off');
+	$node->reload;
+	wait_for($node, "SELECT state = 'disabled' FROM infra_monitor.sampler_status", 'nobody makes partitions');
+	$node->safe_psql('postgres', "ALTER EXTENSION infra_monitor DROP TABLE infra_monitor.$_; DROP TABLE infra_monitor.$_")
+	  foreach map { partition_of($_) } 0 .. 1;
+	if ($by eq 'a session')
+	{
+		$node->safe_psql('postgres', 'SELECT infra_monitor.take_sample()');
+		$made =~ s/> 1/> 0/;
+	}
+	else
+	{
+		$node->append_conf('postgresql.conf', 'infra_monitor.enabled = on');
+		$node->reload;
+		wait_for($node, "SELECT count(*) = 2 FROM pg_class WHERE relname IN ('" . join("', '", map { partition_of($_) } 0 .. 1) . "')",
+			'partitions are made again');
+	}
+	is($node->safe_psql('postgres', $made), 't|t', "$by makes partitions like the others");
+}
+
 $node->stop;
 done_testing();

@@ -228,6 +228,30 @@ expect_bad(
 	'pg_hba.conf without TLS', 'pg_hba.conf weak methods',
 	'roles without password');
 
+# Who has which password is for those who may read that: pg_monitor is not told
+# by the sampler, which can.
+my $roles = <<'SQL';
+SELECT string_agg(item || ': ' || current, '; ' ORDER BY item) FROM infra_monitor.production_readiness
+WHERE item IN ('MD5 passwords', 'roles without password', 'superusers')
+SQL
+like($node->safe_psql('postgres', $roles),
+	qr/^MD5 passwords: app; roles without password: guest; superusers: boss$/,
+	'a superuser sees names');
+sub as_monitor
+{
+	my ($query) = @_;
+
+	return $node->safe_psql('postgres', "SET SESSION AUTHORIZATION monitor; $query");
+}
+is(as_monitor($roles), 'MD5 passwords: 1 role; roles without password: 1 role; superusers: boss',
+	'pg_monitor sees how many, and names that stand in pg_roles');
+is(as_monitor("SELECT named IS NULL, (SELECT d.value->>2 FROM jsonb_array_elements(document) d WHERE d.value->>0 = 'MD5 passwords') FROM infra_monitor.readiness_cache()"),
+	't|1 role', 'nor is more in the cache');
+$node->safe_psql('postgres', 'GRANT SELECT ON pg_authid TO monitor');
+is(as_monitor($roles), 'MD5 passwords: app; roles without password: guest; superusers: boss',
+	'who may read pg_authid sees names');
+$node->safe_psql('postgres', 'REVOKE SELECT ON pg_authid FROM monitor');
+
 # errors in files
 append_to_file("$data/pg_hba.conf", "nonsense\n");
 $node->append_conf('postgresql.conf', 'no_such_setting = nonsense');

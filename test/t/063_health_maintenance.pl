@@ -93,6 +93,10 @@ sub burn
 	$node->safe_psql('postgres',
 		"DO \$\$ BEGIN FOR i IN 1..$n LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END \$\$"
 	);
+	# the sampler may have begun something before, on a busy machine
+	$node->poll_query_until('postgres', <<"SQL") or die 'the sampler does not come to an end';
+SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'infra_monitor sampler' AND greatest(age(backend_xmin), age(backend_xid)) >= $n)
+SQL
 	return;
 }
 
@@ -244,7 +248,7 @@ check_becomes('autovacuum_saturation', 'ok', qr/: 0 of 1$/, 'its table is gone')
 #
 # checkpoints_requested: by so much WAL as max_wal_size does not hold
 #
-thresholds('checkpoints_requested', 'NULL', 0.95);
+thresholds('checkpoints_requested', 0.83, 0.95);
 $node->restart;
 wait_for($node,
 	"SELECT status = 'ok' AND message LIKE 'checkpoints in the last %' FROM infra_monitor.evaluate_checks() WHERE name = 'checkpoints_requested'",
@@ -254,7 +258,7 @@ for (1 .. 1000)
 {
 	last
 	  if $node->safe_psql('postgres',
-		q{INSERT INTO wal SELECT repeat(md5(i::text), 20) FROM generate_series(1, 2000) i;
+		q{INSERT INTO wal SELECT repeat(md5(i::text), 20) FROM generate_series(1, 500) i;
 SELECT infra_monitor.recent_growth('checkpoints_requested', checkpoints_requested, '01:00:00') >= 6 FROM infra_monitor.growing_counters()}) eq 't';
 }
 check_is('checkpoints_requested', 'critical',
@@ -262,8 +266,8 @@ check_is('checkpoints_requested', 'critical',
 	'checkpoints come by WAL');
 check_becomes('checkpoints_requested', 'warning', qr/, 1 by checkpoint_timeout$/,
 	'one comes by the time');
-thresholds('checkpoints_requested', 0.95, 1);
-check_is('checkpoints_requested', 'ok', qr/./, 'which is enough for these thresholds');
+check_becomes('checkpoints_requested', 'ok', qr/, [2-9] by checkpoint_timeout$/,
+	'and others');
 
 #
 # pending_restart

@@ -1,6 +1,8 @@
 # The health checks of the machine: what the readers make of files as kernels
 # write them, in a tree of our own, up to the status of each check; and on this
-# machine a real load on its processors.
+# machine memory that is really taken and processors that are really busy, as far
+# as others leave it alone.  Nobody wants this machine to swap, its disk to stand
+# still, or the kernel to kill.
 
 use strict;
 use warnings;
@@ -280,6 +282,150 @@ foreach my $case (
 #
 # This machine
 #
+
+# Thresholds of a check from now on.
+sub threshold
+{
+	my ($check, $warning, $critical) = @_;
+
+	$node->safe_psql('postgres', <<"SQL");
+INSERT INTO infra_monitor.health_threshold_overrides (check_name, warning, critical)
+VALUES ('$check', $warning, $critical)
+ON CONFLICT (check_name) DO UPDATE SET warning = $warning, critical = $critical
+SQL
+	return;
+}
+
+sub becomes
+{
+	my ($check, $status, $test) = @_;
+
+	return wait_for($node, "SELECT status FROM infra_monitor.evaluate_checks('database') WHERE name = '$check'",
+		"$check is $status: $test", $status);
+}
+
+# Which share of the processors is busy, by our own look of a second.
+sub busy_share
+{
+	my @first = slurp_file('/proc/stat') =~ /^cpu +([\d ]+)$/m ? split / /, $1 : ();
+	sleep 1;
+	my @second = slurp_file('/proc/stat') =~ /^cpu +([\d ]+)$/m ? split / /, $1 : ();
+	my $all = 0;
+
+	$all += $second[$_] - $first[$_] for 0 .. 7;
+	return 1 - ($second[3] + $second[4] - $first[3] - $first[4]) / ($all || 1);
+}
+
+# Waits until others leave the processors alone; false if they do not.
+sub machine_is_idle
+{
+	for (1 .. 60)
+	{
+		return 1 if busy_share() < 0.7 && busy_share() < 0.7;
+	}
+	return 0;
+}
+
+# Processes that do nothing but compute.
+sub burn
+{
+	my ($n) = @_;
+	my @burners;
+
+	foreach (1 .. $n)
+	{
+		my $pid = fork() // die "fork: $!";
+		if ($pid == 0)
+		{
+			my $parent = getppid();
+			my $x = 0;
+			while (getppid() == $parent) { $x++ for 1 .. 1_000_000 }
+			POSIX::_exit(0);
+		}
+		push @burners, $pid;
+	}
+	return @burners;
+}
+
+sub end_processes
+{
+	kill 'KILL', @_;
+	waitpid($_, 0) foreach @_;
+	return;
+}
+
+# More processes than processors: they are busy, and processes wait for them.
+sub real_processors
+{
+	my ($processors) = @_;
+	my $stalls = -r '/proc/pressure/cpu';
+
+SKIP:
+	{
+		skip 'others keep the processors busy', 1 unless machine_is_idle();
+		becomes('cpu', 'ok', 'the processors have time');
+		if ($stalls)
+		{
+			# a minute is long; a tenth more than before will do
+			my $before = $node->safe_psql('postgres', "SELECT value FROM infra_monitor.check_cpu_pressure()");
+
+			threshold('cpu_pressure', "$before + 0.1", "$before + 0.15");
+			becomes('cpu_pressure', 'ok', 'nobody waits for longer than before');
+		}
+		my @burners = burn(4 * $processors);
+		wait_for($node,
+			"SELECT value > 0.9 AND status IN ('warning', 'critical') FROM infra_monitor.evaluate_checks() WHERE name = 'cpu'",
+			'cpu: all processors are busy');
+		if ($stalls)
+		{
+			wait_for($node,
+				"SELECT status IN ('warning', 'critical') FROM infra_monitor.evaluate_checks() WHERE name = 'cpu_pressure'",
+				'cpu_pressure: processes wait for them');
+			becomes('cpu_pressure', 'critical', 'and go on to wait');
+		}
+		end_processes(@burners);
+		skip 'now others keep the processors busy', 1 unless machine_is_idle();
+		becomes('cpu', 'ok', 'they have time again');
+		becomes('cpu_pressure', 'ok', 'nobody waits any more') if $stalls;
+	}
+	return;
+}
+
+# A process takes a twentieth of the memory.
+sub real_memory
+{
+	my ($total) = @_;    # kB
+
+SKIP:
+	{
+		my ($used, $limit) = split /\|/,
+		  $node->safe_psql('postgres', 'SELECT memory_used, memory_limit FROM infra_monitor.system_state()');
+
+		skip 'too much of the memory is used', 1 if $used > 0.8 * $limit;
+		my $share = $limit / 20;
+		my ($more, $still_more) = map { sprintf '%.6f', ($used + $_ * $share) / $limit } 0.5, 0.55;
+		threshold('memory', $more, 2);
+		becomes('memory', 'ok', 'as much is used as before');
+		my $pid = fork() // die "fork: $!";
+
+		if ($pid == 0)
+		{
+			my $parent = getppid();
+			my $taken = 'x' x $share;
+
+			substr($taken, 0, 1) = 'y';
+			while (getppid() == $parent) { sleep 1 }
+			POSIX::_exit(0);
+		}
+		becomes('memory', 'warning', 'a twentieth is taken');
+		threshold('memory', $more, $still_more);
+		becomes('memory', 'critical', 'which is more than is allowed');
+		end_processes($pid);
+		becomes('memory', 'ok', 'it is given back');
+	}
+	return;
+}
+
 SKIP:
 {
 	skip 'no /proc here', 5 unless -r '/proc/stat' && -r '/proc/loadavg' && -r '/proc/meminfo';
@@ -297,31 +443,8 @@ SKIP:
 	is($node->safe_psql('postgres', 'SELECT processors FROM infra_monitor.system_state()'),
 		$processors, 'its processors');
 
-	# keep all of them busy
-	my @burners;
-	foreach (1 .. 2 * $processors)
-	{
-		my $pid = fork() // die "fork: $!";
-		if ($pid == 0)
-		{
-			my $parent = getppid();
-			my $x = 0;
-			while (getppid() == $parent) { $x++ for 1 .. 1_000_000 }
-			POSIX::_exit(0);
-		}
-		push @burners, $pid;
-	}
-	wait_for($node,
-		"SELECT value > 0.9 AND status IN ('warning', 'critical') FROM infra_monitor.evaluate_checks() WHERE name = 'cpu'",
-		'cpu: all processors are busy');
-	kill 'KILL', @burners;
-	waitpid($_, 0) foreach @burners;
-
-	# what others do here is their business
-	$node->safe_psql('postgres',
-		"INSERT INTO infra_monitor.health_threshold_overrides VALUES ('cpu', 1.1, 1.1)");
-	is($node->safe_psql('postgres', "SELECT status FROM infra_monitor.evaluate_checks() WHERE name = 'cpu'"),
-		'ok', 'cpu: with other thresholds it is ok');
+	real_processors($processors);
+	real_memory($total);
 }
 
 $node->stop;

@@ -191,11 +191,14 @@ set('log_min_messages', 'panic');
 becomes('hidden_errors', 'critical', 'refusals neither');
 set('log_min_messages', 'error');
 becomes('hidden_errors', 'ok', 'errors are logged');
-becomes('track_io_timing', 'ok', 'has no threshold');
+becomes('track_io_timing', 'ok', 'off, which by itself is no fault');
 threshold('track_io_timing', 0, 'NULL');
-becomes('track_io_timing', 'warning', 'off');
 set('track_io_timing', 'on');
 becomes('track_io_timing', 'ok', 'on');
+set('track_io_timing', 'off');
+becomes('track_io_timing', 'warning', 'off, where it should be on');
+set('track_io_timing', 'on');
+becomes('track_io_timing', 'ok', 'on again');
 
 # the sampler stands still for some intervals
 becomes('missed_ticks', 'ok', 'none');

@@ -1,7 +1,6 @@
 # Health checks of the pool, and of who watches: each is ok, sees its fault, and
 # is ok again.  Those that look further back or ahead are in 043_leak.pl (leaks
-# and forecasts) and 066_health_queries.pl; a storm of connections is known only
-# after ten minutes and is told in sql/churn.sql.
+# and forecasts), 066_health_queries.pl and 069_health_cases.pl.
 
 use strict;
 use warnings;
