@@ -53,7 +53,7 @@ SELECT status IN ('ok', 'warning', 'critical') AS status,
 	used_ratio = (used_connections + authenticating)::float8 / (max_connections - reserved_connections) AS ratio,
 	peak_connections >= used_connections AS peak,
 	peak_at <= clock_timestamp() AS peak_at,
-	connects_total >= disconnects_total AS totals,
+	connects_total - disconnects_total <= used_connections AS totals,	-- since reset(), which some were there before
 	oldest_transaction >= '0' AS oldest_transaction,
 	stats_reset < now() AS stats_reset
 FROM infra_monitor.pool_pressure;

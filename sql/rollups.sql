@@ -195,7 +195,7 @@ SELECT * FROM infra_monitor.history_grains('health_events', '2000-01-30', '2000-
 CREATE TEMP TABLE scans_before AS SELECT relid, seq_scan + coalesce(idx_scan, 0) AS scans FROM pg_stat_xact_user_tables;
 SELECT sum(calls) FROM infra_monitor.top_statements('2000-01-31 09:50', '2000-01-31 11:10');
 SELECT t.relname FROM pg_stat_xact_user_tables t LEFT JOIN scans_before b USING (relid)
-WHERE t.seq_scan + coalesce(t.idx_scan, 0) > coalesce(b.scans, 0) AND t.relname ~ '^(statement_samples|made_up_statements)' ORDER BY 1;
+WHERE t.seq_scan + coalesce(t.idx_scan, 0) > coalesce(b.scans, 0) AND t.relname ~ '^(statement_samples.*_2000|made_up_statements)' ORDER BY 1;
 
 --
 -- when the samples of a day are gone, hours are the finest that is left

@@ -355,6 +355,8 @@ static void
 divide(const ImonDivision *division, ImonGrain grain, ImonSpan span)
 {
 	ImonSpan	whole;
+	ImonSpan	before = span;
+	ImonSpan	behind = span;
 
 	if (span.from >= span.until)
 		return;
@@ -369,9 +371,11 @@ divide(const ImonDivision *division, ImonGrain grain, ImonSpan span)
 		divide(division, grain - 1, span);
 		return;
 	}
-	divide(division, grain - 1, (ImonSpan) {span.from, whole.from});
+	before.until = whole.from;
+	behind.from = whole.until;
+	divide(division, grain - 1, before);
 	put_span(division, grain, whole);
-	divide(division, grain - 1, (ImonSpan) {whole.until, span.until});
+	divide(division, grain - 1, behind);
 }
 
 /*

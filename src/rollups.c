@@ -34,8 +34,8 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define DELAY (5 * USECS_PER_SEC)	/* after the hour; not at the same moment as
-									 * samples */
+#define DELAY (5 * USECS_PER_SEC)	/* after the hour; not at the same moment
+									 * as samples */
 #define MAX_LINE_BYTES 2048		/* of a row of statements, indexed */
 
 /* A table of rollups. */
