@@ -7113,7 +7113,7 @@ AS $$
 WITH buckets AS MATERIALIZED (
 	SELECT * FROM infra_monitor.latency_buckets($1, $2, $3)
 ), axis AS (
-	SELECT array_agg(infra_monitor.short_time(t.value) ORDER BY t.place) AS labels, array_agg(t.place ORDER BY t.place) AS places,
+	SELECT array_agg(CASE WHEN t.value < 1000 THEN infra_monitor.short_time(t.value) ELSE infra_monitor.short_number(t.value / 1000) || ' s' END ORDER BY t.place) AS labels, array_agg(t.place ORDER BY t.place) AS places,
 		log(min(t.value)) AS low, log(max(t.value)) - log(min(t.value)) AS height
 	FROM (SELECT min(p50_time) AS fewest, max(p99_time) AS most FROM buckets) m,
 		LATERAL infra_monitor.log_axis_ticks(greatest(m.fewest, 0.001), greatest(m.most, 0.001)) t
