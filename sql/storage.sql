@@ -14,12 +14,14 @@ DECLARE
 	day timestamptz := date_trunc('day', now(), 'UTC') - interval '1 day';
 	name text := 'slow_query_samples_' || to_char(day AT TIME ZONE 'UTC', 'YYYYMMDD');
 BEGIN
-	EXECUTE format('CREATE TABLE infra_monitor.%I (LIKE infra_monitor.slow_query_samples INCLUDING DEFAULTS)', name);
+	EXECUTE format('CREATE TABLE infra_monitor.%I (LIKE infra_monitor.slow_query_samples INCLUDING DEFAULTS)'
+		-- sizes shall not change while we look
+		' WITH (autovacuum_enabled = off)', name);
 	EXECUTE format('ALTER TABLE infra_monitor.slow_query_samples ATTACH PARTITION infra_monitor.%I FOR VALUES FROM (%L) TO (%L)',
 		name, day, day + interval '1 day');
 	EXECUTE format('ALTER EXTENSION infra_monitor ADD TABLE infra_monitor.%I', name);
 	INSERT INTO infra_monitor.slow_query_samples
-	SELECT r.* FROM generate_series(0, 999) i, jsonb_populate_record(NULL::infra_monitor.slow_query_samples,
+	SELECT r.* FROM generate_series(0, 199) i, jsonb_populate_record(NULL::infra_monitor.slow_query_samples,
 		(SELECT jsonb_object_agg(a.attname, CASE a.atttypid WHEN 'text'::regtype THEN '"x"'::jsonb WHEN 'timestamptz'::regtype THEN to_jsonb(day)
 			WHEN 'boolean'::regtype THEN 'true' ELSE '1' END)
 			FROM pg_attribute a WHERE a.attrelid = 'infra_monitor.slow_query_samples'::regclass AND a.attnum > 0 AND a.attnotnull)
@@ -27,11 +29,14 @@ BEGIN
 	EXECUTE format('ANALYZE infra_monitor.%I', name);
 	PERFORM set_config('regress.partition', name, false);
 END $$;
+-- readers of 19 and later make what this makes
+SELECT current_setting('regress.partition') AS partition \gset
+VACUUM infra_monitor.:"partition";
 
 SELECT estimated_rows, bytes = (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'infra_monitor.slow_query_samples'::regclass) AS bytes,
 	partitions = (SELECT count(*) FROM pg_inherits WHERE inhparent = 'infra_monitor.slow_query_samples'::regclass) AS partitions,
 	oldest = date_trunc('day', now(), 'UTC') - interval '12 hours' AS oldest,
-	newest = date_trunc('day', now(), 'UTC') - interval '12 hours' + interval '999 seconds' AS newest,
+	newest = date_trunc('day', now(), 'UTC') - interval '12 hours' + interval '199 seconds' AS newest,
 	kept = '7 days' AS kept, next_removal = date_trunc('day', now(), 'UTC') + interval '7 days' AS next_removal,
 	abs(bytes_per_day - pg_total_relation_size(('infra_monitor.' || current_setting('regress.partition'))::regclass)
 		/ (extract(epoch FROM now() - oldest)::float8 / 86400)) <= 1 AS bytes_per_day,
@@ -51,7 +56,7 @@ SELECT forecast_bytes > 0 AS forecast, storage_full_at FROM infra_monitor.sample
 -- rows of the last pages may be gone, and those of all pages
 BEGIN;
 DO $$ BEGIN EXECUTE format('DELETE FROM infra_monitor.%I WHERE ctid >= ''(1,0)''', current_setting('regress.partition')); END $$;
-SELECT s.first = date_trunc('day', now(), 'UTC') - interval '12 hours' AS first, s.last BETWEEN s.first AND s.first + interval '15 minutes' AS last
+SELECT s.first = date_trunc('day', now(), 'UTC') - interval '12 hours' AS first, s.last BETWEEN s.first AND s.first + interval '3 minutes' AS last
 FROM infra_monitor.history_span(('infra_monitor.' || current_setting('regress.partition'))::regclass) s;
 DO $$ BEGIN EXECUTE format('DELETE FROM infra_monitor.%I', current_setting('regress.partition')); END $$;
 SELECT * FROM infra_monitor.history_span(('infra_monitor.' || current_setting('regress.partition'))::regclass);

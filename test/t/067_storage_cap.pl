@@ -279,6 +279,8 @@ $most = $bytes if $bytes > $most;
 note sprintf('at most %.1f %% of the maximum', 100 * $most / (16 * MB));
 cmp_ok($most, '<=', 1.1 * 16 * MB, 'never more than a tenth above the maximum');
 fill_up_to(1.1 * 16 * MB, 0);
+# until then, writers do not know what we have written
+after_a_look();
 $before = paused();
 wait_for($node, "SELECT (drops->>'storage_paused')::int > $before + 1 FROM infra_monitor.sampler_status", 'the sampler has seen that');
 $before = paused();

@@ -100,6 +100,7 @@ foreach my $case (
 	[ 'FOR TABLES IN SCHEMA public', 0 ],
 	[ 'FOR TABLE infra_monitor.health_state', 0, 'whose names stay the same' ],
 	[ 'FOR TABLE infra_monitor.' . $publisher->safe_psql('postgres', "SELECT min(name) FROM infra_monitor.history_partitions() WHERE history = 'samples'"), 0, 'a single day' ],
+	[ 'FOR TABLE mine WHERE (i > 0)', 0 ],
 	[ 'FOR ALL TABLES', 1 ],
 	[ 'FOR TABLES IN SCHEMA infra_monitor', 1 ],
 	[ 'FOR TABLE infra_monitor.wait_samples', 1 ],
@@ -120,7 +121,8 @@ foreach my $case (
 }
 SKIP:
 {
-	skip 'no exceptions in this version', 2 if $publisher->pg_version < 19;
+	skip 'no exceptions in this version', 2
+	  if $publisher->safe_psql('postgres', "SELECT count(*) FROM pg_attribute WHERE attrelid = 'pg_publication_rel'::regclass AND attname = 'prexcept'") == 0;
 	my $all = $publisher->safe_psql('postgres',
 		"SELECT string_agg(oid::regclass::text, ', ') FROM pg_class WHERE relnamespace = 'infra_monitor'::regnamespace AND relkind = 'p'");
 
