@@ -132,6 +132,12 @@ imon_convert(const char *bytes, int encoding)
 }
 
 char *
+imon_convert_to_utf8(const char *bytes, int encoding)
+{
+	return convert(bytes, encoding, PG_UTF8);
+}
+
+char *
 imon_valid_text(const char *bytes)
 {
 	char	   *copy = pstrdup(bytes);

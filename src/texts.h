@@ -17,8 +17,11 @@
  */
 extern char *imon_convert(const char *bytes, int encoding);
 
+/* The same, but to UTF-8, whatever the encoding of this database. */
+extern char *imon_convert_to_utf8(const char *bytes, int encoding);
+
 /*
- * The same for bytes of an unknown encoding.  If they are not valid in that of
+ * The same as imon_convert() for bytes of an unknown encoding.  If they are not valid in that of
  * this database, "?" stands for each that is not ASCII.
  */
 extern char *imon_valid_text(const char *bytes);
