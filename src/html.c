@@ -87,13 +87,16 @@ Datum
 imon_html_1_0(PG_FUNCTION_ARGS)
 {
 	StringInfoData html;
+	char	   *utf8;
 
 	imon_require_arguments(fcinfo, 1);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 
+	utf8 = imon_convert_to_utf8(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								GetDatabaseEncoding());
 	initStringInfo(&html);
-	for (const unsigned char *c = (unsigned char *) imon_utf8(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	for (const unsigned char *c = (unsigned char *) utf8;
 		 *c != '\0'; c += pg_utf_mblen(c))
 	{
 		if (*c < 0x80)

@@ -41,6 +41,7 @@
 #include "storage/spin.h"
 #include "system.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 #include "version.h"
 
@@ -101,7 +102,8 @@ expose_server(ImonExposition *exposition)
 {
 	ImonLabels	labels = imon_label("version", IMON_VERSION);
 
-	imon_add_label(&labels, "server_version", PG_VERSION);
+	imon_add_label(&labels, "server_version",
+				   GetConfigOption("server_version", false, false));
 	imon_family(exposition, "build_info", IMON_GAUGE,
 				"Versions of infra_monitor and of the server; always 1.");
 	imon_put_count(exposition, &labels, 1);

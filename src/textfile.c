@@ -221,11 +221,10 @@ note_unwanted(ImonFileId id)
 
 /* Text of this database as UTF-8; without a database it is ASCII anyway. */
 static const char *
-as_utf8(char *string)
+as_utf8(const char *string)
 {
-	if (!IsTransactionState())
-		return string;
-	return pg_server_to_any(string, strlen(string), PG_UTF8);
+	return IsTransactionState() ?
+		imon_convert_to_utf8(string, GetDatabaseEncoding()) : string;
 }
 
 /* Writes the metrics. */
@@ -263,7 +262,7 @@ write_health(void)
 	{
 		if (!IsTransactionState())
 			return;
-		document = (char *) as_utf8(imon_convert(document, encoding));
+		document = imon_convert_to_utf8(document, encoding);
 	}
 	path = psprintf("%s/" HEALTH_FILE, imon_snapshot_directory);
 	note_result(FILE_HEALTH, path, replace_file(path, psprintf("%s\n", document)));

@@ -132,9 +132,9 @@ imon_convert(const char *bytes, int encoding)
 }
 
 char *
-imon_utf8(const char *text)
+imon_convert_to_utf8(const char *bytes, int encoding)
 {
-	return convert(text, GetDatabaseEncoding(), PG_UTF8);
+	return convert(bytes, encoding, PG_UTF8);
 }
 
 char *

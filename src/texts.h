@@ -17,12 +17,8 @@
  */
 extern char *imon_convert(const char *bytes, int encoding);
 
-/*
- * Text of this database as UTF-8, palloc'd; "?" stands for what has no
- * equivalent, in a database without an encoding for what is no UTF-8.  Never an
- * error.  Needs a transaction.
- */
-extern char *imon_utf8(const char *text);
+/* The same, but to UTF-8, whatever the encoding of this database. */
+extern char *imon_convert_to_utf8(const char *bytes, int encoding);
 
 /*
  * Bytes of an unknown encoding as text of this database.  If they are not valid
