@@ -149,6 +149,9 @@ CREATE EVENT TRIGGER note_drop ON sql_drop EXECUTE FUNCTION note_drop();
 SQL
 is($node->safe_psql('postgres', "SELECT count(*) FROM infra_monitor.samples WHERE $old_rows"),
 	30, 'there are old rows');
+
+# what is not rolled up yet is kept for another day
+$node->safe_psql('postgres', 'SELECT infra_monitor.roll_up()');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET infra_monitor.enabled');
 $node->reload;
 wait_for($node,

@@ -86,12 +86,13 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 ORDER BY 1, 2
 SQL
 	'dependencies' => <<'SQL',
-SELECT i.type, i.identity, d.deptype, r.type, r.identity
+-- since 18 NOT NULL has a name: one that LIKE has copied may be taken when a table is restored
+SELECT i.type, regexp_replace(i.identity, '_not_null1? on', '_not_null on') AS identity, d.deptype, r.type, r.identity
 FROM pg_depend d, pg_identify_object(d.classid, d.objid, d.objsubid) i,
 	pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) r
 WHERE 'infra_monitor' IN (i.schema, r.schema, r.name) AND r.schema IS DISTINCT FROM 'pg_catalog'
 	AND i.identity !~ 'pg_toast'
-ORDER BY i.type COLLATE "C", i.identity COLLATE "C", d.deptype, r.type COLLATE "C", r.identity COLLATE "C"
+ORDER BY i.type COLLATE "C", regexp_replace(i.identity, '_not_null1? on', '_not_null on') COLLATE "C", d.deptype, r.type COLLATE "C", r.identity COLLATE "C"
 SQL
 	'privileges' => <<'SQL',
 SELECT oid::regclass::text AS o, relowner::regrole, (SELECT array_agg(a::text ORDER BY a::text COLLATE "C") FROM unnest(relacl) a)
