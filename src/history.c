@@ -395,6 +395,10 @@ imon_history_grains_1_0(PG_FUNCTION_ARGS)
 	int			i = 0;
 
 	imon_require_arguments(fcinfo, 5);
+	division.rsinfo = imon_begin_rows(fcinfo, 4);
+	for (int n = 0; n < 5; n++)
+		if (PG_ARGISNULL(n))
+			return (Datum) 0;
 	history = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	span.from = PG_GETARG_TIMESTAMPTZ(1);
 	span.until = PG_GETARG_TIMESTAMPTZ(2);
@@ -414,7 +418,6 @@ imon_history_grains_1_0(PG_FUNCTION_ARGS)
 		if (PG_GETARG_BOOL(4))
 			check_kept(&kept, span.from, span.until);
 	}
-	division.rsinfo = imon_begin_rows(fcinfo, 4);
 	divide(&division, GRAIN_DAY, span);
 	return (Datum) 0;
 }

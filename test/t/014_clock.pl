@@ -125,10 +125,10 @@ is( $node->safe_psql('postgres', "SELECT count(*) FROM infra_monitor.changes($sp
 
 # a reset that is not the latest by the clock begins an epoch all the same
 my $epochs = 'SELECT count(DISTINCT epoch) FROM infra_monitor.samples';
-set_clock(3600);
+set_clock($clock, 3600);
 $node->safe_psql('postgres', 'SELECT pg_stat_reset()');
 wait_for($node, $epochs, 'a reset', '2');
-set_clock(0);
+set_clock($clock, 0);
 $node->safe_psql('template1', 'SELECT pg_stat_reset()');
 wait_for($node, $epochs, 'one before it', '3');
 is($node->safe_psql('postgres', "SELECT count(*) FROM infra_monitor.changes($span) WHERE kind = 'reset' AND name = 'statistics'"),
