@@ -612,6 +612,9 @@ if ($known{transaction_timeout})
 	$node->safe_psql('postgres', <<'SQL');
 ALTER SYSTEM SET infra_monitor.database = 'postgres';
 ALTER SYSTEM SET transaction_timeout = '1s';
+-- the checks have half of these
+ALTER SYSTEM SET infra_monitor.sample_interval = '4s';
+ALTER SYSTEM SET infra_monitor.health_interval = '4s';
 CREATE OR REPLACE FUNCTION infra_monitor.check_lock_waits(OUT value float8, OUT unit text, OUT message text)
 LANGUAGE sql AS 'SELECT 0, $$$$, $$slept$$ FROM pg_sleep(1.3)';
 SQL
