@@ -156,7 +156,11 @@ SQL
 	is($backwards, 0, 'and never went backwards');
 
 	my $dropped = drops('executions');
-	is(executions() + $dropped, 16 * $runs * $n, "nothing is lost but the $dropped dropped");
+
+	# a process that is stopped between finding a slot and adding to it, until the
+	# slot has another statement, adds to that: it may be of another database
+	my $elsewhere = 16 * $runs * $n - $dropped - executions();
+	cmp_ok(abs($elsewhere), '<=', 2, "nothing is lost but the $dropped dropped ($elsewhere elsewhere)");
 	cmp_ok(drops('statements'), '>', $n - 100, 'statements were evicted');
 	is( ask($observer, 'SELECT count(*) BETWEEN 50 AND 100 FROM infra_monitor.statement_counts() WHERE userid IS NOT NULL'),
 		't',
