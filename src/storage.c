@@ -127,6 +127,18 @@ pause_bytes(ImonWriter writer)
 	return most_bytes() - RESERVE / 2;
 }
 
+/*
+ * What one writing may make of it that began below the pause.  Of detail, half
+ * of what is left to samples then: they go on when detail has paused.
+ */
+static int64
+most_bytes_of(ImonWriter writer)
+{
+	if (writer == IMON_WRITES_DETAIL)
+		return (max_bytes() + pause_bytes(IMON_WRITES_SAMPLES)) / 2;
+	return most_bytes() - RESERVE / 2;
+}
+
 /* The size of this database's history; false if it has not been measured. */
 static bool
 known_bytes(int64 *bytes)
@@ -239,7 +251,7 @@ imon_room_to_write(ImonWriter writer, const char *table, TimestampTz at)
 		(void) known_bytes(&bytes);
 	}
 	if (bytes < pause_bytes(writer))
-		return most_bytes() - RESERVE / 2 - bytes;
+		return most_bytes_of(writer) - bytes;
 	pg_atomic_fetch_add_u64(&storage->paused, 1);
 	return 0;
 }

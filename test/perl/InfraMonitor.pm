@@ -23,7 +23,7 @@ our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count
   answer_of wait_in_session
   close_sessions log_end worker_log seconds copies_of read_everything
   pg_config exec_backend private_installation replace_file
-  translated_lc_messages clock_to_set set_clock);
+  translated_lc_messages clock_to_set set_clock wait_for_partitions);
 
 # No test file may take longer than this, whatever it waits for: what waits
 # without a limit would otherwise be waited for by all that come after it.  Most
@@ -476,6 +476,18 @@ sub translated_lc_messages
 		  if $said =~ /no_such_column/ && $said !~ /does not exist/;
 	}
 	return undef;
+}
+
+# Waits until all partitions are there that the sampler makes without being asked.
+sub wait_for_partitions
+{
+	my ($node) = @_;
+
+	return wait_for($node, <<'SQL', 'there are all partitions');
+SELECT bool_and(coalesce(p.n, 0) >= CASE t.period WHEN 'day' THEN 2 ELSE 1 END)
+FROM infra_monitor.history_tables() t
+	LEFT JOIN (SELECT history, count(*) AS n FROM infra_monitor.history_partitions() GROUP BY history) p USING (history)
+SQL
 }
 
 # A clock for a server: what to preload so that gettimeofday() adds a number in

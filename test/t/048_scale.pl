@@ -112,6 +112,7 @@ is_deeply(
 	'nothing has a row for each role or database');
 ok(exists $rows{pool_usage} && exists $rows{samples}, 'and all were asked');
 
+wait_for_partitions($node);
 wait_for_ticks(10, 'the sampler works, and has read what it keeps');
 my %start = rows_by_relation(q{'r', 'p'});
 my $start = status_of($node, 'ticks');

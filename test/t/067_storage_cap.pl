@@ -29,6 +29,9 @@ $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
 my $session = open_session($node);
 
+# as large as an empty history is
+wait_for_partitions($node);
+
 sub partition_of
 {
 	my ($table, $day) = @_;

@@ -88,8 +88,7 @@ SQL
 }
 
 wait_for_sample($publisher, 'samples are taken');
-wait_for($publisher, "SELECT count(*) >= 12 FROM infra_monitor.history_partitions()",
-	'there are the partitions of today and tomorrow');
+wait_for_partitions($publisher);
 
 #
 # what is published
