@@ -363,6 +363,7 @@ foreach my $line (@with_arguments)
 	my ($name, $symbol, $returns, $types, $columns) = split /\|/, $line;
 	my @in = split /,/, $types;
 	my @out = $columns ne '' ? ($columns) : ();
+	local $values{text} = "'infra_monitor'" if $name eq 'metrics_text';
 	my @call = map { $values{$_} // "NULL::$_" } @in;
 
 	like(
