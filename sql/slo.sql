@@ -100,13 +100,13 @@ CREATE TABLE regress_hours PARTITION OF infra_monitor.samples_hourly FOR VALUES 
 CREATE TABLE regress_rolled_days PARTITION OF infra_monitor.samples_daily FOR VALUES FROM ('2021-02-01') TO ('2021-03-01');
 SELECT count(infra_monitor.roll_up_samples(h, h + interval '1 hour') IS NULL) FROM generate_series('2021-02-10 00:00'::timestamptz, '2021-02-10 23:00', '1 hour') h;
 SELECT begins_at, samples, available_time FROM infra_monitor.samples_hourly;
-SELECT a.at, s.* FROM (SELECT DISTINCT at FROM before) a, pg_temp.status(a.at) s EXCEPT SELECT * FROM before;
+SELECT a.at, s.* FROM (SELECT DISTINCT at FROM before) a, pg_temp.status(a.at) s EXCEPT SELECT * FROM before ORDER BY at, name, period;
 SELECT infra_monitor.roll_up_sample_hours('2021-02-10', '2021-02-11');
 SELECT begins_at, samples, available_time, latency::jsonb = :'latency' AS same FROM infra_monitor.samples_daily;
-SELECT a.at, s.* FROM (SELECT DISTINCT at FROM before) a, pg_temp.status(a.at) s EXCEPT SELECT * FROM before;
+SELECT a.at, s.* FROM (SELECT DISTINCT at FROM before) a, pg_temp.status(a.at) s EXCEPT SELECT * FROM before ORDER BY at, name, period;
 -- without the samples, of an hour that is half in the span all is read; and of one that has no row, nothing is known
 TRUNCATE regress_days;
-SELECT a.at, s.* FROM (SELECT DISTINCT at FROM before) a, pg_temp.status(a.at) s EXCEPT SELECT * FROM before;
+SELECT a.at, s.* FROM (SELECT DISTINCT at FROM before) a, pg_temp.status(a.at) s EXCEPT SELECT * FROM before ORDER BY at, name, period;
 DROP TABLE regress_hours, regress_rolled_days;
 
 -- the view is about now
