@@ -93,7 +93,7 @@ SELECT * FROM pg_temp.status('2021-02-10 12:00') WHERE name NOT IN ('availabilit
 DELETE FROM infra_monitor.slo_target_overrides;
 
 -- from hours and days it is the same, in the span of an hour or a day that is not whole, and for longer
-SELECT infra_monitor.sum(latency)::jsonb AS latency FROM infra_monitor.samples \gset
+SELECT infra_monitor.sum(latency)::jsonb AS latency FROM regress_days \gset
 CREATE TEMP TABLE before AS
 SELECT a.at, s.* FROM unnest('{2021-02-10 12:00,2021-02-10 12:30,2021-02-11 00:00,2021-02-11 12:00}'::timestamptz[]) a (at), pg_temp.status(a.at) s;
 CREATE TABLE regress_hours PARTITION OF infra_monitor.samples_hourly FOR VALUES FROM ('2021-02-01') TO ('2021-03-01');
