@@ -4894,19 +4894,17 @@ WITH parts AS (
 			FROM infra_monitor.samples s
 			WHERE g.grain = 'sample' AND s.sampled_at >= g.from_at AND s.sampled_at < g.until_at OFFSET 0)
 			UNION ALL
-			(SELECT r.samples, r.elapsed_time / 1000, r.used_connections_avg, r.used_connections_max, r.waiting_max,
+			SELECT r.samples, r.elapsed_time / 1000, r.used_connections_avg, r.used_connections_max, r.waiting_max,
 				r.idle_in_transaction_max, r.avg_active_avg,
 				r.cpu_ratio_avg, r.memory_used_avg, r.health_score_avg, r.connects, r.rejected, r.commits, r.rollbacks,
 				r.blks_hit, r.blks_read, r.temp_bytes, r.deadlocks, r.wal_bytes, r.latency
-			FROM infra_monitor.samples_hourly r
-			WHERE g.grain = 'hour' AND r.begins_at >= g.from_at AND r.begins_at < g.until_at OFFSET 0)
-			UNION ALL
-			(SELECT r.samples, r.elapsed_time / 1000, r.used_connections_avg, r.used_connections_max, r.waiting_max,
-				r.idle_in_transaction_max, r.avg_active_avg,
-				r.cpu_ratio_avg, r.memory_used_avg, r.health_score_avg, r.connects, r.rejected, r.commits, r.rollbacks,
-				r.blks_hit, r.blks_read, r.temp_bytes, r.deadlocks, r.wal_bytes, r.latency
-			FROM infra_monitor.samples_daily r
-			WHERE g.grain = 'day' AND r.begins_at >= g.from_at AND r.begins_at < g.until_at OFFSET 0)
+			FROM (
+				(SELECT * FROM infra_monitor.samples_hourly h
+				WHERE g.grain = 'hour' AND h.begins_at >= g.from_at AND h.begins_at < g.until_at OFFSET 0)
+				UNION ALL
+				(SELECT * FROM infra_monitor.samples_daily d
+				WHERE g.grain = 'day' AND d.begins_at >= g.from_at AND d.begins_at < g.until_at OFFSET 0)
+			) r
 		) p
 ), sums AS (
 	SELECT infra_monitor.sum(p.latency) AS latency,
