@@ -28,6 +28,7 @@ finish()
 # log_suite LOG ARGUMENT...: make installcheck, printed and logged.
 log_suite()
 {
+	enter_small_group
 	tester_make "$tree" installcheck "${@:2}" 2>&1 | tee "$1"
 }
 
@@ -194,5 +195,6 @@ fi
 mount_small_disk
 suite regression 'sql/*.sql' count_regress ISOLATION= TAP_TESTS=
 suite isolation 'test/isolation/specs/*.spec' count_regress REGRESS= TAP_TESTS=
+make_small_groups
 suite tap 'test/t/*.pl' count_tap REGRESS= ISOLATION= EXTRA_PROVE_FLAGS="-j$(($(nproc) + 1)) --reverse"
 finish

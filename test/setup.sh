@@ -24,6 +24,7 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 WORK=
 TESTER=
 mounted=					# a file system in WORK
+groups=()					# control groups
 missing=()					# packages to install
 job=						# process group of a running run_job
 
@@ -241,12 +242,13 @@ make_workdir()
 # clean_up: what make_workdir promises.  Runs when the script ends.
 clean_up()
 {
-	local status=$?
+	local status=$? group
 
 	trap '' HUP INT TERM
 	stop_job
 	[ -z "$WORK" ] || stop_servers
 	[ -z "$mounted" ] || as_root umount -l "$mounted"
+	for group in "${groups[@]}"; do wait_while 10 group_is_left "$group"; done
 	[ -z "$WORK" ] || [ "${KEEP:-}" = 1 ] || rm -rf "$WORK"
 	exit $status
 }
@@ -280,6 +282,48 @@ mount_small_disk()
 	as_root mount -t tmpfs -o size=32m,mode=1777 tmpfs "$disk" 2>/dev/null || return 0
 	mounted=$disk
 	export IMON_SMALL_DISK=$disk
+}
+
+# make_small_groups: make control groups that TESTER may divide and limit, below
+# those we are in, and set IMON_SMALL_GROUPS to a directory of links to them:
+# "memory" and "blkio" of version 1, and "unified" of version 2.  Makes those that
+# are possible without asking, perhaps none.
+make_small_groups()
+{
+	local name mount own group
+
+	is_root || sudo -n true 2>/dev/null || return 0
+	mkdir "$WORK/groups"
+	for name in memory blkio unified; do
+		mount=/sys/fs/cgroup/$name
+		[ "$name" != unified ] || [ -d "$mount" ] || mount=/sys/fs/cgroup
+		own=$(sed -n "s/^[0-9]*:${name/unified/}://p" /proc/self/cgroup)
+		group=$mount${own%/}/${WORK##*/}
+		if [ -z "$own" ] || [ ! -e "${group%/*}/cgroup.procs" ]; then continue; fi
+		as_root mkdir "$group" 2>/dev/null || continue
+		groups+=("$group")
+		as_root chown -R "$TESTER" "$group"
+		ln -s "$group" "$WORK/groups/$name"
+	done
+	export IMON_SMALL_GROUPS=$WORK/groups
+}
+
+# enter_small_group: go into the group of version 2, if there is one.  TESTER can
+# change between groups within it only.
+enter_small_group()
+{
+	local group=$WORK/groups/unified pid=$BASHPID
+
+	[ -e "$group" ] || return 0
+	echo "$pid" | as_root tee "$group/cgroup.procs" >/dev/null || rm "$group"
+}
+
+# group_is_left GROUP: remove a control group, with those in it; true if that is
+# not possible, or not yet.
+group_is_left()
+{
+	as_root find "$1" -depth -type d -exec rmdir {} + 2>/dev/null
+	[ -d "$1" ]
 }
 
 # run_job COMMAND...: run a command in a process group of its own and return

@@ -1,8 +1,8 @@
 # The health checks of the machine: what the readers make of files as kernels
 # write them, in a tree of our own, up to the status of each check; and on this
 # machine memory that is really taken and processors that are really busy, as far
-# as others leave it alone.  Nobody wants this machine to swap, its disk to stand
-# still, or the kernel to kill.
+# as others leave it alone.  What nobody wants for this machine comes about in
+# small control groups, in 071_health_pressure.pl.
 
 use strict;
 use warnings;
