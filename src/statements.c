@@ -4,30 +4,39 @@
  *	  The table of statements: how long their executions took, and how they
  *	  ended.
  *
- * The table has a fixed number of slots.  The table's lock guards which key is
- * in which slot; counts are atomic and need no lock.
+ * The table has a fixed number of slots.  Whoever changes which key is in which
+ * slot holds the table's lock; counts are atomic and need no lock.
  *
  * A process remembers in which slot it found a statement, and the generation
  * of the slot then.  On a hit it compares the generation and adds to two
- * atomics.  On a miss it takes the lock, shared to find and exclusive to
- * insert, both only if it is free at that moment: a statement of a user never
- * waits for another.  If it is not free, the execution is kept in a short list
- * of the process and counted with one of the next, or at its end.
+ * atomics.  On a miss it looks the statement up, without the lock: if the
+ * generation was the same before it compared the key and after, the key was
+ * that of the slot.  Only if it finds nothing it takes the lock, to look again
+ * and to insert, and only if that is free at the moment: a statement of a user
+ * never waits for another.  If it is not free, the execution is kept in a short
+ * list of the process and counted with one of the next, or at its end.
  *
  * When max_statements are in the table, some are evicted: a hand goes around,
  * as in the buffer manager, and takes slots that have not been used lately.  An
  * evicted slot gets the next generation, so that nobody who looks will find
- * it, and its counts are moved, by exchange, to the remainder of its database.
- * It is reused only after FREE_SLOTS others.  Should some process have compared
- * the generation just before, and added just after, the addition is still in
- * the slot: readers find it there, and it is moved when the slot is reused.
- * Thus nothing is lost, and totals never go backwards.  (A process that sleeps
- * between the two until the slot is reused adds to another statement.)
+ * it.  Its counts stay where they are, and count as those of evicted
+ * statements; they are moved, by exchange, to the remainder of its database
+ * when the slot is reused, which happens only after FREE_SLOTS others.  Should
+ * some process have compared the generation just before the eviction, and added
+ * just after, the addition is moved with them.  Thus nothing is lost, and
+ * totals never go backwards.  (A process that sleeps between the two until the
+ * slot is reused adds to another statement.)
+ *
+ * What a miss takes is mostly the time until memory comes to the processor:
+ * where many statements are executed, it is long since a slot was last in use.
+ * So what is looked at of a slot is kept in few lines of the cache, what is
+ * looked at of many slots in arrays of its own, and evicting touches no slot.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "buckets.h"
 #include "fmgr.h"
 #include "guc.h"
@@ -50,57 +59,90 @@
 #define MAX_PENDING 512			/* executions kept for later, each process */
 #define KNOWN_MIN 64			/* slots remembered, each process */
 #define KNOWN_MAX 8192
+#define KNOWN_MANY 256			/* from which on they are imon_knows_many */
 
 #define STATEMENT_COLUMNS 12
 
-#define GROUP_SIZE 16			/* buckets of a bit in "groups" */
-#define ALL_GROUPS (PG_UINT32_MAX >> (32 - (IMON_HISTOGRAM_BUCKETS + GROUP_SIZE - 1) / GROUP_SIZE))
+#define LINE_SIZE 64			/* of the cache, as a rule */
 
-StaticAssertDecl(IMON_HISTOGRAM_BUCKETS <= 32 * GROUP_SIZE,
-				 "groups of buckets do not fit into 32 bits");
+#define GROUP_SIZE 8			/* buckets of a bit in "groups" */
+#define N_GROUPS ((IMON_HISTOGRAM_BUCKETS + GROUP_SIZE - 1) / GROUP_SIZE)
+#define ALL_GROUPS (PG_UINT32_MAX >> (32 - N_GROUPS))
+#define FAILURES ((uint32) 1 << 31) /* that is used, too */
+
+StaticAssertDecl(N_GROUPS < 32, "there is no bit for failures");
 
 /* What is counted of a statement. */
 typedef struct ImonStatementCounts
 {
 	pg_atomic_uint64 total_ns;	/* of completed executions */
-	pg_atomic_uint64 failures[IMON_N_OUTCOMES]; /* none of IMON_COMPLETED */
 	pg_atomic_uint64 failed_ns;
 	pg_atomic_uint32 groups;	/* of buckets that are used: a hint for fold() */
+	uint32		padding[2];
 	ImonBuckets latency;		/* of completed ones */
+	pg_atomic_uint64 failures[IMON_N_OUTCOMES]; /* none of IMON_COMPLETED */
 } ImonStatementCounts;
 
 typedef struct ImonStatement
 {
-	pg_atomic_uint32 generation;	/* odd while no statement is in the slot;
-									 * never 0 */
 	ImonStatementKey key;		/* of the statement now, or before */
 	TimestampTz since;
 	ImonStatementCounts counts;
 } ImonStatement;
 
-/* What evicted statements of a database have left. */
-typedef struct ImonRemainder
+#define SLOT_SIZE TYPEALIGN(LINE_SIZE, sizeof(ImonStatement))
+
+StaticAssertDecl(sizeof(void *) < 8 ||
+				 offsetof(ImonStatement, counts.latency.low) == LINE_SIZE,
+				 "what is looked at first should be in one line");
+
+/* Of each slot, apart from it. */
+typedef struct ImonSlotState
 {
-	Oid			dbid;			/* InvalidOid in the last: all others */
-	bool		used;
-	ImonStatementCounts counts;
-} ImonRemainder;
+	pg_atomic_uint32 generation;	/* odd while no statement is in the slot;
+									 * never 0 */
+	pg_atomic_uint32 usage;		/* rounds of the hand for which it is safe */
+} ImonSlotState;
+
+/* Where a key is. */
+typedef struct ImonPlace
+{
+	volatile uint32 hash;		/* of the key; undefined without a slot */
+	volatile uint32 number;		/* of its slot, or NO_SLOT */
+} ImonPlace;
+
+/* Where the arrays are that follow the first, in bytes. */
+typedef struct ImonOffsets
+{
+	Size		hashes;
+	Size		free_slots;
+	Size		index;
+	Size		slots;
+} ImonOffsets;
 
 typedef struct ImonStatements
 {
-	LWLock	   *lock;			/* guards all that is not atomic */
+	LWLock	   *lock;			/* guards all that is not atomic, but see
+								 * look_up() */
+	ImonOffsets offsets;
 	uint32		n_slots;
-	uint32		index_mask;		/* of slots_of[] */
+	uint32		index_mask;		/* of index_places() */
 	uint32		hand;
 	uint32		free_head;		/* of the queue of free slots, which is a ring */
 	uint32		n_free;
+	TimestampTz evicted_at;		/* last */
 	TimestampTz stats_reset;
 	pg_atomic_uint64 evicted;
 	pg_atomic_uint64 dropped;
-	ImonRemainder remainders[N_REMAINDERS + 1];
+
+	/* what evicted statements have left, by database */
+	int			n_remainders;
+	Oid			remainder_dbids[N_REMAINDERS + 1];	/* InvalidOid in the last:
+													 * all others */
+	ImonStatementCounts remainders[N_REMAINDERS + 1];
 } ImonStatements;
 
-/* Followed in shared memory by four arrays, see slot_at() and so on. */
+/* Followed in shared memory by five arrays, see state_of() and so on. */
 static ImonStatements *table = NULL;
 
 /* A slot that this process knows. */
@@ -109,15 +151,23 @@ typedef struct ImonKnown
 	uint64		queryid;
 	uint64		who;			/* see known_who(); 0 = nothing is known here */
 	ImonStatement *slot;
-	pg_atomic_uint32 *usage;	/* of the slot */
+	uint32		number;			/* of the slot */
 	uint32		generation;		/* of the slot then */
 } ImonKnown;
+
+StaticAssertDecl(sizeof(void *) < 8 || LINE_SIZE % sizeof(ImonKnown) == 0,
+				 "an entry should be in one line");
 
 /* Open addressing; never more than half full; grows on a miss only. */
 static ImonKnown nothing_known[2];
 static ImonKnown *known = nothing_known;
+static void *known_chunk = NULL;	/* of memory, in which they are */
 static uint32 known_mask = 0;
 static uint32 n_known = 0;
+bool		imon_knows_many = false;
+
+/* In which the last execution was counted that was not known. */
+static int	last_bucket = 0;
 
 /* An execution that could not be counted yet. */
 typedef struct ImonPendingExecution
@@ -140,57 +190,76 @@ index_size(uint32 n_slots)
 	return pg_nextpower2_32(2 * n_slots);
 }
 
+/* The size of the table, and where its arrays are. */
 static Size
-statements_size(void)
+lay_out(ImonOffsets *offsets)
 {
 	Size		n_slots = (Size) imon_max_statements + FREE_SLOTS;
 	Size		size = MAXALIGN(sizeof(ImonStatements));
 
-	size = add_size(size, mul_size(n_slots, sizeof(ImonStatement)));
-	size = add_size(size, mul_size(n_slots, sizeof(pg_atomic_uint32)));
+	size = add_size(size, mul_size(n_slots, sizeof(ImonSlotState)));
+	offsets->hashes = size;
 	size = add_size(size, mul_size(n_slots, sizeof(uint32)));
-	return add_size(size, mul_size(index_size(n_slots), sizeof(uint32)));
+	offsets->free_slots = size;
+	size = add_size(size, mul_size(n_slots, sizeof(uint32)));
+	offsets->index = size;
+	size = add_size(size, mul_size(index_size(n_slots), sizeof(ImonPlace)));
+	offsets->slots = TYPEALIGN(LINE_SIZE, size);
+	return add_size(offsets->slots, mul_size(n_slots, SLOT_SIZE));
 }
 
-/* The slot of this number. */
-static inline ImonStatement *
-slot_at(uint32 number)
+static Size
+statements_size(void)
 {
-	char	   *slots = (char *) table + MAXALIGN(sizeof(ImonStatements));
+	ImonOffsets ignored;
 
-	return (ImonStatement *) slots + number;
+	return lay_out(&ignored);
 }
 
-/* For how many more rounds of the hand the slot is safe. */
-static inline pg_atomic_uint32 *
-usage_of(uint32 number)
+/* The state of the slot of this number. */
+static inline ImonSlotState *
+state_of(uint32 number)
 {
-	return (pg_atomic_uint32 *) slot_at(table->n_slots) + number;
+	return (ImonSlotState *) ((char *) table + MAXALIGN(sizeof(ImonStatements))) + number;
+}
+
+/* The hashes of the keys in the slots. */
+static inline uint32 *
+hashes(void)
+{
+	return (uint32 *) ((char *) table + table->offsets.hashes);
 }
 
 /* The free slots, a ring of n_slots. */
 static inline uint32 *
 free_slots(void)
 {
-	return (uint32 *) usage_of(table->n_slots);
+	return (uint32 *) ((char *) table + table->offsets.free_slots);
 }
 
-/* The number of the slot by hash of its key, or NO_SLOT; linear probing. */
-static inline uint32 *
-slot_index(void)
+/* Where the keys are, by hash; linear probing. */
+static inline ImonPlace *
+index_places(void)
 {
-	return free_slots() + table->n_slots;
+	return (ImonPlace *) ((char *) table + table->offsets.index);
+}
+
+/* The slot of this number. */
+static inline ImonStatement *
+slot_at(uint32 number)
+{
+	return (ImonStatement *) ((char *) table + table->offsets.slots + number * SLOT_SIZE);
 }
 
 static void
 init_counts(ImonStatementCounts *counts)
 {
 	pg_atomic_init_u64(&counts->total_ns, 0);
-	for (int i = 0; i < IMON_N_OUTCOMES; i++)
-		pg_atomic_init_u64(&counts->failures[i], 0);
 	pg_atomic_init_u64(&counts->failed_ns, 0);
 	pg_atomic_init_u32(&counts->groups, 0);
 	imon_buckets_init(&counts->latency);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+		pg_atomic_init_u64(&counts->failures[i], 0);
 }
 
 static void
@@ -198,25 +267,28 @@ statements_init(void *part, LWLock *lock)
 {
 	table = (ImonStatements *) part;
 	table->lock = lock;
+	lay_out(&table->offsets);
 	table->n_slots = (uint32) imon_max_statements + FREE_SLOTS;
 	table->index_mask = index_size(table->n_slots) - 1;
 	table->hand = 0;
 	table->free_head = 0;
 	table->n_free = table->n_slots;
 	table->stats_reset = GetCurrentTimestamp();
+	table->evicted_at = table->stats_reset;
+	table->n_remainders = 0;
 	pg_atomic_init_u64(&table->evicted, 0);
 	pg_atomic_init_u64(&table->dropped, 0);
 	for (int i = 0; i <= N_REMAINDERS; i++)
-		init_counts(&table->remainders[i].counts);
+		init_counts(&table->remainders[i]);
 	for (uint32 i = 0; i < table->n_slots; i++)
 	{
-		pg_atomic_init_u32(&slot_at(i)->generation, 1);
+		pg_atomic_init_u32(&state_of(i)->generation, 1);
+		pg_atomic_init_u32(&state_of(i)->usage, 0);
 		init_counts(&slot_at(i)->counts);
-		pg_atomic_init_u32(usage_of(i), 0);
 		free_slots()[i] = i;
 	}
 	for (uint32 i = 0; i <= table->index_mask; i++)
-		slot_index()[i] = NO_SLOT;
+		index_places()[i].number = NO_SLOT;
 }
 
 static const ImonShmemPart statements_part = {
@@ -247,100 +319,124 @@ same_key(const ImonStatementKey *a, const ImonStatementKey *b)
 }
 
 /*
- * The place in the index where the key is, or where it would go.  Needs the
- * lock.
+ * The slot of a statement and its generation, or NO_SLOT.  Needs no lock:
+ * without it a statement that is in the table may not be found, but what is
+ * found has been there.
  */
-static uint32 *
-find_in_index(const ImonStatementKey *key)
+static uint32
+look_up(const ImonStatementKey *key, uint32 hash, uint32 *generation)
 {
-	uint32		at = hash_key(key) & table->index_mask;
+	const ImonPlace *index = index_places();
+	uint32		mask = table->index_mask;
 
-	while (slot_index()[at] != NO_SLOT &&
-		   !same_key(&slot_at(slot_index()[at])->key, key))
-		at = (at + 1) & table->index_mask;
-	return &slot_index()[at];
+	/* while others move them about, nothing but a count is sure to end */
+	for (uint32 i = 0; i <= mask; i++)
+	{
+		const ImonPlace *place = &index[(hash + i) & mask];
+		uint32		number = place->number;
+
+		if (number == NO_SLOT)
+			break;
+		if (place->hash != hash)
+			continue;
+		*generation = pg_atomic_read_u32(&state_of(number)->generation);
+		pg_read_barrier();
+		if ((*generation & 1) != 0 || !same_key(&slot_at(number)->key, key))
+			continue;
+		pg_read_barrier();
+		if (pg_atomic_read_u32(&state_of(number)->generation) == *generation)
+			return number;
+	}
+	return NO_SLOT;
+}
+
+/* Puts a slot into the index.  Needs the lock. */
+static void
+add_to_index(uint32 hash, uint32 number)
+{
+	ImonPlace  *index = index_places();
+	uint32		mask = table->index_mask;
+	uint32		at = hash & mask;
+
+	while (index[at].number != NO_SLOT)
+		at = (at + 1) & mask;
+	index[at].hash = hash;
+	index[at].number = number;
 }
 
 /*
- * Removes a key from the index, and moves those behind it that would no longer
- * be found.  Needs the lock, exclusive.
+ * Removes a slot from the index, and moves those behind it that would no longer
+ * be found.  Needs the lock.
  */
 static void
-remove_from_index(const ImonStatementKey *key)
+remove_from_index(uint32 hash, uint32 number)
 {
-	uint32		hole = find_in_index(key) - slot_index();
-	uint32		at = hole;
+	ImonPlace  *index = index_places();
+	uint32		mask = table->index_mask;
+	uint32		hole = hash & mask;
+	uint32		at;
 
-	for (;;)
+	while (index[hole].number != number)
+		hole = (hole + 1) & mask;
+	for (at = (hole + 1) & mask; index[at].number != NO_SLOT; at = (at + 1) & mask)
 	{
-		uint32		home;
-
-		at = (at + 1) & table->index_mask;
-		if (slot_index()[at] == NO_SLOT)
-			break;
-		home = hash_key(&slot_at(slot_index()[at])->key) & table->index_mask;
-
 		/* can it be reached from its home without passing the hole? */
-		if (((at - home) & table->index_mask) < ((at - hole) & table->index_mask))
+		if (((at - index[at].hash) & mask) < ((at - hole) & mask))
 			continue;
-		slot_index()[hole] = slot_index()[at];
+		index[hole].hash = index[at].hash;
+		index[hole].number = index[at].number;
 		hole = at;
 	}
-	slot_index()[hole] = NO_SLOT;
+	index[hole].number = NO_SLOT;
 }
 
-/* Moves a count; both may be changing. */
-static void
+/* Moves a count that may be changing to where nobody else adds. */
+static inline void
 move_count(pg_atomic_uint64 *to, pg_atomic_uint64 *from)
 {
 	if (pg_atomic_read_u64(from) != 0)
-		pg_atomic_fetch_add_u64(to, pg_atomic_exchange_u64(from, 0));
+		pg_atomic_write_u64(to, pg_atomic_read_u64(to) + pg_atomic_exchange_u64(from, 0));
 }
 
-/* Moves the count of a bucket, to where nobody else adds. */
-static inline void
-move_bucket(ImonBuckets *to, ImonBuckets *from, int i)
-{
-	if (imon_bucket_read(from, i) != 0)
-		imon_bucket_write(to, i, imon_bucket_read(to, i) + imon_bucket_take(from, i));
-}
-
-/* The remainder of a database.  Needs the lock, exclusive. */
+/* The remainder of a database.  Needs the lock. */
 static ImonStatementCounts *
 remainder_of(Oid dbid)
 {
-	int			i;
+	int			n = table->n_remainders;
+	int			i = 0;
 
-	for (i = 0; i < N_REMAINDERS && table->remainders[i].used; i++)
-		if (table->remainders[i].dbid == dbid)
-			break;
-	table->remainders[i].used = true;
-	table->remainders[i].dbid = i < N_REMAINDERS ? dbid : InvalidOid;
-	return &table->remainders[i].counts;
+	while (i < Min(n, N_REMAINDERS) && table->remainder_dbids[i] != dbid)
+		i++;
+	if (i == n)
+	{
+		table->remainder_dbids[i] = i < N_REMAINDERS ? dbid : InvalidOid;
+		table->n_remainders++;
+	}
+	return &table->remainders[i];
 }
 
 /*
- * Moves what a slot has counted to the remainder of its database.  Needs the
- * lock, exclusive, and is fast: most buckets are never used.
+ * Moves what a free slot has counted to the remainder of its database.  Needs
+ * the lock, and is fast: most buckets are never used.
  */
 static void
 fold(ImonStatement *slot)
 {
 	ImonStatementCounts *to = remainder_of(slot->key.dbid);
 	ImonStatementCounts *from = &slot->counts;
+	uint32		groups = pg_atomic_read_u32(&from->groups);
 
 	move_count(&to->total_ns, &from->total_ns);
-	for (int i = 0; i < IMON_N_OUTCOMES; i++)
-		move_count(&to->failures[i], &from->failures[i]);
 	move_count(&to->failed_ns, &from->failed_ns);
-	for (uint32 groups = pg_atomic_read_u32(&from->groups); groups != 0;
-		 groups &= groups - 1)
+	if (unlikely(groups & FAILURES))
+		for (int i = 0; i < IMON_N_OUTCOMES; i++)
+			move_count(&to->failures[i], &from->failures[i]);
+	for (groups &= ALL_GROUPS; groups != 0; groups &= groups - 1)
 	{
 		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
-		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
 
-		for (int i = first; i < behind; i++)
-			move_bucket(&to->latency, &from->latency, i);
+		imon_buckets_move(&to->latency, &from->latency, first,
+						  Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS));
 	}
 }
 
@@ -348,121 +444,157 @@ fold(ImonStatement *slot)
 static inline bool
 is_used(uint32 number)
 {
-	return (pg_atomic_read_u32(&slot_at(number)->generation) & 1) == 0;
+	return (pg_atomic_read_u32(&state_of(number)->generation) & 1) == 0;
 }
 
-/* Empties a slot that is in use.  Needs the lock, exclusive. */
-static void
+/*
+ * Has something been counted in the slot?  (While it is free, an addition that
+ * is not seen is not lost: it is then one to the next statement.)
+ */
+static inline bool
+has_counts(ImonStatement *slot)
+{
+	return pg_atomic_read_u32(&slot->counts.groups) != 0 ||
+		pg_atomic_read_u64(&slot->counts.total_ns) != 0 ||
+		pg_atomic_read_u64(&slot->counts.failed_ns) != 0;
+}
+
+/* The number behind another, around the table.  No division. */
+static inline uint32
+next_number(uint32 number)
+{
+	return number + 1 == table->n_slots ? 0 : number + 1;
+}
+
+/*
+ * A number of the queue of free slots, counted from its head, as a place in the
+ * ring.
+ */
+static inline uint32
+place_in_ring(uint32 i)
+{
+	uint32		at = table->free_head + i;
+
+	return at >= table->n_slots ? at - table->n_slots : at;
+}
+
+/* Empties a slot that is in use, but for its counts.  Needs the lock. */
+static inline void
 evict(uint32 number)
 {
-	ImonStatement *slot = slot_at(number);
+	pg_atomic_uint32 *generation = &state_of(number)->generation;
 
-	remove_from_index(&slot->key);
-	pg_atomic_fetch_add_u32(&slot->generation, 1);
-	fold(slot);
-	free_slots()[(table->free_head + table->n_free) % table->n_slots] = number;
+	pg_atomic_write_u32(generation, pg_atomic_read_u32(generation) + 1);
+	remove_from_index(hashes()[number], number);
+	free_slots()[place_in_ring(table->n_free)] = number;
 	table->n_free++;
-	pg_atomic_fetch_add_u64(&table->evicted, 1);
 }
 
 /*
  * Lets the hand go around until a batch is evicted: a sixteenth of a small
- * table, FREE_SLOTS of a large one.  The array of usages is all that it looks
- * at on its way.  Needs the lock, exclusive, and a full table.
+ * table, FREE_SLOTS of a large one.  The array of states is all that it looks
+ * at on its way.  Needs the lock, and a full table.
  */
-static void
+static pg_noinline void
 evict_some(void)
 {
-	uint32		left = Min(table->n_slots / 16, FREE_SLOTS);
+	uint32		batch = Min(table->n_slots / 16, FREE_SLOTS);
+	uint32		left = batch;
+	uint32		number = table->hand;
 
-	while (left > 0)
+	for (; left > 0; number = next_number(number))
 	{
-		uint32		number = table->hand;
-		uint32		rounds = pg_atomic_read_u32(usage_of(number));
+		pg_atomic_uint32 *usage = &state_of(number)->usage;
+		uint32		rounds = pg_atomic_read_u32(usage);
 
-		table->hand = (number + 1) % table->n_slots;
 		if (rounds > 0)
-			pg_atomic_write_u32(usage_of(number), rounds - 1);
+			pg_atomic_write_u32(usage, rounds - 1);
 		else if (is_used(number))
 		{
 			evict(number);
 			left--;
 		}
 	}
+	table->hand = number;
+	table->evicted_at = GetCurrentTimestamp();
+	pg_atomic_fetch_add_u64(&table->evicted, batch);
 }
 
 /*
- * Was something added to the slot while it was free?  (An addition that is not
- * seen is not lost: it is then one to the next statement.)
+ * From when on a statement that is inserted now was not in the table before, to
+ * be counted and evicted.  That of the process is a time that it has anyway.
  */
-static inline bool
-has_late_additions(ImonStatement *slot)
+static inline TimestampTz
+counted_since(void)
 {
-	return pg_atomic_read_u64(&slot->counts.total_ns) != 0 ||
-		pg_atomic_read_u64(&slot->counts.failed_ns) != 0 ||
-		imon_bucket_read(&slot->counts.latency, 0) != 0;
+	return Max(GetCurrentStatementStartTimestamp(),
+			   Max(table->evicted_at, table->stats_reset));
 }
 
 /*
- * Puts a statement into a free slot, but not into the index.  Needs the lock,
- * exclusive.
+ * Asks for the memory of a slot that will be used soon, as it was last: most
+ * statements that are missing take about as long as the one before.
  */
+static inline void
+prefetch_slot(uint32 number)
+{
+	ImonStatement *slot = slot_at(number);
+
+	imon_prefetch(slot);
+	imon_prefetch(&slot->counts.latency.low[last_bucket]);
+}
+
+/* Puts a statement into a free slot and into the index.  Needs the lock. */
 static uint32
-fill_slot(const ImonStatementKey *key)
+insert(const ImonStatementKey *key, uint32 hash, uint32 *generation)
 {
 	uint32		number = free_slots()[table->free_head];
 	ImonStatement *slot = slot_at(number);
+	ImonSlotState *state = state_of(number);
 
-	table->free_head = (table->free_head + 1) % table->n_slots;
+	table->free_head = next_number(table->free_head);
 	table->n_free--;
 
-	if (has_late_additions(slot))
+	if (has_counts(slot))
+	{
 		fold(slot);
-	pg_atomic_write_u32(&slot->counts.groups, 0);
+		pg_atomic_write_u32(&slot->counts.groups, 0);
+	}
 	slot->key = *key;
-	slot->since = GetCurrentTimestamp();
-	pg_atomic_write_u32(usage_of(number), 0);
+	slot->since = counted_since();
+	hashes()[number] = hash;
+	pg_atomic_write_u32(&state->usage, 0);
+	*generation = pg_atomic_read_u32(&state->generation) + 1;
 	pg_write_barrier();
-	pg_atomic_fetch_add_u32(&slot->generation, 1);
+	pg_atomic_write_u32(&state->generation, *generation);
+	add_to_index(hash, number);
+	prefetch_slot(free_slots()[table->free_head]);
 	return number;
-}
-
-/* Takes the table's lock, if need be only if it is free. */
-static bool
-take_lock(LWLockMode mode, bool wait)
-{
-	return wait ? (LWLockAcquire(table->lock, mode), true) :
-		LWLockConditionalAcquire(table->lock, mode);
 }
 
 /*
  * The slot of a statement and its generation; inserts the statement if it is
- * missing.  NO_SLOT if the lock is not free and the caller does not wait.
+ * missing.  NO_SLOT if that needs the lock, which is not free, and the caller
+ * does not wait.
  */
 static uint32
 find_or_insert(const ImonStatementKey *key, bool wait, uint32 *generation)
 {
-	uint32	   *place;
-	uint32		number;
+	uint32		hash = hash_key(key);
+	uint32		number = look_up(key, hash, generation);
 
-	if (!take_lock(LW_SHARED, wait))
-		return NO_SLOT;
-	number = *find_in_index(key);
-	if (number != NO_SLOT)
-		*generation = pg_atomic_read_u32(&slot_at(number)->generation);
-	LWLockRelease(table->lock);
 	if (number != NO_SLOT)
 		return number;
-
-	if (!take_lock(LW_EXCLUSIVE, wait))
+	if (wait)
+		LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	else if (!LWLockConditionalAcquire(table->lock, LW_EXCLUSIVE))
 		return NO_SLOT;
 	if (table->n_free <= FREE_SLOTS)
 		evict_some();
-	place = find_in_index(key); /* another may have been faster */
-	if (*place == NO_SLOT)
-		*place = fill_slot(key);
-	number = *place;
-	*generation = pg_atomic_read_u32(&slot_at(number)->generation);
+	number = look_up(key, hash, generation);	/* another may have been
+												 * faster */
+	if (number == NO_SLOT)
+		number = insert(key, hash, generation);
 	LWLockRelease(table->lock);
 	return number;
 }
@@ -502,52 +634,54 @@ find_known(uint64 queryid, uint64 who)
  * Makes room for one more to be known.  Forgets all if there are too many, and
  * does without if there is no memory.
  */
-static bool
+static pg_noinline bool
 make_room(void)
 {
 	uint32		size = known_mask + 1;
 	uint32		new_size = Max(2 * size, KNOWN_MIN);
 	ImonKnown  *old = known;
-	ImonKnown  *new;
+	void	   *chunk;
 
-	if (2 * (n_known + 1) <= size)
-		return true;
 	if (size >= KNOWN_MAX)
 	{
 		memset(known, 0, sizeof(ImonKnown) * size);
 		n_known = 0;
 		return true;
 	}
-	new = MemoryContextAllocExtended(TopMemoryContext,
-									 sizeof(ImonKnown) * new_size,
-									 MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
-	if (new == NULL)
+	chunk = MemoryContextAllocExtended(TopMemoryContext,
+									   sizeof(ImonKnown) * new_size + LINE_SIZE,
+									   MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
+	if (chunk == NULL)
 		return size > n_known + 1;
-	known = new;
+	known = (ImonKnown *) TYPEALIGN(LINE_SIZE, chunk);
 	known_mask = new_size - 1;
 	for (uint32 i = 0; i < size; i++)
 		if (old[i].who != 0)
 			*find_known(old[i].queryid, old[i].who) = old[i];
-	if (old != nothing_known)
-		pfree(old);
+	if (known_chunk)
+		pfree(known_chunk);
+	known_chunk = chunk;
+	imon_knows_many = new_size >= KNOWN_MANY;
 	return true;
 }
 
 /*
- * The entry in which to remember where a statement is; without memory one for
- * this moment only.
+ * The entry in which to remember where a statement is that is not known, or
+ * "entry" if that is where it would go; without memory one for this moment
+ * only.
  */
-static ImonKnown *
-new_known(uint64 queryid, uint64 who)
+static inline ImonKnown *
+new_known(ImonKnown *entry, uint64 queryid, uint64 who)
 {
 	static ImonKnown not_kept;
-	ImonKnown  *entry;
 
-	if (!make_room())
-		return &not_kept;
-	entry = find_known(queryid, who);
-	if (entry->who == 0)
-		n_known++;
+	if (unlikely(2 * (n_known + 1) > known_mask + 1))
+	{
+		if (!make_room())
+			return &not_kept;
+		entry = find_known(queryid, who);
+	}
+	n_known++;
 	return entry;
 }
 
@@ -555,11 +689,11 @@ new_known(uint64 queryid, uint64 who)
 static inline bool
 is_valid(const ImonKnown *entry)
 {
-	return pg_atomic_read_u32(&entry->slot->generation) == entry->generation;
+	return pg_atomic_read_u32(&state_of(entry->number)->generation) == entry->generation;
 }
 
 /* Where a statement is; NULL if that cannot be found out now. */
-static const ImonKnown *
+static inline const ImonKnown *
 find_statement(const ImonStatementKey *key, bool wait)
 {
 	uint64		who = known_who(key);
@@ -572,36 +706,47 @@ find_statement(const ImonStatementKey *key, bool wait)
 	number = find_or_insert(key, wait, &generation);
 	if (number == NO_SLOT)
 		return NULL;
-	entry = new_known(key->queryid, who);
+	if (entry->who == 0)
+		entry = new_known(entry, key->queryid, who);
 	entry->queryid = key->queryid;
 	entry->who = who;
 	entry->generation = generation;
+	entry->number = number;
 	entry->slot = slot_at(number);
-	entry->usage = usage_of(number);
 	return entry;
 }
 
-/* Counts the duration of an execution that has completed. */
-static inline void
+/* Counts the duration of an execution that has completed; returns its bucket. */
+static inline int
 add_duration(ImonStatementCounts *counts, uint64 ns)
 {
 	int			bucket = imon_histogram_bucket(ns);
-	uint32		group = (uint32) 1 << (bucket / GROUP_SIZE);
+	int			group = bucket / GROUP_SIZE;
 
-	if (unlikely((pg_atomic_read_u32(&counts->groups) & group) == 0))
-		pg_atomic_fetch_or_u32(&counts->groups, group);
+	if (unlikely((pg_atomic_read_u32(&counts->groups) >> group & 1) == 0))
+		pg_atomic_fetch_or_u32(&counts->groups, (uint32) 1 << group);
 	imon_bucket_count(&counts->latency, bucket);
 	pg_atomic_fetch_add_u64(&counts->total_ns, ns);
+	return bucket;
 }
 
 /* The statement is in use: the hand must go around a few more times. */
 static inline void
-touch(const ImonKnown *entry)
+touch(ImonSlotState *state)
 {
-	uint32		rounds = pg_atomic_read_u32(entry->usage);
+	uint32		rounds = pg_atomic_read_u32(&state->usage);
 
 	if (unlikely(rounds < MAX_USAGE))
-		pg_atomic_write_u32(entry->usage, rounds + 1);
+		pg_atomic_write_u32(&state->usage, rounds + 1);
+}
+
+/* Counts an execution that has not. */
+static void
+add_failure(ImonStatementCounts *counts, ImonOutcome outcome, uint64 ns)
+{
+	pg_atomic_fetch_or_u32(&counts->groups, FAILURES);
+	pg_atomic_fetch_add_u64(&counts->failures[outcome], 1);
+	pg_atomic_fetch_add_u64(&counts->failed_ns, ns);
 }
 
 /* Counts an execution; false if that cannot be done now. */
@@ -614,13 +759,10 @@ try_to_count(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns,
 	if (entry == NULL)
 		return false;
 	if (outcome == IMON_COMPLETED)
-		add_duration(&entry->slot->counts, ns);
+		last_bucket = add_duration(&entry->slot->counts, ns);
 	else
-	{
-		pg_atomic_fetch_add_u64(&entry->slot->counts.failures[outcome], 1);
-		pg_atomic_fetch_add_u64(&entry->slot->counts.failed_ns, ns);
-	}
-	touch(entry);
+		add_failure(&entry->slot->counts, outcome, ns);
+	touch(state_of(entry->number));
 	return true;
 }
 
@@ -665,18 +807,26 @@ count_slowly(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
 }
 
 void
+imon_expect_execution(const ImonStatementKey *key)
+{
+	imon_prefetch(first_place(key->queryid, known_who(key)));
+}
+
+void
 imon_count_execution(const ImonStatementKey *key, ImonOutcome outcome,
 					 uint64 ns)
 {
 	uint64		who = known_who(key);
 	const ImonKnown *entry = first_place(key->queryid, who);
+	ImonSlotState *state = state_of(entry->number);
 
 	/* no calls from here: what they need would have to be saved first */
-	if (likely(is_known_here(entry, key->queryid, who) && is_valid(entry) &&
+	if (likely(is_known_here(entry, key->queryid, who) &&
+			   pg_atomic_read_u32(&state->generation) == entry->generation &&
 			   outcome == IMON_COMPLETED && n_pending == 0))
 	{
 		add_duration(&entry->slot->counts, ns);
-		touch(entry);
+		touch(state);
 	}
 	else
 		count_slowly(key, outcome, ns);
@@ -719,9 +869,9 @@ static void
 clear_counts(ImonStatementCounts *counts)
 {
 	pg_atomic_write_u64(&counts->total_ns, 0);
+	pg_atomic_write_u64(&counts->failed_ns, 0);
 	for (int i = 0; i < IMON_N_OUTCOMES; i++)
 		pg_atomic_write_u64(&counts->failures[i], 0);
-	pg_atomic_write_u64(&counts->failed_ns, 0);
 	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
 		imon_bucket_write(&counts->latency, i, 0);
 }
@@ -737,11 +887,9 @@ imon_statements_reset(void)
 		clear_counts(&slot_at(i)->counts);
 		slot_at(i)->since = table->stats_reset;
 	}
-	for (int i = 0; i <= N_REMAINDERS; i++)
-	{
-		clear_counts(&table->remainders[i].counts);
-		table->remainders[i].used = false;
-	}
+	for (int i = 0; i < table->n_remainders; i++)
+		clear_counts(&table->remainders[i]);
+	table->n_remainders = 0;
 	LWLockRelease(table->lock);
 }
 
@@ -764,7 +912,7 @@ imon_statements_reset_at(void)
 static void
 add_latency(uint64 *to, ImonStatementCounts *counts, uint32 groups)
 {
-	for (; groups != 0; groups &= groups - 1)
+	for (groups &= ALL_GROUPS; groups != 0; groups &= groups - 1)
 	{
 		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
 		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
@@ -799,7 +947,7 @@ add_slot(ImonTally *tally, Size room, uint32 number)
 
 	if (!is_used(number))
 	{
-		if (has_late_additions(slot))
+		if (has_counts(slot))
 			add_counts(&tally->evicted, &slot->counts, groups);
 		return true;
 	}
@@ -813,7 +961,7 @@ add_slot(ImonTally *tally, Size room, uint32 number)
 
 	memset(entry, 0, offsetof(ImonTallyEntry, latency));
 	entry->slot = number;
-	entry->generation = pg_atomic_read_u32(&slot->generation);
+	entry->generation = pg_atomic_read_u32(&state_of(number)->generation);
 	entry->key = slot->key;
 	entry->total_ns = counts.total_ns;
 	entry->failures = counts.failures;
@@ -840,8 +988,8 @@ fill_tally(ImonTally *tally, Size room)
 	tally->stats_reset = table->stats_reset;
 	for (uint32 i = 0; i < table->n_slots && fits; i++)
 		fits = add_slot(tally, room, i);
-	for (int i = 0; i <= N_REMAINDERS; i++)
-		add_counts(&tally->evicted, &table->remainders[i].counts, ALL_GROUPS);
+	for (int i = 0; i < table->n_remainders; i++)
+		add_counts(&tally->evicted, &table->remainders[i], ALL_GROUPS);
 	LWLockRelease(table->lock);
 	return fits;
 }
@@ -872,15 +1020,10 @@ imon_latency_of_all(uint64 *counts)
 	LWLockAcquire(table->lock, LW_SHARED);
 	since = table->stats_reset;
 	for (uint32 i = 0; i < table->n_slots; i++)
-	{
-		ImonStatement *slot = slot_at(i);
-
-		if (is_used(i) || has_late_additions(slot))
-			add_latency(counts, &slot->counts,
-						pg_atomic_read_u32(&slot->counts.groups));
-	}
-	for (int i = 0; i <= N_REMAINDERS; i++)
-		add_latency(counts, &table->remainders[i].counts, ALL_GROUPS);
+		add_latency(counts, &slot_at(i)->counts,
+					pg_atomic_read_u32(&slot_at(i)->counts.groups));
+	for (int i = 0; i < table->n_remainders; i++)
+		add_latency(counts, &table->remainders[i], ALL_GROUPS);
 	LWLockRelease(table->lock);
 	return since;
 }
@@ -926,6 +1069,22 @@ copy_counts(ImonStatementRow *row, ImonStatementCounts *counts,
 }
 
 /*
+ * Moves what free slots have counted to the remainders: one row for each
+ * database is enough.  Needs the lock.
+ */
+static void
+fold_free_slots(void)
+{
+	for (uint32 i = 0; i < table->n_free; i++)
+	{
+		ImonStatement *slot = slot_at(free_slots()[place_in_ring(i)]);
+
+		if (has_counts(slot))
+			fold(slot);
+	}
+}
+
+/*
  * Copies the table; returns the number of rows.  The lock is held throughout,
  * so that an eviction moves nothing from what was read to what will be, or the
  * reverse; meanwhile other processes keep what they find no slot for.
@@ -935,19 +1094,22 @@ copy_table(ImonStatementRow *rows)
 {
 	uint64		n = 0;
 
-	LWLockAcquire(table->lock, LW_SHARED);
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	fold_free_slots();
 	for (uint32 i = 0; i < table->n_slots; i++)
 	{
 		ImonStatement *slot = slot_at(i);
 
+		if (!is_used(i) && !has_counts(slot))
+			continue;
 		rows[n].key.dbid = slot->key.dbid;	/* of a late addition */
 		n += copy_counts(&rows[n], &slot->counts,
 						 is_used(i) ? &slot->key : NULL, slot->since);
 	}
-	for (int i = 0; i <= N_REMAINDERS; i++)
+	for (int i = 0; i < table->n_remainders; i++)
 	{
-		rows[n].key.dbid = table->remainders[i].dbid;
-		n += copy_counts(&rows[n], &table->remainders[i].counts, NULL,
+		rows[n].key.dbid = table->remainder_dbids[i];
+		n += copy_counts(&rows[n], &table->remainders[i], NULL,
 						 table->stats_reset);
 	}
 	LWLockRelease(table->lock);
@@ -1026,8 +1188,8 @@ imon_statement_totals_1_0(PG_FUNCTION_ARGS)
 	LWLockAcquire(table->lock, LW_SHARED);
 	for (uint32 i = 0; i < table->n_slots; i++)
 		add_times(&total, &failed, &slot_at(i)->counts);
-	for (int i = 0; i <= N_REMAINDERS; i++)
-		add_times(&total, &failed, &table->remainders[i].counts);
+	for (int i = 0; i < table->n_remainders; i++)
+		add_times(&total, &failed, &table->remainders[i]);
 	LWLockRelease(table->lock);
 
 	values[0] = Float8GetDatum(total);
