@@ -67,17 +67,18 @@
 
 #define GROUP_SIZE 8			/* buckets of a bit in "groups" */
 #define N_GROUPS ((IMON_HISTOGRAM_BUCKETS + GROUP_SIZE - 1) / GROUP_SIZE)
-#define ALL_GROUPS (PG_UINT32_MAX >> (32 - N_GROUPS))
-#define FAILURES ((uint32) 1 << 31) /* that is used, too */
+#define FAILURES 31				/* the bit that these are used, too */
+#define IS_FAILURES(groups) ((groups) >> FAILURES != 0)
+#define ONLY_BUCKETS(groups) ((groups) & ~((uint32) 1 << FAILURES))
 
-StaticAssertDecl(N_GROUPS < 32, "there is no bit for failures");
+StaticAssertDecl(N_GROUPS <= FAILURES, "there is no bit for failures");
 
 /* What is counted of a statement. */
 typedef struct ImonStatementCounts
 {
 	pg_atomic_uint64 total_ns;	/* of completed executions */
 	pg_atomic_uint64 failed_ns;
-	pg_atomic_uint32 groups;	/* of buckets that are used: a hint for fold() */
+	pg_atomic_uint32 groups;	/* of buckets that are used; see mark() */
 	uint32		padding[2];
 	ImonBuckets latency;		/* of completed ones */
 	pg_atomic_uint64 failures[IMON_N_OUTCOMES]; /* none of IMON_COMPLETED */
@@ -416,6 +417,19 @@ remainder_of(Oid dbid)
 }
 
 /*
+ * Says that counts are used, after something was added to them.  What is not
+ * marked is neither moved nor shown.  fold() takes the marks before it moves
+ * what is marked: whoever adds after that finds no mark, and makes it again.
+ * Thus what was shown once is never hidden.
+ */
+static inline void
+mark(ImonStatementCounts *counts, int group)
+{
+	if (unlikely((pg_atomic_read_u32(&counts->groups) >> group & 1) == 0))
+		pg_atomic_fetch_or_u32(&counts->groups, (uint32) 1 << group);
+}
+
+/*
  * Moves what a free slot has counted to the remainder of its database.  Needs
  * the lock, and is fast: most buckets are never used.
  */
@@ -424,14 +438,15 @@ fold(ImonStatement *slot)
 {
 	ImonStatementCounts *to = remainder_of(slot->key.dbid);
 	ImonStatementCounts *from = &slot->counts;
-	uint32		groups = pg_atomic_read_u32(&from->groups);
+	uint32		groups = pg_atomic_exchange_u32(&from->groups, 0);
 
+	pg_atomic_write_u32(&to->groups, pg_atomic_read_u32(&to->groups) | groups);
 	move_count(&to->total_ns, &from->total_ns);
 	move_count(&to->failed_ns, &from->failed_ns);
-	if (unlikely(groups & FAILURES))
+	if (unlikely(IS_FAILURES(groups)))
 		for (int i = 0; i < IMON_N_OUTCOMES; i++)
 			move_count(&to->failures[i], &from->failures[i]);
-	for (groups &= ALL_GROUPS; groups != 0; groups &= groups - 1)
+	for (groups = ONLY_BUCKETS(groups); groups != 0; groups &= groups - 1)
 	{
 		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
 
@@ -556,10 +571,7 @@ insert(const ImonStatementKey *key, uint32 hash, uint32 *generation)
 	table->n_free--;
 
 	if (has_counts(slot))
-	{
 		fold(slot);
-		pg_atomic_write_u32(&slot->counts.groups, 0);
-	}
 	slot->key = *key;
 	slot->since = counted_since();
 	hashes()[number] = hash;
@@ -721,11 +733,9 @@ static inline int
 add_duration(ImonStatementCounts *counts, uint64 ns)
 {
 	int			bucket = imon_histogram_bucket(ns);
-	int			group = bucket / GROUP_SIZE;
 
-	if (unlikely((pg_atomic_read_u32(&counts->groups) >> group & 1) == 0))
-		pg_atomic_fetch_or_u32(&counts->groups, (uint32) 1 << group);
 	imon_bucket_count(&counts->latency, bucket);
+	mark(counts, bucket / GROUP_SIZE);
 	pg_atomic_fetch_add_u64(&counts->total_ns, ns);
 	return bucket;
 }
@@ -744,8 +754,8 @@ touch(ImonSlotState *state)
 static void
 add_failure(ImonStatementCounts *counts, ImonOutcome outcome, uint64 ns)
 {
-	pg_atomic_fetch_or_u32(&counts->groups, FAILURES);
 	pg_atomic_fetch_add_u64(&counts->failures[outcome], 1);
+	mark(counts, FAILURES);
 	pg_atomic_fetch_add_u64(&counts->failed_ns, ns);
 }
 
@@ -904,15 +914,13 @@ imon_statements_reset_at(void)
 	return at;
 }
 
-/*
- * Adds the counts of durations that are in these groups of buckets.  Those that
- * fold() would not find are not added either: an eviction, and what comes to a
- * slot after it, may move what this adds up, but never make it less.
- */
-static void
-add_latency(uint64 *to, ImonStatementCounts *counts, uint32 groups)
+/* Adds the counts of durations; returns the marks at that moment. */
+static uint32
+add_latency(uint64 *to, ImonStatementCounts *counts)
 {
-	for (groups &= ALL_GROUPS; groups != 0; groups &= groups - 1)
+	uint32		all = pg_atomic_read_u32(&counts->groups);
+
+	for (uint32 groups = ONLY_BUCKETS(all); groups != 0; groups &= groups - 1)
 	{
 		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
 		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
@@ -920,17 +928,20 @@ add_latency(uint64 *to, ImonStatementCounts *counts, uint32 groups)
 		for (int i = first; i < behind; i++)
 			to[i] += imon_bucket_read(&counts->latency, i);
 	}
+	return all;
 }
 
-/* Adds counts, in these groups of buckets. */
+/* Adds counts. */
 static void
-add_counts(ImonCounts *to, ImonStatementCounts *counts, uint32 groups)
+add_counts(ImonCounts *to, ImonStatementCounts *counts)
 {
+	uint32		groups = add_latency(to->latency, counts);
+
 	to->total_ns += pg_atomic_read_u64(&counts->total_ns);
-	for (int i = 0; i < IMON_N_OUTCOMES; i++)
-		to->failures += pg_atomic_read_u64(&counts->failures[i]);
+	if (IS_FAILURES(groups))
+		for (int i = 0; i < IMON_N_OUTCOMES; i++)
+			to->failures += pg_atomic_read_u64(&counts->failures[i]);
 	to->failed_ns += pg_atomic_read_u64(&counts->failed_ns);
-	add_latency(to->latency, counts, groups);
 }
 
 /*
@@ -941,20 +952,19 @@ static bool
 add_slot(ImonTally *tally, Size room, uint32 number)
 {
 	ImonStatement *slot = slot_at(number);
-	uint32		groups = pg_atomic_read_u32(&slot->counts.groups);
 	ImonTallyEntry *entry = imon_end_of_entries(tally);
 	ImonCounts	counts;
 
 	if (!is_used(number))
 	{
 		if (has_counts(slot))
-			add_counts(&tally->evicted, &slot->counts, groups);
+			add_counts(&tally->evicted, &slot->counts);
 		return true;
 	}
 	if (room - tally->size < MAXALIGN(offsetof(ImonTallyEntry, latency) + IMON_HISTOGRAM_MAX_BYTES))
 		return false;
 	memset(&counts, 0, sizeof(counts));
-	add_counts(&counts, &slot->counts, groups);
+	add_counts(&counts, &slot->counts);
 	if (counts.total_ns == 0 && counts.failures == 0 &&
 		imon_histogram_total(counts.latency) == 0)
 		return true;
@@ -989,7 +999,7 @@ fill_tally(ImonTally *tally, Size room)
 	for (uint32 i = 0; i < table->n_slots && fits; i++)
 		fits = add_slot(tally, room, i);
 	for (int i = 0; i < table->n_remainders; i++)
-		add_counts(&tally->evicted, &table->remainders[i], ALL_GROUPS);
+		add_counts(&tally->evicted, &table->remainders[i]);
 	LWLockRelease(table->lock);
 	return fits;
 }
@@ -1020,10 +1030,9 @@ imon_latency_of_all(uint64 *counts)
 	LWLockAcquire(table->lock, LW_SHARED);
 	since = table->stats_reset;
 	for (uint32 i = 0; i < table->n_slots; i++)
-		add_latency(counts, &slot_at(i)->counts,
-					pg_atomic_read_u32(&slot_at(i)->counts.groups));
+		add_latency(counts, &slot_at(i)->counts);
 	for (int i = 0; i < table->n_remainders; i++)
-		add_latency(counts, &table->remainders[i], ALL_GROUPS);
+		add_latency(counts, &table->remainders[i]);
 	LWLockRelease(table->lock);
 	return since;
 }
@@ -1045,14 +1054,14 @@ static int
 copy_counts(ImonStatementRow *row, ImonStatementCounts *counts,
 			const ImonStatementKey *key, TimestampTz since)
 {
-	uint64		latency[IMON_HISTOGRAM_BUCKETS];
+	uint64		latency[IMON_HISTOGRAM_BUCKETS] = {0};
 	uint64		failures = 0;
+	uint32		groups = add_latency(latency, counts);
 
-	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
-		latency[i] = imon_bucket_read(&counts->latency, i);
 	for (int i = 0; i < IMON_N_OUTCOMES; i++)
 	{
-		row->failures[i] = pg_atomic_read_u64(&counts->failures[i]);
+		row->failures[i] = IS_FAILURES(groups) ?
+			pg_atomic_read_u64(&counts->failures[i]) : 0;
 		failures += row->failures[i];
 	}
 	if (failures == 0 && imon_histogram_total(latency) == 0)
@@ -1070,11 +1079,12 @@ copy_counts(ImonStatementRow *row, ImonStatementCounts *counts,
 
 /*
  * Moves what free slots have counted to the remainders: one row for each
- * database is enough.  Needs the lock.
+ * database is enough.  Waits for the lock.
  */
 static void
 fold_free_slots(void)
 {
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	for (uint32 i = 0; i < table->n_free; i++)
 	{
 		ImonStatement *slot = slot_at(free_slots()[place_in_ring(i)]);
@@ -1082,27 +1092,28 @@ fold_free_slots(void)
 		if (has_counts(slot))
 			fold(slot);
 	}
+	LWLockRelease(table->lock);
 }
 
 /*
  * Copies the table; returns the number of rows.  The lock is held throughout,
  * so that an eviction moves nothing from what was read to what will be, or the
- * reverse; meanwhile other processes keep what they find no slot for.
+ * reverse; meanwhile other processes keep what they find no slot for.  It is
+ * shared, so that readers need not wait for one another.
  */
 static uint64
 copy_table(ImonStatementRow *rows)
 {
 	uint64		n = 0;
 
-	LWLockAcquire(table->lock, LW_EXCLUSIVE);
-	fold_free_slots();
+	LWLockAcquire(table->lock, LW_SHARED);
 	for (uint32 i = 0; i < table->n_slots; i++)
 	{
 		ImonStatement *slot = slot_at(i);
 
 		if (!is_used(i) && !has_counts(slot))
 			continue;
-		rows[n].key.dbid = slot->key.dbid;	/* of a late addition */
+		rows[n].key.dbid = slot->key.dbid;	/* if it was evicted just now */
 		n += copy_counts(&rows[n], &slot->counts,
 						 is_used(i) ? &slot->key : NULL, slot->since);
 	}
@@ -1161,6 +1172,7 @@ imon_statement_counts_1_0(PG_FUNCTION_ARGS)
 	rows = MemoryContextAllocHuge(CurrentMemoryContext,
 								  sizeof(ImonStatementRow) * (table->n_slots + N_REMAINDERS + 2));
 	count_pending(true);
+	fold_free_slots();
 	n_rows = copy_table(rows);
 	for (uint64 i = 0; i < n_rows; i++)
 		put_row(rsinfo, &rows[i]);
