@@ -127,6 +127,7 @@ typedef struct ImonStatements
 								 * look_up() */
 	ImonOffsets offsets;
 	uint32		n_slots;
+	uint32		n_touched;		/* slots ever used: they are the first */
 	uint32		index_mask;		/* of index_places() */
 	uint32		hand;
 	uint32		free_head;		/* of the queue of free slots, which is a ring */
@@ -270,6 +271,7 @@ statements_init(void *part, LWLock *lock)
 	table->lock = lock;
 	lay_out(&table->offsets);
 	table->n_slots = (uint32) imon_max_statements + FREE_SLOTS;
+	table->n_touched = 0;
 	table->index_mask = index_size(table->n_slots) - 1;
 	table->hand = 0;
 	table->free_head = 0;
@@ -569,6 +571,7 @@ insert(const ImonStatementKey *key, uint32 hash, uint32 *generation)
 
 	table->free_head = next_number(table->free_head);
 	table->n_free--;
+	table->n_touched = Max(table->n_touched, number + 1);
 
 	if (has_counts(slot))
 		fold(slot);
@@ -892,7 +895,7 @@ imon_statements_reset(void)
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	/* each has its own moment, whatever the clock does */
 	table->stats_reset = Max(GetCurrentTimestamp(), table->stats_reset + 1);
-	for (uint32 i = 0; i < table->n_slots; i++)
+	for (uint32 i = 0; i < table->n_touched; i++)
 	{
 		clear_counts(&slot_at(i)->counts);
 		slot_at(i)->since = table->stats_reset;
@@ -996,7 +999,7 @@ fill_tally(ImonTally *tally, Size room)
 	tally->size = MAXALIGN(sizeof(ImonTally));
 	LWLockAcquire(table->lock, LW_SHARED);
 	tally->stats_reset = table->stats_reset;
-	for (uint32 i = 0; i < table->n_slots && fits; i++)
+	for (uint32 i = 0; i < table->n_touched && fits; i++)
 		fits = add_slot(tally, room, i);
 	for (int i = 0; i < table->n_remainders; i++)
 		add_counts(&tally->evicted, &table->remainders[i]);
@@ -1029,7 +1032,7 @@ imon_latency_of_all(uint64 *counts)
 	memset(counts, 0, sizeof(uint64) * IMON_HISTOGRAM_BUCKETS);
 	LWLockAcquire(table->lock, LW_SHARED);
 	since = table->stats_reset;
-	for (uint32 i = 0; i < table->n_slots; i++)
+	for (uint32 i = 0; i < table->n_touched; i++)
 		add_latency(counts, &slot_at(i)->counts);
 	for (int i = 0; i < table->n_remainders; i++)
 		add_latency(counts, &table->remainders[i]);
@@ -1085,13 +1088,9 @@ static void
 fold_free_slots(void)
 {
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
-	for (uint32 i = 0; i < table->n_free; i++)
-	{
-		ImonStatement *slot = slot_at(free_slots()[place_in_ring(i)]);
-
-		if (has_counts(slot))
-			fold(slot);
-	}
+	for (uint32 i = 0; i < table->n_touched; i++)
+		if (!is_used(i) && has_counts(slot_at(i)))
+			fold(slot_at(i));
 	LWLockRelease(table->lock);
 }
 
@@ -1107,7 +1106,7 @@ copy_table(ImonStatementRow *rows)
 	uint64		n = 0;
 
 	LWLockAcquire(table->lock, LW_SHARED);
-	for (uint32 i = 0; i < table->n_slots; i++)
+	for (uint32 i = 0; i < table->n_touched; i++)
 	{
 		ImonStatement *slot = slot_at(i);
 
@@ -1198,7 +1197,7 @@ imon_statement_totals_1_0(PG_FUNCTION_ARGS)
 
 	imon_shmem_require();
 	LWLockAcquire(table->lock, LW_SHARED);
-	for (uint32 i = 0; i < table->n_slots; i++)
+	for (uint32 i = 0; i < table->n_touched; i++)
 		add_times(&total, &failed, &slot_at(i)->counts);
 	for (int i = 0; i < table->n_remainders; i++)
 		add_times(&total, &failed, &table->remainders[i]);
