@@ -382,6 +382,8 @@ watch(QueryDesc *desc)
 	imon_begin_execution(&execution->beginning, execution->key.toplevel);
 	if (execution->key.toplevel)
 		imon_add_parsing(&execution->beginning, execution->key.queryid);
+	if (unlikely(imon_knows_many))
+		imon_expect_execution(&execution->key);
 }
 
 static void

@@ -61,11 +61,15 @@ imon_histogram_bucket(uint64 ns)
 	if (unlikely(ns - IMON_HISTOGRAM_MIN - 1 >=
 				 IMON_HISTOGRAM_MAX - IMON_HISTOGRAM_MIN))
 		return ns <= IMON_HISTOGRAM_MIN ? 0 : IMON_HISTOGRAM_BOUNDS;
+#ifdef __GNUC__
+	power = 63 ^ __builtin_clzll(ns);	/* the same in fewer instructions */
+#else
 	power = pg_leftmost_one_pos64(ns);
+#endif
 	/* its highest bit makes the second term one row more */
-	bucket = imon_histogram_cells[(power << IMON_CELL_BITS) -
-								  ((IMON_FIRST_POWER + 1) << IMON_CELL_BITS) +
-								  (ns >> (power - IMON_CELL_BITS))];
+	bucket = imon_histogram_cells[((Size) power << IMON_CELL_BITS) +
+								  (Size) (ns >> (power - IMON_CELL_BITS)) -
+								  ((IMON_FIRST_POWER + 1) << IMON_CELL_BITS)];
 	return bucket + (ns > imon_histogram_bounds[bucket]);
 }
 

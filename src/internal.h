@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * internal.h
- *	  Marks what other libraries cannot see.
+ *	  Marks what other libraries cannot see, and other words to the compiler.
  *
  * An access to a symbol that others might replace takes a detour through two
  * tables.  Since 16 modules are compiled so that only what is called from SQL
@@ -16,6 +16,13 @@
 #define IMON_INTERNAL __attribute__((visibility("hidden")))
 #else
 #define IMON_INTERNAL
+#endif
+
+/* Asks for memory that will be written to soon, and does not wait for it. */
+#ifdef __GNUC__
+#define imon_prefetch(address) __builtin_prefetch(address, 1)
+#else
+#define imon_prefetch(address) ((void) (address))
 #endif
 
 #endif							/* IMON_INTERNAL_H */

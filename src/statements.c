@@ -4,35 +4,44 @@
  *	  The table of statements: how long their executions took, and how they
  *	  ended.
  *
- * The table has a fixed number of slots.  The table's lock guards which key is
- * in which slot; counts are atomic and need no lock.
+ * The table has a fixed number of slots.  Whoever changes which key is in which
+ * slot holds the table's lock; counts are atomic and need no lock.
  *
  * A process remembers in which slot it found a statement, and the generation
  * of the slot then.  On a hit it compares the generation and adds to two
- * atomics.  On a miss it takes the lock, shared to find and exclusive to
- * insert, both only if it is free at that moment: a statement of a user never
- * waits for another.  If it is not free, the execution is kept in a short list
- * of the process and counted with one of the next, or at its end.
+ * atomics.  On a miss it looks the statement up, without the lock: if the
+ * generation was the same before it compared the key and after, the key was
+ * that of the slot.  Only if it finds nothing it takes the lock, to look again
+ * and to insert, and only if that is free at the moment: a statement of a user
+ * never waits for another.  If it is not free, the execution is kept in a short
+ * list of the process and counted with one of the next, or at its end.
  *
  * When max_statements are in the table, some are evicted: a hand goes around,
  * as in the buffer manager, and takes slots that have not been used lately.  An
  * evicted slot gets the next generation, so that nobody who looks will find
- * it, and its counts are moved, by exchange, to the remainder of its database.
- * It is reused only after FREE_SLOTS others.  Should some process have compared
- * the generation just before, and added just after, the addition is still in
- * the slot: readers find it there, and it is moved when the slot is reused.
- * Thus nothing is lost, and totals never go backwards.  (A process that sleeps
- * between the two until the slot is reused adds to another statement.)
+ * it.  Its counts stay where they are, and count as those of evicted
+ * statements; they are moved, by exchange, to the remainder of its database
+ * when the slot is reused, which happens only after FREE_SLOTS others.  Should
+ * some process have compared the generation just before the eviction, and added
+ * just after, the addition is moved with them.  Thus nothing is lost, and
+ * totals never go backwards.  (A process that sleeps between the two until the
+ * slot is reused adds to another statement.)
  *
- * A reset moves all counts to what its database has from before; nobody but
+ * A reset moves all counts to what their database has from before; nobody but
  * imon_sum_statements() looks there.  The databases that are told apart are the
  * first ones that come; each keeps its place until shared memory is made anew,
  * so that what a database has counted is never moved to another place.
+ *
+ * What a miss takes is mostly the time until memory comes to the processor:
+ * where many statements are executed, it is long since a slot was last in use.
+ * So what is looked at of a slot is kept in few lines of the cache, what is
+ * looked at of many slots in arrays of its own, and evicting touches no slot.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "buckets.h"
 #include "fmgr.h"
 #include "guc.h"
@@ -54,59 +63,97 @@
 #define MAX_PENDING 512			/* executions kept for later, each process */
 #define KNOWN_MIN 64			/* slots remembered, each process */
 #define KNOWN_MAX 8192
+#define KNOWN_MANY 256			/* from which on they are imon_knows_many */
 
 #define STATEMENT_COLUMNS 12
 
-#define GROUP_SIZE IMON_BUCKET_RUN	/* buckets of a bit in "groups" */
-#define ALL_GROUPS (PG_UINT32_MAX >> (32 - (IMON_HISTOGRAM_BUCKETS + GROUP_SIZE - 1) / GROUP_SIZE))
+#define LINE_SIZE 64			/* of the cache, as a rule */
 
-StaticAssertDecl(IMON_HISTOGRAM_BUCKETS <= 32 * GROUP_SIZE,
-				 "groups of buckets do not fit into 32 bits");
+#define GROUP_SIZE 8			/* buckets of a bit in "groups" */
+#define N_GROUPS ((IMON_HISTOGRAM_BUCKETS + GROUP_SIZE - 1) / GROUP_SIZE)
+#define FAILURES 31				/* the bit that these are used, too */
+#define IS_FAILURES(groups) ((groups) >> FAILURES != 0)
+#define ONLY_BUCKETS(groups) ((groups) & ~((uint32) 1 << FAILURES))
+
+StaticAssertDecl(N_GROUPS <= FAILURES, "there is no bit for failures");
 
 /* What is counted of a statement. */
 typedef struct ImonStatementCounts
 {
 	pg_atomic_uint64 total_ns;	/* of completed executions */
-	pg_atomic_uint64 failures[IMON_N_OUTCOMES]; /* none of IMON_COMPLETED */
 	pg_atomic_uint64 failed_ns;
-	pg_atomic_uint32 groups;	/* of buckets that are used: a hint for fold() */
+	pg_atomic_uint32 groups;	/* of buckets that are used; see mark() */
 	ImonBuckets latency;		/* of completed ones */
+	pg_atomic_uint64 failures[IMON_N_OUTCOMES]; /* none of IMON_COMPLETED */
 } ImonStatementCounts;
 
 typedef struct ImonStatement
 {
-	pg_atomic_uint32 generation;	/* odd while no statement is in the slot;
-									 * never 0 */
 	ImonStatementKey key;		/* of the statement now, or before */
-	int			place;			/* of its database */
 	TimestampTz since;
+	uint32		place;			/* of its database */
 	ImonStatementCounts counts;
 } ImonStatement;
+
+#define SLOT_SIZE TYPEALIGN(LINE_SIZE, sizeof(ImonStatement))
+
+StaticAssertDecl(sizeof(void *) < 8 ||
+				 offsetof(ImonStatement, counts.latency.low) == LINE_SIZE,
+				 "what is looked at first should be in one line");
+
+/* Of each slot, apart from it. */
+typedef struct ImonSlotState
+{
+	pg_atomic_uint32 generation;	/* odd while no statement is in the slot;
+									 * never 0 */
+	pg_atomic_uint32 usage;		/* rounds of the hand for which it is safe */
+} ImonSlotState;
+
+/* Where a key is. */
+typedef struct ImonPlace
+{
+	volatile uint32 hash;		/* of the key; undefined without a slot */
+	volatile uint32 number;		/* of its slot, or NO_SLOT */
+} ImonPlace;
 
 /* A database, or in the last place all that have none of their own. */
 typedef struct ImonDatabase
 {
-	Oid			dbid;			/* InvalidOid in the last */
 	ImonStatementCounts remainder;	/* what evicted statements have left */
 	ImonStatementCounts past;	/* from before the last reset */
 } ImonDatabase;
 
+/* Where the arrays are that follow the first, in bytes. */
+typedef struct ImonOffsets
+{
+	Size		hashes;
+	Size		free_slots;
+	Size		index;
+	Size		slots;
+} ImonOffsets;
+
 typedef struct ImonStatements
 {
-	LWLock	   *lock;			/* guards all that is not atomic */
+	LWLock	   *lock;			/* guards all that is not atomic, but see
+								 * look_up() */
+	ImonOffsets offsets;
 	uint32		n_slots;
-	uint32		index_mask;		/* of slots_of[] */
+	uint32		n_touched;		/* slots ever used: they are the first */
+	uint32		index_mask;		/* of index_places() */
 	uint32		hand;
 	uint32		free_head;		/* of the queue of free slots, which is a ring */
 	uint32		n_free;
+	TimestampTz evicted_at;		/* last */
 	TimestampTz stats_reset;
 	pg_atomic_uint64 evicted;
 	pg_atomic_uint64 dropped;
-	int			n_databases;
+
+	int			n_places;		/* of databases, that are in use */
+	Oid			dbids[IMON_MAX_DATABASES + 1];	/* InvalidOid in the last */
 	ImonDatabase databases[IMON_MAX_DATABASES + 1];
 } ImonStatements;
 
-/* Followed in shared memory by four arrays, see slot_at() and so on. */
+/* Followed in shared memory by five arrays, see state_of() and so on. */
 static ImonStatements *table = NULL;
 
 /* A slot that this process knows. */
@@ -115,15 +162,23 @@ typedef struct ImonKnown
 	uint64		queryid;
 	uint64		who;			/* see known_who(); 0 = nothing is known here */
 	ImonStatement *slot;
-	pg_atomic_uint32 *usage;	/* of the slot */
+	uint32		number;			/* of the slot */
 	uint32		generation;		/* of the slot then */
 } ImonKnown;
+
+StaticAssertDecl(sizeof(void *) < 8 || LINE_SIZE % sizeof(ImonKnown) == 0,
+				 "an entry should be in one line");
 
 /* Open addressing; never more than half full; grows on a miss only. */
 static ImonKnown nothing_known[2];
 static ImonKnown *known = nothing_known;
+static void *known_chunk = NULL;	/* of memory, in which they are */
 static uint32 known_mask = 0;
 static uint32 n_known = 0;
+bool		imon_knows_many = false;
+
+/* In which the last execution was counted that was not known. */
+static int	last_bucket = 0;
 
 /* An execution that could not be counted yet. */
 typedef struct ImonPendingExecution
@@ -146,57 +201,76 @@ index_size(uint32 n_slots)
 	return pg_nextpower2_32(2 * n_slots);
 }
 
+/* The size of the table, and where its arrays are. */
 static Size
-statements_size(void)
+lay_out(ImonOffsets *offsets)
 {
 	Size		n_slots = (Size) imon_max_statements + FREE_SLOTS;
 	Size		size = MAXALIGN(sizeof(ImonStatements));
 
-	size = add_size(size, mul_size(n_slots, sizeof(ImonStatement)));
-	size = add_size(size, mul_size(n_slots, sizeof(pg_atomic_uint32)));
+	size = add_size(size, mul_size(n_slots, sizeof(ImonSlotState)));
+	offsets->hashes = size;
 	size = add_size(size, mul_size(n_slots, sizeof(uint32)));
-	return add_size(size, mul_size(index_size(n_slots), sizeof(uint32)));
+	offsets->free_slots = size;
+	size = add_size(size, mul_size(n_slots, sizeof(uint32)));
+	offsets->index = size;
+	size = add_size(size, mul_size(index_size(n_slots), sizeof(ImonPlace)));
+	offsets->slots = TYPEALIGN(LINE_SIZE, size);
+	return add_size(offsets->slots, mul_size(n_slots, SLOT_SIZE));
 }
 
-/* The slot of this number. */
-static inline ImonStatement *
-slot_at(uint32 number)
+static Size
+statements_size(void)
 {
-	char	   *slots = (char *) table + MAXALIGN(sizeof(ImonStatements));
+	ImonOffsets ignored;
 
-	return (ImonStatement *) slots + number;
+	return lay_out(&ignored);
 }
 
-/* For how many more rounds of the hand the slot is safe. */
-static inline pg_atomic_uint32 *
-usage_of(uint32 number)
+/* The state of the slot of this number. */
+static inline ImonSlotState *
+state_of(uint32 number)
 {
-	return (pg_atomic_uint32 *) slot_at(table->n_slots) + number;
+	return (ImonSlotState *) ((char *) table + MAXALIGN(sizeof(ImonStatements))) + number;
+}
+
+/* The hashes of the keys in the slots. */
+static inline uint32 *
+hashes(void)
+{
+	return (uint32 *) ((char *) table + table->offsets.hashes);
 }
 
 /* The free slots, a ring of n_slots. */
 static inline uint32 *
 free_slots(void)
 {
-	return (uint32 *) usage_of(table->n_slots);
+	return (uint32 *) ((char *) table + table->offsets.free_slots);
 }
 
-/* The number of the slot by hash of its key, or NO_SLOT; linear probing. */
-static inline uint32 *
-slot_index(void)
+/* Where the keys are, by hash; linear probing. */
+static inline ImonPlace *
+index_places(void)
 {
-	return free_slots() + table->n_slots;
+	return (ImonPlace *) ((char *) table + table->offsets.index);
+}
+
+/* The slot of this number. */
+static inline ImonStatement *
+slot_at(uint32 number)
+{
+	return (ImonStatement *) ((char *) table + table->offsets.slots + number * SLOT_SIZE);
 }
 
 static void
 init_counts(ImonStatementCounts *counts)
 {
 	pg_atomic_init_u64(&counts->total_ns, 0);
-	for (int i = 0; i < IMON_N_OUTCOMES; i++)
-		pg_atomic_init_u64(&counts->failures[i], 0);
 	pg_atomic_init_u64(&counts->failed_ns, 0);
 	pg_atomic_init_u32(&counts->groups, 0);
 	imon_buckets_init(&counts->latency);
+	for (int i = 0; i < IMON_N_OUTCOMES; i++)
+		pg_atomic_init_u64(&counts->failures[i], 0);
 }
 
 static void
@@ -204,12 +278,16 @@ statements_init(void *part, LWLock *lock)
 {
 	table = (ImonStatements *) part;
 	table->lock = lock;
+	lay_out(&table->offsets);
 	table->n_slots = (uint32) imon_max_statements + FREE_SLOTS;
+	table->n_touched = 0;
 	table->index_mask = index_size(table->n_slots) - 1;
 	table->hand = 0;
 	table->free_head = 0;
 	table->n_free = table->n_slots;
 	table->stats_reset = GetCurrentTimestamp();
+	table->evicted_at = table->stats_reset;
+	table->n_places = 0;
 	pg_atomic_init_u64(&table->evicted, 0);
 	pg_atomic_init_u64(&table->dropped, 0);
 	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
@@ -219,13 +297,13 @@ statements_init(void *part, LWLock *lock)
 	}
 	for (uint32 i = 0; i < table->n_slots; i++)
 	{
-		pg_atomic_init_u32(&slot_at(i)->generation, 1);
+		pg_atomic_init_u32(&state_of(i)->generation, 1);
+		pg_atomic_init_u32(&state_of(i)->usage, 0);
 		init_counts(&slot_at(i)->counts);
-		pg_atomic_init_u32(usage_of(i), 0);
 		free_slots()[i] = i;
 	}
 	for (uint32 i = 0; i <= table->index_mask; i++)
-		slot_index()[i] = NO_SLOT;
+		index_places()[i].number = NO_SLOT;
 }
 
 static const ImonShmemPart statements_part = {
@@ -256,229 +334,303 @@ same_key(const ImonStatementKey *a, const ImonStatementKey *b)
 }
 
 /*
- * The place in the index where the key is, or where it would go.  Needs the
- * lock.
+ * The slot of a statement and its generation, or NO_SLOT.  Needs no lock:
+ * without it a statement that is in the table may not be found, but what is
+ * found has been there.
  */
-static uint32 *
-find_in_index(const ImonStatementKey *key)
+static uint32
+look_up(const ImonStatementKey *key, uint32 hash, uint32 *generation)
 {
-	uint32		at = hash_key(key) & table->index_mask;
+	const ImonPlace *index = index_places();
+	uint32		mask = table->index_mask;
 
-	while (slot_index()[at] != NO_SLOT &&
-		   !same_key(&slot_at(slot_index()[at])->key, key))
-		at = (at + 1) & table->index_mask;
-	return &slot_index()[at];
+	/* while others move them about, nothing but a count is sure to end */
+	for (uint32 i = 0; i <= mask; i++)
+	{
+		const ImonPlace *place = &index[(hash + i) & mask];
+		uint32		number = place->number;
+
+		if (number == NO_SLOT)
+			break;
+		if (place->hash != hash)
+			continue;
+		*generation = pg_atomic_read_u32(&state_of(number)->generation);
+		pg_read_barrier();
+		if ((*generation & 1) != 0 || !same_key(&slot_at(number)->key, key))
+			continue;
+		pg_read_barrier();
+		if (pg_atomic_read_u32(&state_of(number)->generation) == *generation)
+			return number;
+	}
+	return NO_SLOT;
+}
+
+/* Puts a slot into the index.  Needs the lock. */
+static void
+add_to_index(uint32 hash, uint32 number)
+{
+	ImonPlace  *index = index_places();
+	uint32		mask = table->index_mask;
+	uint32		at = hash & mask;
+
+	while (index[at].number != NO_SLOT)
+		at = (at + 1) & mask;
+	index[at].hash = hash;
+	index[at].number = number;
 }
 
 /*
- * Removes a key from the index, and moves those behind it that would no longer
- * be found.  Needs the lock, exclusive.
+ * Removes a slot from the index, and moves those behind it that would no longer
+ * be found.  Needs the lock.
  */
 static void
-remove_from_index(const ImonStatementKey *key)
+remove_from_index(uint32 hash, uint32 number)
 {
-	uint32		hole = find_in_index(key) - slot_index();
-	uint32		at = hole;
+	ImonPlace  *index = index_places();
+	uint32		mask = table->index_mask;
+	uint32		hole = hash & mask;
+	uint32		at;
 
-	for (;;)
+	while (index[hole].number != number)
+		hole = (hole + 1) & mask;
+	for (at = (hole + 1) & mask; index[at].number != NO_SLOT; at = (at + 1) & mask)
 	{
-		uint32		home;
-
-		at = (at + 1) & table->index_mask;
-		if (slot_index()[at] == NO_SLOT)
-			break;
-		home = hash_key(&slot_at(slot_index()[at])->key) & table->index_mask;
-
 		/* can it be reached from its home without passing the hole? */
-		if (((at - home) & table->index_mask) < ((at - hole) & table->index_mask))
+		if (((at - index[at].hash) & mask) < ((at - hole) & mask))
 			continue;
-		slot_index()[hole] = slot_index()[at];
+		index[hole].hash = index[at].hash;
+		index[hole].number = index[at].number;
 		hole = at;
 	}
-	slot_index()[hole] = NO_SLOT;
+	index[hole].number = NO_SLOT;
 }
 
-/* Moves a count; both may be changing. */
-static void
+/* Moves a count that may be changing to where nobody else adds. */
+static inline void
 move_count(pg_atomic_uint64 *to, pg_atomic_uint64 *from)
 {
 	if (pg_atomic_read_u64(from) != 0)
-		pg_atomic_fetch_add_u64(to, pg_atomic_exchange_u64(from, 0));
+		pg_atomic_write_u64(to, pg_atomic_read_u64(to) + pg_atomic_exchange_u64(from, 0));
 }
 
-/* Moves the count of a bucket, to where nobody else adds. */
-static inline void
-move_bucket(ImonBuckets *to, ImonBuckets *from, int i)
-{
-	if (imon_bucket_read(from, i) != 0)
-		imon_bucket_write(to, i, imon_bucket_read(to, i) + imon_bucket_take(from, i));
-}
-
-/* The place of a database.  Needs the lock, exclusive. */
-static int
+/* The place of a database.  Needs the lock. */
+static uint32
 place_of(Oid dbid)
 {
+	int			n = table->n_places;
 	int			place = 0;
 
-	while (place < table->n_databases && table->databases[place].dbid != dbid)
+	while (place < Min(n, IMON_MAX_DATABASES) && table->dbids[place] != dbid)
 		place++;
-	if (place == table->n_databases && place < IMON_MAX_DATABASES)
-		table->databases[table->n_databases++].dbid = dbid;
+	if (place == n)
+	{
+		table->dbids[place] = place < IMON_MAX_DATABASES ? dbid : InvalidOid;
+		table->n_places++;
+	}
 	return place;
 }
 
 /*
- * Moves counts, in these groups of buckets.  Needs the lock, exclusive.  Only
- * buckets that are used are looked at, as evictions may be frequent.
+ * Says that counts are used, after something was added to them.  What is not
+ * marked is neither moved nor shown.  move_counts() takes the marks before it
+ * moves what is marked: whoever adds after that finds no mark, and makes it
+ * again.  Thus what was shown once is never hidden.
+ */
+static inline void
+mark(ImonStatementCounts *counts, int group)
+{
+	if (unlikely((pg_atomic_read_u32(&counts->groups) >> group & 1) == 0))
+		pg_atomic_fetch_or_u32(&counts->groups, (uint32) 1 << group);
+}
+
+/*
+ * Moves counts to where nobody else adds, while they may be changing.  Needs
+ * the lock, and is fast: most buckets are never used.
  */
 static void
-move_counts(ImonStatementCounts *to, ImonStatementCounts *from, uint32 groups)
+move_counts(ImonStatementCounts *to, ImonStatementCounts *from)
 {
+	uint32		groups = pg_atomic_exchange_u32(&from->groups, 0);
+
+	pg_atomic_write_u32(&to->groups, pg_atomic_read_u32(&to->groups) | groups);
 	move_count(&to->total_ns, &from->total_ns);
-	for (int i = 0; i < IMON_N_OUTCOMES; i++)
-		move_count(&to->failures[i], &from->failures[i]);
 	move_count(&to->failed_ns, &from->failed_ns);
-	for (; groups != 0; groups &= groups - 1)
+	if (unlikely(IS_FAILURES(groups)))
+		for (int i = 0; i < IMON_N_OUTCOMES; i++)
+			move_count(&to->failures[i], &from->failures[i]);
+	for (groups = ONLY_BUCKETS(groups); groups != 0; groups &= groups - 1)
 	{
 		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
-		int			behind = Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS);
 
-		for (int i = first; i < behind; i++)
-			move_bucket(&to->latency, &from->latency, i);
+		imon_buckets_move(&to->latency, &from->latency, first,
+						  Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS));
 	}
 }
 
 /*
- * Moves what a slot has counted to the remainder of its database.  Needs the
- * lock, exclusive.
+ * Moves what a free slot has counted to the remainder of its database.  Needs
+ * the lock.
  */
-static void
+static inline void
 fold(ImonStatement *slot)
 {
-	move_counts(&table->databases[slot->place].remainder, &slot->counts,
-				pg_atomic_read_u32(&slot->counts.groups));
+	move_counts(&table->databases[slot->place].remainder, &slot->counts);
 }
 
 /* Is a statement in the slot?  Needs the lock. */
 static inline bool
 is_used(uint32 number)
 {
-	return (pg_atomic_read_u32(&slot_at(number)->generation) & 1) == 0;
+	return (pg_atomic_read_u32(&state_of(number)->generation) & 1) == 0;
 }
 
-/* Empties a slot that is in use.  Needs the lock, exclusive. */
-static void
+/*
+ * Has something been counted in the slot?  (While it is free, an addition that
+ * is not seen is not lost: it is then one to the next statement.)
+ */
+static inline bool
+has_counts(ImonStatement *slot)
+{
+	return pg_atomic_read_u32(&slot->counts.groups) != 0 ||
+		pg_atomic_read_u64(&slot->counts.total_ns) != 0 ||
+		pg_atomic_read_u64(&slot->counts.failed_ns) != 0;
+}
+
+/* The number behind another, around the table.  No division. */
+static inline uint32
+next_number(uint32 number)
+{
+	return number + 1 == table->n_slots ? 0 : number + 1;
+}
+
+/*
+ * A number of the queue of free slots, counted from its head, as a place in the
+ * ring.
+ */
+static inline uint32
+place_in_ring(uint32 i)
+{
+	uint32		at = table->free_head + i;
+
+	return at >= table->n_slots ? at - table->n_slots : at;
+}
+
+/* Empties a slot that is in use, but for its counts.  Needs the lock. */
+static inline void
 evict(uint32 number)
 {
-	ImonStatement *slot = slot_at(number);
+	pg_atomic_uint32 *generation = &state_of(number)->generation;
 
-	remove_from_index(&slot->key);
-	pg_atomic_fetch_add_u32(&slot->generation, 1);
-	fold(slot);
-	free_slots()[(table->free_head + table->n_free) % table->n_slots] = number;
+	pg_atomic_write_u32(generation, pg_atomic_read_u32(generation) + 1);
+	remove_from_index(hashes()[number], number);
+	free_slots()[place_in_ring(table->n_free)] = number;
 	table->n_free++;
-	pg_atomic_fetch_add_u64(&table->evicted, 1);
 }
 
 /*
  * Lets the hand go around until a batch is evicted: a sixteenth of a small
- * table, FREE_SLOTS of a large one.  The array of usages is all that it looks
- * at on its way.  Needs the lock, exclusive, and a full table.
+ * table, FREE_SLOTS of a large one.  The array of states is all that it looks
+ * at on its way.  Needs the lock, and a full table.
  */
-static void
+static pg_noinline void
 evict_some(void)
 {
-	uint32		left = Min(table->n_slots / 16, FREE_SLOTS);
+	uint32		batch = Min(table->n_slots / 16, FREE_SLOTS);
+	uint32		left = batch;
+	uint32		number = table->hand;
 
-	while (left > 0)
+	for (; left > 0; number = next_number(number))
 	{
-		uint32		number = table->hand;
-		uint32		rounds = pg_atomic_read_u32(usage_of(number));
+		pg_atomic_uint32 *usage = &state_of(number)->usage;
+		uint32		rounds = pg_atomic_read_u32(usage);
 
-		table->hand = (number + 1) % table->n_slots;
 		if (rounds > 0)
-			pg_atomic_write_u32(usage_of(number), rounds - 1);
+			pg_atomic_write_u32(usage, rounds - 1);
 		else if (is_used(number))
 		{
 			evict(number);
 			left--;
 		}
 	}
+	table->hand = number;
+	table->evicted_at = GetCurrentTimestamp();
+	pg_atomic_fetch_add_u64(&table->evicted, batch);
 }
 
 /*
- * Was something added to the slot while it was free?  (An addition that is not
- * seen is not lost: it is then one to the next statement.)
+ * From when on a statement that is inserted now was not in the table before, to
+ * be counted and evicted.  That of the process is a time that it has anyway.
  */
-static inline bool
-has_late_additions(ImonStatement *slot)
+static inline TimestampTz
+counted_since(void)
 {
-	return pg_atomic_read_u64(&slot->counts.total_ns) != 0 ||
-		pg_atomic_read_u64(&slot->counts.failed_ns) != 0 ||
-		imon_bucket_read(&slot->counts.latency, 0) != 0;
+	return Max(GetCurrentStatementStartTimestamp(),
+			   Max(table->evicted_at, table->stats_reset));
 }
 
 /*
- * Puts a statement into a free slot, but not into the index.  Needs the lock,
- * exclusive.
+ * Asks for the memory of a slot that will be used soon, as it was last: most
+ * statements that are missing take about as long as the one before.
  */
+static inline void
+prefetch_slot(uint32 number)
+{
+	ImonStatement *slot = slot_at(number);
+
+	imon_prefetch(slot);
+	imon_prefetch(&slot->counts.latency.low[last_bucket]);
+}
+
+/* Puts a statement into a free slot and into the index.  Needs the lock. */
 static uint32
-fill_slot(const ImonStatementKey *key)
+insert(const ImonStatementKey *key, uint32 hash, uint32 *generation)
 {
 	uint32		number = free_slots()[table->free_head];
 	ImonStatement *slot = slot_at(number);
+	ImonSlotState *state = state_of(number);
 
-	table->free_head = (table->free_head + 1) % table->n_slots;
+	table->free_head = next_number(table->free_head);
 	table->n_free--;
+	table->n_touched = Max(table->n_touched, number + 1);
 
-	if (has_late_additions(slot))
+	if (has_counts(slot))
 		fold(slot);
-	pg_atomic_write_u32(&slot->counts.groups, 0);
 	slot->key = *key;
+	slot->since = counted_since();
 	slot->place = place_of(key->dbid);
-	slot->since = GetCurrentTimestamp();
-	pg_atomic_write_u32(usage_of(number), 0);
+	hashes()[number] = hash;
+	pg_atomic_write_u32(&state->usage, 0);
+	*generation = pg_atomic_read_u32(&state->generation) + 1;
 	pg_write_barrier();
-	pg_atomic_fetch_add_u32(&slot->generation, 1);
+	pg_atomic_write_u32(&state->generation, *generation);
+	add_to_index(hash, number);
+	prefetch_slot(free_slots()[table->free_head]);
 	return number;
-}
-
-/* Takes the table's lock, if need be only if it is free. */
-static bool
-take_lock(LWLockMode mode, bool wait)
-{
-	return wait ? (LWLockAcquire(table->lock, mode), true) :
-		LWLockConditionalAcquire(table->lock, mode);
 }
 
 /*
  * The slot of a statement and its generation; inserts the statement if it is
- * missing.  NO_SLOT if the lock is not free and the caller does not wait.
+ * missing.  NO_SLOT if that needs the lock, which is not free, and the caller
+ * does not wait.
  */
 static uint32
 find_or_insert(const ImonStatementKey *key, bool wait, uint32 *generation)
 {
-	uint32	   *place;
-	uint32		number;
+	uint32		hash = hash_key(key);
+	uint32		number = look_up(key, hash, generation);
 
-	if (!take_lock(LW_SHARED, wait))
-		return NO_SLOT;
-	number = *find_in_index(key);
-	if (number != NO_SLOT)
-		*generation = pg_atomic_read_u32(&slot_at(number)->generation);
-	LWLockRelease(table->lock);
 	if (number != NO_SLOT)
 		return number;
-
-	if (!take_lock(LW_EXCLUSIVE, wait))
+	if (wait)
+		LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	else if (!LWLockConditionalAcquire(table->lock, LW_EXCLUSIVE))
 		return NO_SLOT;
 	if (table->n_free <= FREE_SLOTS)
 		evict_some();
-	place = find_in_index(key); /* another may have been faster */
-	if (*place == NO_SLOT)
-		*place = fill_slot(key);
-	number = *place;
-	*generation = pg_atomic_read_u32(&slot_at(number)->generation);
+	number = look_up(key, hash, generation);	/* another may have been
+												 * faster */
+	if (number == NO_SLOT)
+		number = insert(key, hash, generation);
 	LWLockRelease(table->lock);
 	return number;
 }
@@ -518,52 +670,54 @@ find_known(uint64 queryid, uint64 who)
  * Makes room for one more to be known.  Forgets all if there are too many, and
  * does without if there is no memory.
  */
-static bool
+static pg_noinline bool
 make_room(void)
 {
 	uint32		size = known_mask + 1;
 	uint32		new_size = Max(2 * size, KNOWN_MIN);
 	ImonKnown  *old = known;
-	ImonKnown  *new;
+	void	   *chunk;
 
-	if (2 * (n_known + 1) <= size)
-		return true;
 	if (size >= KNOWN_MAX)
 	{
 		memset(known, 0, sizeof(ImonKnown) * size);
 		n_known = 0;
 		return true;
 	}
-	new = MemoryContextAllocExtended(TopMemoryContext,
-									 sizeof(ImonKnown) * new_size,
-									 MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
-	if (new == NULL)
+	chunk = MemoryContextAllocExtended(TopMemoryContext,
+									   sizeof(ImonKnown) * new_size + LINE_SIZE,
+									   MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
+	if (chunk == NULL)
 		return size > n_known + 1;
-	known = new;
+	known = (ImonKnown *) TYPEALIGN(LINE_SIZE, chunk);
 	known_mask = new_size - 1;
 	for (uint32 i = 0; i < size; i++)
 		if (old[i].who != 0)
 			*find_known(old[i].queryid, old[i].who) = old[i];
-	if (old != nothing_known)
-		pfree(old);
+	if (known_chunk)
+		pfree(known_chunk);
+	known_chunk = chunk;
+	imon_knows_many = new_size >= KNOWN_MANY;
 	return true;
 }
 
 /*
- * The entry in which to remember where a statement is; without memory one for
- * this moment only.
+ * The entry in which to remember where a statement is that is not known, or
+ * "entry" if that is where it would go; without memory one for this moment
+ * only.
  */
-static ImonKnown *
-new_known(uint64 queryid, uint64 who)
+static inline ImonKnown *
+new_known(ImonKnown *entry, uint64 queryid, uint64 who)
 {
 	static ImonKnown not_kept;
-	ImonKnown  *entry;
 
-	if (!make_room())
-		return &not_kept;
-	entry = find_known(queryid, who);
-	if (entry->who == 0)
-		n_known++;
+	if (unlikely(2 * (n_known + 1) > known_mask + 1))
+	{
+		if (!make_room())
+			return &not_kept;
+		entry = find_known(queryid, who);
+	}
+	n_known++;
 	return entry;
 }
 
@@ -571,11 +725,11 @@ new_known(uint64 queryid, uint64 who)
 static inline bool
 is_valid(const ImonKnown *entry)
 {
-	return pg_atomic_read_u32(&entry->slot->generation) == entry->generation;
+	return pg_atomic_read_u32(&state_of(entry->number)->generation) == entry->generation;
 }
 
 /* Where a statement is; NULL if that cannot be found out now. */
-static const ImonKnown *
+static inline const ImonKnown *
 find_statement(const ImonStatementKey *key, bool wait)
 {
 	uint64		who = known_who(key);
@@ -588,36 +742,45 @@ find_statement(const ImonStatementKey *key, bool wait)
 	number = find_or_insert(key, wait, &generation);
 	if (number == NO_SLOT)
 		return NULL;
-	entry = new_known(key->queryid, who);
+	if (entry->who == 0)
+		entry = new_known(entry, key->queryid, who);
 	entry->queryid = key->queryid;
 	entry->who = who;
 	entry->generation = generation;
+	entry->number = number;
 	entry->slot = slot_at(number);
-	entry->usage = usage_of(number);
 	return entry;
 }
 
-/* Counts the duration of an execution that has completed. */
-static inline void
+/* Counts the duration of an execution that has completed; returns its bucket. */
+static inline int
 add_duration(ImonStatementCounts *counts, uint64 ns)
 {
 	int			bucket = imon_histogram_bucket(ns);
-	uint32		group = (uint32) 1 << (bucket / GROUP_SIZE);
 
-	if (unlikely((pg_atomic_read_u32(&counts->groups) & group) == 0))
-		pg_atomic_fetch_or_u32(&counts->groups, group);
 	imon_bucket_count(&counts->latency, bucket);
+	mark(counts, bucket / GROUP_SIZE);
 	pg_atomic_fetch_add_u64(&counts->total_ns, ns);
+	return bucket;
 }
 
 /* The statement is in use: the hand must go around a few more times. */
 static inline void
-touch(const ImonKnown *entry)
+touch(ImonSlotState *state)
 {
-	uint32		rounds = pg_atomic_read_u32(entry->usage);
+	uint32		rounds = pg_atomic_read_u32(&state->usage);
 
 	if (unlikely(rounds < MAX_USAGE))
-		pg_atomic_write_u32(entry->usage, rounds + 1);
+		pg_atomic_write_u32(&state->usage, rounds + 1);
+}
+
+/* Counts an execution that has not. */
+static void
+add_failure(ImonStatementCounts *counts, ImonOutcome outcome, uint64 ns)
+{
+	pg_atomic_fetch_add_u64(&counts->failures[outcome], 1);
+	mark(counts, FAILURES);
+	pg_atomic_fetch_add_u64(&counts->failed_ns, ns);
 }
 
 /* Counts an execution; false if that cannot be done now. */
@@ -630,13 +793,10 @@ try_to_count(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns,
 	if (entry == NULL)
 		return false;
 	if (outcome == IMON_COMPLETED)
-		add_duration(&entry->slot->counts, ns);
+		last_bucket = add_duration(&entry->slot->counts, ns);
 	else
-	{
-		pg_atomic_fetch_add_u64(&entry->slot->counts.failures[outcome], 1);
-		pg_atomic_fetch_add_u64(&entry->slot->counts.failed_ns, ns);
-	}
-	touch(entry);
+		add_failure(&entry->slot->counts, outcome, ns);
+	touch(state_of(entry->number));
 	return true;
 }
 
@@ -681,18 +841,26 @@ count_slowly(const ImonStatementKey *key, ImonOutcome outcome, uint64 ns)
 }
 
 void
+imon_expect_execution(const ImonStatementKey *key)
+{
+	imon_prefetch(first_place(key->queryid, known_who(key)));
+}
+
+void
 imon_count_execution(const ImonStatementKey *key, ImonOutcome outcome,
 					 uint64 ns)
 {
 	uint64		who = known_who(key);
 	const ImonKnown *entry = first_place(key->queryid, who);
+	ImonSlotState *state = state_of(entry->number);
 
 	/* no calls from here: what they need would have to be saved first */
-	if (likely(is_known_here(entry, key->queryid, who) && is_valid(entry) &&
+	if (likely(is_known_here(entry, key->queryid, who) &&
+			   pg_atomic_read_u32(&state->generation) == entry->generation &&
 			   outcome == IMON_COMPLETED && n_pending == 0))
 	{
 		add_duration(&entry->slot->counts, ns);
-		touch(entry);
+		touch(state);
 	}
 	else
 		count_slowly(key, outcome, ns);
@@ -736,17 +904,16 @@ imon_statements_reset(void)
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	/* each has its own moment, whatever the clock does */
 	table->stats_reset = Max(GetCurrentTimestamp(), table->stats_reset + 1);
-	for (uint32 i = 0; i < table->n_slots; i++)
+	for (uint32 i = 0; i < table->n_touched; i++)
 	{
 		ImonStatement *slot = slot_at(i);
 
-		move_counts(&table->databases[slot->place].past, &slot->counts,
-					ALL_GROUPS);
+		if (has_counts(slot))
+			move_counts(&table->databases[slot->place].past, &slot->counts);
 		slot->since = table->stats_reset;
 	}
-	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
-		move_counts(&table->databases[i].past, &table->databases[i].remainder,
-					ALL_GROUPS);
+	for (int i = 0; i < table->n_places; i++)
+		move_counts(&table->databases[i].past, &table->databases[i].remainder);
 	LWLockRelease(table->lock);
 }
 
@@ -761,15 +928,13 @@ imon_statements_reset_at(void)
 	return at;
 }
 
-/*
- * Adds the counts of durations that are in these groups of buckets.  Those that
- * fold() would not find are not added either: an eviction, and what comes to a
- * slot after it, may move what this adds up, but never make it less.
- */
-static void
-add_latency(uint64 *to, ImonStatementCounts *counts, uint32 groups)
+/* Adds the counts of durations; returns the marks at that moment. */
+static uint32
+add_latency(uint64 *to, ImonStatementCounts *counts)
 {
-	for (; groups != 0; groups &= groups - 1)
+	uint32		all = pg_atomic_read_u32(&counts->groups);
+
+	for (uint32 groups = ONLY_BUCKETS(all); groups != 0; groups &= groups - 1)
 	{
 		int			first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
 
@@ -780,17 +945,20 @@ add_latency(uint64 *to, ImonStatementCounts *counts, uint32 groups)
 			imon_buckets_add(to + first, &counts->latency, first,
 							 IMON_HISTOGRAM_BUCKETS - first);
 	}
+	return all;
 }
 
-/* Adds counts, in these groups of buckets. */
+/* Adds counts. */
 static void
-add_counts(ImonCounts *to, ImonStatementCounts *counts, uint32 groups)
+add_counts(ImonCounts *to, ImonStatementCounts *counts)
 {
+	uint32		groups = add_latency(to->latency, counts);
+
 	to->total_ns += pg_atomic_read_u64(&counts->total_ns);
-	for (int i = 0; i < IMON_N_OUTCOMES; i++)
-		to->failures += pg_atomic_read_u64(&counts->failures[i]);
+	if (IS_FAILURES(groups))
+		for (int i = 0; i < IMON_N_OUTCOMES; i++)
+			to->failures += pg_atomic_read_u64(&counts->failures[i]);
 	to->failed_ns += pg_atomic_read_u64(&counts->failed_ns);
-	add_latency(to->latency, counts, groups);
 }
 
 /*
@@ -801,27 +969,26 @@ static bool
 add_slot(ImonTally *tally, Size room, uint32 number)
 {
 	ImonStatement *slot = slot_at(number);
-	uint32		groups = pg_atomic_read_u32(&slot->counts.groups);
 	ImonTallyEntry *entry = imon_end_of_entries(tally);
 	ImonCounts	counts;
 
 	if (!is_used(number))
 	{
-		if (has_late_additions(slot))
-			add_counts(&tally->evicted, &slot->counts, groups);
+		if (has_counts(slot))
+			add_counts(&tally->evicted, &slot->counts);
 		return true;
 	}
 	if (room - tally->size < MAXALIGN(offsetof(ImonTallyEntry, latency) + IMON_HISTOGRAM_MAX_BYTES))
 		return false;
 	memset(&counts, 0, sizeof(counts));
-	add_counts(&counts, &slot->counts, groups);
+	add_counts(&counts, &slot->counts);
 	if (counts.total_ns == 0 && counts.failures == 0 &&
 		imon_histogram_total(counts.latency) == 0)
 		return true;
 
 	memset(entry, 0, offsetof(ImonTallyEntry, latency));
 	entry->slot = number;
-	entry->generation = pg_atomic_read_u32(&slot->generation);
+	entry->generation = pg_atomic_read_u32(&state_of(number)->generation);
 	entry->key = slot->key;
 	entry->total_ns = counts.total_ns;
 	entry->failures = counts.failures;
@@ -846,10 +1013,10 @@ fill_tally(ImonTally *tally, Size room)
 	tally->size = MAXALIGN(sizeof(ImonTally));
 	LWLockAcquire(table->lock, LW_SHARED);
 	tally->stats_reset = table->stats_reset;
-	for (uint32 i = 0; i < table->n_slots && fits; i++)
+	for (uint32 i = 0; i < table->n_touched && fits; i++)
 		fits = add_slot(tally, room, i);
-	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
-		add_counts(&tally->evicted, &table->databases[i].remainder, ALL_GROUPS);
+	for (int i = 0; i < table->n_places; i++)
+		add_counts(&tally->evicted, &table->databases[i].remainder);
 	LWLockRelease(table->lock);
 	return fits;
 }
@@ -879,29 +1046,25 @@ imon_latency_of_all(uint64 *counts)
 	memset(counts, 0, sizeof(uint64) * IMON_HISTOGRAM_BUCKETS);
 	LWLockAcquire(table->lock, LW_SHARED);
 	since = table->stats_reset;
-	for (uint32 i = 0; i < table->n_slots; i++)
-	{
-		ImonStatement *slot = slot_at(i);
-
-		if (is_used(i) || has_late_additions(slot))
-			add_latency(counts, &slot->counts,
-						pg_atomic_read_u32(&slot->counts.groups));
-	}
-	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
-		add_latency(counts, &table->databases[i].remainder, ALL_GROUPS);
+	for (uint32 i = 0; i < table->n_touched; i++)
+		add_latency(counts, &slot_at(i)->counts);
+	for (int i = 0; i < table->n_places; i++)
+		add_latency(counts, &table->databases[i].remainder);
 	LWLockRelease(table->lock);
 	return since;
 }
 
-/* Adds counts, in these groups of buckets. */
+/* Adds counts. */
 static void
-add_sums(ImonSums *to, ImonStatementCounts *counts, uint32 groups)
+add_sums(ImonSums *to, ImonStatementCounts *counts)
 {
+	uint32		groups = add_latency(to->latency, counts);
+
 	to->total_ns += pg_atomic_read_u64(&counts->total_ns);
-	for (int i = 0; i < IMON_N_OUTCOMES; i++)
-		to->failures[i] += pg_atomic_read_u64(&counts->failures[i]);
+	if (IS_FAILURES(groups))
+		for (int i = 0; i < IMON_N_OUTCOMES; i++)
+			to->failures[i] += pg_atomic_read_u64(&counts->failures[i]);
 	to->failed_ns += pg_atomic_read_u64(&counts->failed_ns);
-	add_latency(to->latency, counts, groups);
 }
 
 TimestampTz
@@ -912,27 +1075,23 @@ imon_sum_statements(ImonSumsOf sums_of, void *arg)
 	count_pending(true);
 	LWLockAcquire(table->lock, LW_SHARED);
 	since = table->stats_reset;
-	for (uint32 i = 0; i < table->n_slots; i++)
+	for (uint32 i = 0; i < table->n_touched; i++)
 	{
 		ImonStatement *slot = slot_at(i);
-		uint32		groups = pg_atomic_read_u32(&slot->counts.groups);
 
 		if (is_used(i))
 			add_sums(sums_of(arg, slot->place, &slot->key, i,
-							 pg_atomic_read_u32(&slot->generation)),
-					 &slot->counts, groups);
-		else if (has_late_additions(slot))
-			add_sums(sums_of(arg, slot->place, NULL, i, 0), &slot->counts, groups);
+							 pg_atomic_read_u32(&state_of(i)->generation)),
+					 &slot->counts);
+		else if (has_counts(slot))
+			add_sums(sums_of(arg, slot->place, NULL, i, 0), &slot->counts);
 	}
-	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
+	for (int i = 0; i < table->n_places; i++)
 	{
-		ImonSums   *sums;
+		ImonSums   *sums = sums_of(arg, i, NULL, 0, 0);
 
-		if (i >= table->n_databases && i < IMON_MAX_DATABASES)
-			continue;
-		sums = sums_of(arg, i, NULL, 0, 0);
-		add_sums(sums, &table->databases[i].remainder, ALL_GROUPS);
-		add_sums(sums, &table->databases[i].past, ALL_GROUPS);
+		add_sums(sums, &table->databases[i].remainder);
+		add_sums(sums, &table->databases[i].past);
 	}
 	LWLockRelease(table->lock);
 	return since;
@@ -944,9 +1103,8 @@ imon_database_places(Oid *databases)
 	int			n;
 
 	LWLockAcquire(table->lock, LW_SHARED);
-	n = table->n_databases;
-	for (int i = 0; i < n; i++)
-		databases[i] = table->databases[i].dbid;
+	n = Min(table->n_places, IMON_MAX_DATABASES);
+	memcpy(databases, table->dbids, n * sizeof(Oid));
 	LWLockRelease(table->lock);
 	return n;
 }
@@ -961,7 +1119,7 @@ imon_statement_times(uint32 *n, uint32 *n_slots)
 	*n = 0;
 	*n_slots = table->n_slots;
 	LWLockAcquire(table->lock, LW_SHARED);
-	for (uint32 i = 0; i < table->n_slots; i++)
+	for (uint32 i = 0; i < table->n_touched; i++)
 	{
 		ImonStatement *slot = slot_at(i);
 		ImonStatementTime *time = &times[*n];
@@ -970,7 +1128,7 @@ imon_statement_times(uint32 *n, uint32 *n_slots)
 			continue;
 		time->key = slot->key;
 		time->slot = i;
-		time->generation = pg_atomic_read_u32(&slot->generation);
+		time->generation = pg_atomic_read_u32(&state_of(i)->generation);
 		time->ns = pg_atomic_read_u64(&slot->counts.total_ns) +
 			pg_atomic_read_u64(&slot->counts.failed_ns);
 		(*n)++;
@@ -997,12 +1155,14 @@ copy_counts(ImonStatementRow *row, ImonStatementCounts *counts,
 			const ImonStatementKey *key, TimestampTz since)
 {
 	uint64		failures = 0;
+	uint32		groups;
 
-	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
-		row->latency[i] = imon_bucket_read(&counts->latency, i);
+	memset(row->latency, 0, sizeof(row->latency));
+	groups = add_latency(row->latency, counts);
 	for (int i = 0; i < IMON_N_OUTCOMES; i++)
 	{
-		row->failures[i] = pg_atomic_read_u64(&counts->failures[i]);
+		row->failures[i] = IS_FAILURES(groups) ?
+			pg_atomic_read_u64(&counts->failures[i]) : 0;
 		failures += row->failures[i];
 	}
 	if (failures == 0 && imon_histogram_total(row->latency) == 0)
@@ -1018,10 +1178,25 @@ copy_counts(ImonStatementRow *row, ImonStatementCounts *counts,
 }
 
 /*
+ * Moves what free slots have counted to the remainders: one row for each
+ * database is enough.  Waits for the lock.
+ */
+static void
+fold_free_slots(void)
+{
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	for (uint32 i = 0; i < table->n_touched; i++)
+		if (!is_used(i) && has_counts(slot_at(i)))
+			fold(slot_at(i));
+	LWLockRelease(table->lock);
+}
+
+/*
  * Copies the table; returns the number of rows.  The lock is held throughout,
  * so that an eviction moves nothing from what was read to what will be, or the
  * reverse; meanwhile other processes keep what they find no slot for.  So it
- * allocates nothing.
+ * allocates nothing.  The lock is shared, so that readers need not wait for one
+ * another.
  */
 static uint64
 copy_table(ImonStatementRow *rows)
@@ -1029,17 +1204,20 @@ copy_table(ImonStatementRow *rows)
 	uint64		n = 0;
 
 	LWLockAcquire(table->lock, LW_SHARED);
-	for (uint32 i = 0; i < table->n_slots; i++)
+	for (uint32 i = 0; i < table->n_touched; i++)
 	{
 		ImonStatement *slot = slot_at(i);
 
-		rows[n].key.dbid = slot->key.dbid;	/* of a late addition */
+		if (!is_used(i) && !has_counts(slot))
+			continue;
+		rows[n].key.dbid = table->dbids[slot->place];	/* if it was evicted
+														 * just now */
 		n += copy_counts(&rows[n], &slot->counts,
 						 is_used(i) ? &slot->key : NULL, slot->since);
 	}
-	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
+	for (int i = 0; i < table->n_places; i++)
 	{
-		rows[n].key.dbid = table->databases[i].dbid;
+		rows[n].key.dbid = table->dbids[i];
 		n += copy_counts(&rows[n], &table->databases[i].remainder, NULL,
 						 table->stats_reset);
 	}
@@ -1094,6 +1272,7 @@ imon_statement_counts_1_0(PG_FUNCTION_ARGS)
 	rows = MemoryContextAllocHuge(CurrentMemoryContext,
 								  sizeof(ImonStatementRow) * (table->n_slots + IMON_MAX_DATABASES + 2));
 	count_pending(true);
+	fold_free_slots();
 	n_rows = copy_table(rows);
 	for (uint64 i = 0; i < n_rows; i++)
 		put_row(rsinfo, &rows[i]);
@@ -1119,9 +1298,9 @@ imon_statement_totals_1_0(PG_FUNCTION_ARGS)
 
 	imon_shmem_require();
 	LWLockAcquire(table->lock, LW_SHARED);
-	for (uint32 i = 0; i < table->n_slots; i++)
+	for (uint32 i = 0; i < table->n_touched; i++)
 		add_times(&total, &failed, &slot_at(i)->counts);
-	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
+	for (int i = 0; i < table->n_places; i++)
 		add_times(&total, &failed, &table->databases[i].remainder);
 	LWLockRelease(table->lock);
 

@@ -4,8 +4,9 @@
  *	  The table of statements: how long their executions took, and how they
  *	  ended.
  *
- * Counting takes no lock if this process has counted the statement before,
- * allocates nothing then, makes no system call, and never raises an error.
+ * Counting takes no lock if the statement is in the table, allocates nothing if
+ * this process has counted it before, makes no system call, and never raises an
+ * error.
  * What cannot be counted at once is kept in the process and tried again; what
  * cannot be kept is dropped, and the drop is counted.
  *
@@ -124,6 +125,15 @@ extern void imon_statements_init(void);
 
 /* The outcome of an execution that raised an error of this SQLSTATE. */
 extern ImonOutcome imon_outcome_of_error(int sqlerrcode);
+
+/*
+ * Does this process know so many statements that what it knows of one is hardly
+ * in the cache of its processor?
+ */
+extern IMON_INTERNAL bool imon_knows_many;
+
+/* Asks for that: an execution has begun, and will be counted. */
+extern IMON_INTERNAL void imon_expect_execution(const ImonStatementKey *key);
 
 /*
  * Counts an execution that took so many nanoseconds.  Shared memory must be
