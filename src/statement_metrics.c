@@ -45,7 +45,9 @@ typedef enum ImonEntryState
 	ENTRY_IS_FREE,
 	ENTRY_IS_NEW,				/* nothing is shown of it yet */
 	ENTRY_IS_LISTED,
-	ENTRY_IS_LEAVING			/* what is shown stands still */
+	ENTRY_IS_LEAVING,			/* what is shown stands still */
+	ENTRY_RETURNS				/* it was leaving, and is among the first again;
+								 * only within imon_list_statements() */
 } ImonEntryState;
 
 typedef struct ImonEntry
@@ -332,9 +334,21 @@ find_entry(const ImonStatementKey *key)
 	return NULL;
 }
 
+/* Is this statement one of those? */
+static bool
+is_among(const ImonStatementKey *key, const ImonStatementTime *first,
+		 int n_first)
+{
+	for (int i = 0; i < n_first; i++)
+		if (same_key(&first[i].key, key))
+			return true;
+	return false;
+}
+
 /*
- * Ends what was leaving, and counts for how long the others have not been among
- * the first.  Returns how many are listed.  Needs the lock, exclusive.
+ * Ends what was leaving, unless it is among the first again, and counts for how
+ * long the others have not been.  Returns how many are listed.  Needs the lock,
+ * exclusive.
  */
 static int
 age_entries(const ImonStatementTime *first, int n_first)
@@ -346,8 +360,13 @@ age_entries(const ImonStatementTime *first, int n_first)
 		ImonEntry  *entry = &list->entries[i];
 
 		if (entry->state == ENTRY_IS_LEAVING)
-			memset(entry, 0, sizeof(ImonEntry));
-		if (entry->state == ENTRY_IS_FREE)
+		{
+			if (is_among(&entry->key, first, n_first))
+				entry->state = ENTRY_RETURNS;
+			else
+				memset(entry, 0, sizeof(ImonEntry));
+		}
+		if (!is_read(entry))
 			continue;
 		n++;
 		entry->below++;
@@ -404,6 +423,28 @@ add_entry(const ImonStatementKey *key)
 	}
 }
 
+/*
+ * Puts a statement that was leaving back onto the list: its series goes on from
+ * where it stands.  Needs the lock, exclusive.
+ */
+static void
+keep_entry(ImonEntry *entry)
+{
+	take_from(&list->left, &entry->shown);
+	entry->state = ENTRY_IS_NEW;
+	entry->slot = NOWHERE;
+	memset(&entry->counted, 0, sizeof(ImonSums));
+}
+
+/* Ends what could not return.  Needs the lock, exclusive. */
+static void
+end_entries(void)
+{
+	for (int i = 0; i < N_ENTRIES; i++)
+		if (list->entries[i].state == ENTRY_RETURNS)
+			memset(&list->entries[i], 0, sizeof(ImonEntry));
+}
+
 void
 imon_list_statements(void)
 {
@@ -419,15 +460,21 @@ imon_list_statements(void)
 	n_listed = age_entries(first, n_first);
 	for (int i = 0; i < n_first; i++)
 	{
-		if (find_entry(&first[i].key))
+		ImonEntry  *entry = find_entry(&first[i].key);
+
+		if (entry && entry->state != ENTRY_RETURNS)
 			continue;
 		if (n_listed < LISTED)
 			n_listed++;
 		else if (!let_one_leave())
 			break;
-		add_entry(&first[i].key);
+		if (entry)
+			keep_entry(entry);
+		else
+			add_entry(&first[i].key);
 		list->begun = true;
 	}
+	end_entries();
 	read_table(reading);
 	LWLockRelease(list->lock);
 }
