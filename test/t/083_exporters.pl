@@ -203,7 +203,7 @@ copy("$share/prometheus/infra_monitor.rules.yml", $directory) or die $!;
 my $prometheus = start_prometheus(
 	shipped(
 		'prometheus/prometheus.yml',
-		'scrape_interval: 15s' => 'scrape_interval: 1s',
+		'scrape_interval: 15s' => 'scrape_interval: 2s',
 		'evaluation_interval: 15s' => 'evaluation_interval: 1s',
 		'localhost:9100' => "127.0.0.1:$node_exporter->{port}",
 		'localhost:9237' => "127.0.0.1:$sql_exporter->{port}",
@@ -385,15 +385,22 @@ sub series_of
 	return \%series;
 }
 
-# The series of a job, when all that it scraped was read after this call.
+# The series of a job, when all that it scraped was read after this call.  On a
+# busy machine a scrape may fail now and then, which leaves nothing.
 sub new_series_of
 {
 	my ($job) = @_;
 	my $now = time;
+	my $series = {};
 
-	is(scalar @{ wait_for_series($prometheus, qq(infra_monitor_collected_timestamp_seconds{job="$job"} > $now + 1.5)) },
-		1, "$job is scraped anew");
-	return series_of($job);
+	for (1 .. 5 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		$series = series_of($job);
+		last if ($series->{infra_monitor_collected_timestamp_seconds} // 0) > $now + 2;
+		usleep(200_000);
+	}
+	cmp_ok(scalar keys %$series, '>', 300, "$job is scraped anew");
+	return $series;
 }
 
 # Statements come and go, and so do those whom others have waited for
@@ -423,7 +430,7 @@ foreach my $job (sort keys %ways)
 			$counters++;
 			push @differ, "$series: $low, $value, $high" if $value < $low || $value > $high;
 		}
-		elsif ($low == $high && $series !~ /^infra_monitor_(?:health|pool_(?:slots|conn)|series|\w+_oldest_)/)
+		elsif ($low == $high && $series !~ /^infra_monitor_(?:health|limit|pool_(?:slots|conn)|series|\w+_oldest_)/)
 		{
 			$gauges++;
 			push @differ, "$series: $low, $value" if $value != $low;
@@ -431,7 +438,7 @@ foreach my $job (sort keys %ways)
 	}
 	is(join("\n", @differ), '', "and its values");
 	cmp_ok($counters, '>', 200, "of $counters counters");
-	cmp_ok($gauges, '>', 10, "and $gauges gauges");
+	cmp_ok($gauges, '>', 5, "and $gauges gauges that stand still");
 }
 
 # What we know to have happened.  sql_exporter connects anew from time to time,
@@ -445,7 +452,8 @@ foreach (
 {
 	my ($expression, $value) = @$_;
 
-	is_deeply([ map { $_->{value}[1] } @{ ask_prometheus($prometheus, $expression) } ], [ ($value) x 3 ], "$expression is $value by all three");
+	is(scalar @{ wait_for_series($prometheus, "($expression) == $value and on () count(($expression) == $value) == 3") },
+		3, "$expression is $value by all three");
 }
 
 # What the ways differ in: types, of which sql_exporter knows but one
@@ -466,7 +474,7 @@ is($node->safe_psql('postgres', q(SELECT sum(total) FROM infra_monitor.pool_reje
 unlike(slurp_file($node->logfile), qr/permission denied(?! to create the role)/, 'and rights enough');
 foreach my $program ($node_exporter, $sql_exporter, $postgres_exporter)
 {
-	my @complaints = grep { /error|fail/i && !/remaining connection slots|zero queries ran/ } split /\n/, slurp_file($program->{log});
+	my @complaints = grep { /error|fail/i && !/connection slots|zero queries ran|postgres_exporter\.yml/ } split /\n/, slurp_file($program->{log});
 
 	is("@complaints", '', "$program->{name} does not complain but of that");
 }
