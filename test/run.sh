@@ -156,7 +156,10 @@ unpack_programs()
 
 	is_root && command -v dpkg-deb >/dev/null || return 0
 	for name in prometheus promtool prometheus-{node,postgres,sql}-exporter; do
-		package=${name/promtool/prometheus}
+		package=$name
+		if [ "$name" = promtool ] && [ -z "$(apt-cache madison promtool 2>/dev/null)" ]; then
+			package=prometheus	# until Debian 12
+		fi
 		if ! command -v "$name" >/dev/null &&
 			[ -n "$(apt-cache madison "$package" 2>/dev/null)" ]; then
 			packages+=("$package")
