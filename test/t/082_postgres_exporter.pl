@@ -90,12 +90,28 @@ sub scrape
 	return parse(ask($from // $session, QUERY));
 }
 
+# Looks until there is what is looked for; the last look.
+sub scrape_until
+{
+	my ($from, $condition, $name) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $look;
+
+	until ($condition->($look = scrape($from)))
+	{
+		last if time > $deadline;
+		usleep(50_000);
+	}
+	ok($condition->($look), $name);
+	return $look;
+}
+
 # The values of a family by those of a label.
 sub by_label
 {
 	my ($look, $family, $label) = @_;
 
-	return { map { ($look->{labels}{$_}{$label} => $look->{values}{$_}) }
+	return { map { ($look->{labels}{$_}{$label} // '' => $look->{values}{$_}) }
 		  grep { $look->{family}{$_} eq $family } keys %{ $look->{family} } };
 }
 
@@ -117,14 +133,18 @@ sub sum_of
 #
 my @app = map { open_session($node, database => 'app', application_name => "app $_") } 1 .. 3;
 ask($app[0], 'CREATE TABLE t (id int PRIMARY KEY, n int)');
+ask($app[0], q(SELECT pg_create_physical_replication_slot('physical', true)));
+ask($app[0], q(SELECT pg_create_logical_replication_slot('logical', 'test_decoding')));
 ask($app[1], 'BEGIN');
 ask($app[1], 'LOCK TABLE t IN SHARE MODE');
 ask($app[2], 'BEGIN ISOLATION LEVEL SERIALIZABLE');
 ask($app[2], 'SELECT count(*) FROM t');
-$node->safe_psql('postgres', q(SELECT pg_create_physical_replication_slot('physical', true)));
-$node->safe_psql('app', q(SELECT pg_create_logical_replication_slot('logical', 'test_decoding')));
 
-my $first = scrape();
+# while the sampler is not in a transaction, either
+my $first = scrape_until(
+	$session,
+	sub { $_[0]->{values}{'pg_long_running_transactions{}'} == 2 },
+	'open transactions');
 is($first->{values}{'pg_up{}'}, 1, 'the server is up');
 is(sum_of($first, 'pg_stat_activity_count', datname => 'app', state => 'idle'), 1, 'an idle session');
 is(sum_of($first, 'pg_stat_activity_count', datname => 'app', state => 'idle in transaction'), 2, 'two in transactions');
@@ -134,7 +154,7 @@ is(sum_of($first, 'pg_stat_activity_count', datname => 'app', application_name =
 is(sum_of($first, 'pg_stat_activity_count', datname => 'watch'), 0, 'who asks is not counted');
 is($first->{values}{'pg_stat_activity_count{datname=app,state=disabled}'}, 0, 'a state without sessions');
 cmp_ok(max(values %{ by_label($first, 'pg_stat_activity_max_tx_duration', 'application_name') }), '>', 0, 'a transaction has an age');
-is($first->{values}{'pg_long_running_transactions{}'}, 2, 'transactions');
+cmp_ok($first->{values}{'pg_long_running_transactions_oldest_timestamp_seconds{}'}, '>', 0, 'and the oldest of all, too');
 is($first->{values}{'pg_locks_count{datname=app,mode=sharelock}'}, 1, 'a lock');
 is($first->{values}{'pg_locks_count{datname=app,mode=sireadlock}'}, 1, 'a predicate lock');
 send_query($app[0], 'INSERT INTO t VALUES (0, 0)');
@@ -159,8 +179,8 @@ is_deeply(
 	'all databases');
 cmp_ok(sum_of($first, 'pg_stat_statements_calls_total'), '>', 0, 'statements');
 
-my $error = try_ask($session, q(SELECT infra_monitor.metrics_text('prometheus')));
-is($error, undef, 'another dialect is an error');
+is(try_ask($session, q(SELECT infra_monitor.metrics_text('prometheus'))), undef, 'another dialect');
+is($session->{sqlstate}, '22023', 'is an error');
 
 #
 # What who may not read all statistics does not see
@@ -176,10 +196,44 @@ foreach ([ monitor => 1 ], [ somebody => 0 ])
 
 	is((grep { exists $_->{application_name} } values %{ $look->{labels} }) > 0, $all == 1, "$role and applications");
 	is((grep { exists $_->{queryid} } values %{ $look->{labels} }) > 0, $all == 1, "$role and statements");
-	is(exists $look->{values}{'pg_settings_data_directory_mode{}'}, 1 == 1, "$role and settings");
+	cmp_ok(scalar(grep { /^pg_settings_/ } keys %{ $look->{values} }), '>', 200, "$role and settings");
 	is(sum_of($look, 'pg_stat_activity_count', datname => 'app'), 3, "$role and the number of sessions");
 	close_sessions($who);
 }
+
+#
+# A standby, as its primary and as it sees itself
+#
+$node->backup('copy');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'copy', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "primary_slot_name = 'physical'\nhot_standby_feedback = off\n");
+$standby->start;
+ask($session, 'CREATE TABLE replayed ()');
+$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+my $primary = scrape_until(
+	$session,
+	sub { sum_of($_[0], 'pg_replication_slots_active', slot_name => 'physical') == 1 },
+	'the slot is in use');
+my ($sender) = grep { $primary->{family}{$_} eq 'pg_stat_replication_pg_wal_lsn_diff' } keys %{ $primary->{family} };
+is_deeply(
+	[ map { $primary->{labels}{$sender}{$_} } qw(application_name slot_name state) ],
+	[qw(standby physical streaming)],
+	'a standby');
+is($primary->{labels}{$sender}{pid}, ask($session, 'SELECT pid FROM pg_stat_replication'), 'and its process');
+my $there = open_session($standby, database => 'watch');
+my $replica = scrape_until(
+	$there,
+	sub { $_[0]->{values}{'pg_replication_lag_seconds{}'} == 0 },
+	'that has replayed all there was');
+is($replica->{values}{'pg_replication_is_replica{}'}, 1, 'knows that it is one');
+cmp_ok($replica->{values}{'pg_replication_last_replay_seconds{}'}, '>', 0, 'and when it replayed');
+close_sessions($there);
+$standby->stop;
+scrape_until(
+	$session,
+	sub { sum_of($_[0], 'pg_replication_slots_active', slot_name => 'physical') == 0 },
+	'the slot is left alone');
 
 #
 # promtool, and names that nobody should use; 19 refuses line breaks in them
@@ -406,8 +460,8 @@ sub compare_with_the_real_one
 	} until !@differences || time > $deadline;
 	is(join("\n", @differences), '', 'all that it has we have, with the same labels and values');
 
-	my $theirs = as_there($there);
-	my @same = grep { /^pg_/ && as_there($before)->{$_} == as_there($after)->{$_} } keys %$theirs;
+	my ($low, $theirs, $high) = map { as_there($_) } $before, $there, $after;
+	my @same = grep { /^pg_/ && $low->{$_} == $high->{$_} } keys %$theirs;
 	my @families = grep { /^pg_/ && exists $after->{types}{$_} } keys %{ $there->{types} };
 	note scalar(@families) . ' families, ' . scalar(grep { /^pg_/ } keys %$theirs) . ' series, of which ' . scalar(@same) . ' stood still';
 	cmp_ok(scalar @same, '>', 400, 'most of them stood still');
