@@ -45,6 +45,11 @@ OBJS = \
 	src/partitions.o \
 	src/pg_stat_statements.o \
 	src/pool.o \
+	src/postgres_exporter.o \
+	src/postgres_exporter_activity.o \
+	src/postgres_exporter_databases.o \
+	src/postgres_exporter_replication.o \
+	src/postgres_exporter_settings.o \
 	src/privileges.o \
 	src/readiness.o \
 	src/repeated.o \

@@ -125,6 +125,25 @@ SELECT infra_monitor.metrics_text('infra_monitor') LIKE '# HELP infra_monitor_bu
 SELECT infra_monitor.metrics_text('nonsense');
 SELECT infra_monitor.metrics_text(NULL) IS NULL AS null;
 
+-- that of postgres_exporter: families and labels, other than those that depend
+-- on the version, or on what has happened before
+CREATE TEMP TABLE exporter AS
+SELECT n, line FROM regexp_split_to_table(infra_monitor.metrics_text('postgres_exporter'), '\n') WITH ORDINALITY AS t (line, n)
+WHERE line <> '';
+SELECT line FROM exporter
+WHERE line !~ '^# HELP pg_[a-zA-Z0-9_]+ [A-Z].*\.$'
+	AND line !~ '^# TYPE pg_[a-zA-Z0-9_]+ (counter|gauge|untyped)$'
+	AND line !~ '^pg_[a-zA-Z0-9_]+(\{([a-z_]+="([^"\\]|\\[\\"n])*",?)+\})? -?\d+(\.\d+)?(e[+-]?\d+)?$';
+SELECT count(DISTINCT split_part(line, ' ', 3)) = count(*) AS each_once FROM exporter WHERE line LIKE '# TYPE %';
+SELECT regexp_replace(line, ' \S+$', '') AS twice FROM exporter WHERE line !~ '^#' GROUP BY 1 HAVING count(*) > 1;
+SELECT DISTINCT f.family, t.type, ARRAY(SELECT DISTINCT m[1] COLLATE "C" FROM exporter l, regexp_matches(l.line, '([a-z_]+)="', 'g') m
+	WHERE l.line LIKE f.family || '{%' ORDER BY 1) AS labels
+FROM exporter e, substring(e.line COLLATE "C" FROM '^# TYPE (\S+)') f (family), split_part(e.line, ' ', 4) t (type)
+WHERE f.family !~ '^pg_(settings|stat_checkpointer)_|buffers_backend|reset|checksum|last_'
+ORDER BY 1;
+SELECT count(*) > 200 AS settings FROM exporter WHERE line LIKE 'pg_settings_%';
+SELECT line FROM exporter WHERE line ~ '^pg_settings_(block_size|max_identifier_length|wal_segment_size_bytes|infra_monitor_enabled) ' ORDER BY line COLLATE "C";
+
 --
 -- totals go on after a reset; the peak is none
 --

@@ -11,6 +11,8 @@
 #ifndef IMON_COMPAT_H
 #define IMON_COMPAT_H
 
+#include <math.h>
+
 #include "access/tableam.h"
 #include "catalog/pg_database.h"
 #include "commands/explain.h"
@@ -24,6 +26,8 @@
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
@@ -199,6 +203,14 @@ imon_next_waiter(LOCK *lock, PGPROC *proc)
 #define imon_slot_is_active(slot)	((slot)->active_pid != 0)
 #endif
 
+/* The process that uses the replication slot, or 0.  The caller holds its spinlock. */
+#if PG_VERSION_NUM >= 190000
+#define imon_slot_pid(slot) \
+	(imon_slot_is_active(slot) ? GetPGProcByNumber((slot)->active_proc)->pid : 0)
+#else
+#define imon_slot_pid(slot)	((slot)->active_pid)
+#endif
+
 /*
  * Checkpoints, and restart points on a standby, by their cause: the time, or
  * too much WAL or a command.  17 counts restart points apart.
@@ -214,6 +226,69 @@ imon_count_checkpoints(int64 *timed, int64 *requested)
 #else
 	*timed = stats->timed_checkpoints;
 	*requested = stats->requested_checkpoints;
+#endif
+}
+
+/*
+ * What is known of checkpoints, NaN what the version does not: since 17, what
+ * others have written is only in pg_stat_io, and restart points are counted
+ * apart, too; "timed" and "requested" are both in all versions.
+ */
+typedef struct ImonCheckpoints
+{
+	double		timed;
+	double		requested;
+	double		restart_timed;
+	double		restart_requested;
+	double		restart_done;
+	double		write_ms;
+	double		sync_ms;
+	double		buffers;
+	double		backend_buffers;
+	double		backend_syncs;
+	TimestampTz reset_at;		/* 0 = not known */
+} ImonCheckpoints;
+
+static inline ImonCheckpoints
+imon_read_checkpoints(void)
+{
+	const PgStat_CheckpointerStats *stats = pgstat_fetch_stat_checkpointer();
+	ImonCheckpoints checkpoints = {0};
+	int64		timed;
+	int64		requested;
+
+	imon_count_checkpoints(&timed, &requested);
+	checkpoints.timed = timed;
+	checkpoints.requested = requested;
+#if PG_VERSION_NUM >= 170000
+	checkpoints.restart_timed = stats->restartpoints_timed;
+	checkpoints.restart_requested = stats->restartpoints_requested;
+	checkpoints.restart_done = stats->restartpoints_performed;
+	checkpoints.write_ms = stats->write_time;
+	checkpoints.sync_ms = stats->sync_time;
+	checkpoints.buffers = stats->buffers_written;
+	checkpoints.backend_buffers = checkpoints.backend_syncs = NAN;
+	checkpoints.reset_at = stats->stat_reset_timestamp;
+#else
+	checkpoints.restart_timed = checkpoints.restart_requested = checkpoints.restart_done = NAN;
+	checkpoints.write_ms = stats->checkpoint_write_time;
+	checkpoints.sync_ms = stats->checkpoint_sync_time;
+	checkpoints.buffers = stats->buf_written_checkpoints;
+	checkpoints.backend_buffers = stats->buf_written_backend;
+	checkpoints.backend_syncs = stats->buf_fsync_backend;
+#endif
+	return checkpoints;
+}
+
+/* All settings of this process; *n: how many. */
+static inline struct config_generic **
+imon_guc_variables(int *n)
+{
+#if PG_VERSION_NUM >= 160000
+	return get_guc_variables(n);
+#else
+	*n = GetNumConfigOptions();
+	return get_guc_variables();
 #endif
 }
 

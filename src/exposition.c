@@ -37,6 +37,7 @@
 
 struct ImonExposition
 {
+	ImonDialect dialect;
 	bool		has_names;
 	bool		sees_all;
 	ImonSessions *sessions;		/* NULL = not looked at yet */
@@ -53,23 +54,43 @@ struct ImonExposition
 	StringInfoData text;
 };
 
-static const char *const type_names[] = {"counter", "gauge", "histogram"};
+static const char *const type_names[] = {
+	"counter", "gauge", "histogram", "untyped"
+};
 
-/* What is known as metrics_text(dialect). */
-static const char *const dialects[] = {"infra_monitor"};
+/* What is known as metrics_text(dialect), and how all names begin there. */
+static const struct
+{
+	const char *name;
+	const char *prefix;
+}			dialects[] = {
+	[IMON_OWN_DIALECT] = {"infra_monitor", "infra_monitor_"},
+	[IMON_POSTGRES_EXPORTER] = {"postgres_exporter", "pg_"}
+};
 
-static ImonExpose exposers[MAX_EXPOSERS];
+static struct
+{
+	ImonDialect dialect;
+	ImonExpose	expose;
+}			exposers[MAX_EXPOSERS];
 static int	n_exposers = 0;
 
 PG_FUNCTION_INFO_V1(imon_metrics_1_0);
 PG_FUNCTION_INFO_V1(imon_metrics_text_1_0);
 
 void
-imon_register_metrics(ImonExpose expose)
+imon_register_dialect(ImonDialect dialect, ImonExpose expose)
 {
 	if (n_exposers >= MAX_EXPOSERS)
 		elog(ERROR, "too many sources of metrics");
-	exposers[n_exposers++] = expose;
+	exposers[n_exposers].dialect = dialect;
+	exposers[n_exposers++].expose = expose;
+}
+
+void
+imon_register_metrics(ImonExpose expose)
+{
+	imon_register_dialect(IMON_OWN_DIALECT, expose);
 }
 
 bool
@@ -105,18 +126,27 @@ imon_family(ImonExposition *exposition, const char *name, ImonMetricType type,
 	exposition->begun = false;
 }
 
+/* Writes the name of the family. */
+static void
+append_name(ImonExposition *exposition)
+{
+	appendStringInfoString(&exposition->text,
+						   dialects[exposition->dialect].prefix);
+	appendStringInfoString(&exposition->text, exposition->name);
+}
+
 /* Writes what stands before the first sample of a family. */
 static void
 begin_family(ImonExposition *exposition)
 {
 	StringInfo	out = &exposition->text;
 
-	appendStringInfoString(out, "# HELP " IMON_METRIC_PREFIX);
-	appendStringInfoString(out, exposition->name);
+	appendStringInfoString(out, "# HELP ");
+	append_name(exposition);
 	appendStringInfoChar(out, ' ');
 	appendStringInfoString(out, exposition->help);
-	appendStringInfoString(out, "\n# TYPE " IMON_METRIC_PREFIX);
-	appendStringInfoString(out, exposition->name);
+	appendStringInfoString(out, "\n# TYPE ");
+	append_name(exposition);
 	appendStringInfoChar(out, ' ');
 	appendStringInfoString(out, type_names[exposition->type]);
 	appendStringInfoChar(out, '\n');
@@ -163,8 +193,7 @@ put_line(ImonExposition *exposition, const char *suffix, const char *labels,
 {
 	StringInfo	out = &exposition->text;
 
-	appendStringInfoString(out, IMON_METRIC_PREFIX);
-	appendStringInfoString(out, exposition->name);
+	append_name(exposition);
 	appendStringInfoString(out, suffix);
 	if (labels[0] != '\0' || le != NULL)
 	{
@@ -215,7 +244,8 @@ put_metric(ImonExposition *exposition, const char *suffix,
 	Datum		values[METRIC_COLUMNS];
 	bool		nulls[METRIC_COLUMNS] = {false};
 
-	values[0] = CStringGetTextDatum(psprintf(IMON_METRIC_PREFIX "%s%s",
+	values[0] = CStringGetTextDatum(psprintf("%s%s%s",
+											 dialects[exposition->dialect].prefix,
 											 exposition->name, suffix));
 	values[1] = CStringGetTextDatum(type_names[exposition->type]);
 	values[2] = CStringGetTextDatum(exposition->help);
@@ -438,7 +468,7 @@ imon_database_label(Oid database)
 	return label;
 }
 
-/* Exposes all families, and last how much that is. */
+/* Exposes all families of the dialect, and last, in ours, how much that is. */
 static void
 expose_all(ImonExposition *exposition)
 {
@@ -447,22 +477,31 @@ expose_all(ImonExposition *exposition)
 	exposition->sees_all = !exposition->has_names ||
 		imon_may_see_role(InvalidOid);
 	for (int i = 0; i < n_exposers; i++)
-		exposers[i] (exposition);
+		if (exposers[i].dialect == exposition->dialect)
+			exposers[i].expose(exposition);
+	if (exposition->dialect != IMON_OWN_DIALECT)
+		return;
 
 	imon_family(exposition, "series", IMON_GAUGE,
 				"Samples in this exposition, this one included.");
 	imon_put_count(exposition, NULL, exposition->samples + 1);
 }
 
-char *
-imon_metrics_text(void)
+static char *
+dialect_text(ImonDialect dialect)
 {
-	ImonExposition exposition = {0};
+	ImonExposition exposition = {.dialect = dialect};
 
 	initStringInfo(&exposition.text);
 	enlargeStringInfo(&exposition.text, 128 * 1024);
 	expose_all(&exposition);
 	return exposition.text.data;
+}
+
+char *
+imon_metrics_text(void)
+{
+	return dialect_text(IMON_OWN_DIALECT);
 }
 
 /* SQL: metrics(): name, type, help, labels, value. */
@@ -477,27 +516,35 @@ imon_metrics_1_0(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Raises an error unless the dialect is known. */
-static void
-require_dialect(const char *dialect)
+/* The dialect of this name; an error if there is none. */
+static ImonDialect
+find_dialect(const char *name)
 {
+	StringInfoData names;
+
+	initStringInfo(&names);
 	for (int i = 0; i < lengthof(dialects); i++)
-		if (strcmp(dialects[i], dialect) == 0)
-			return;
+	{
+		if (strcmp(dialects[i].name, name) == 0)
+			return i;
+		appendStringInfo(&names, "%s\"%s\"", i > 0 ? ", " : "", dialects[i].name);
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("dialect \"%s\" of metrics does not exist", dialect),
-			 errhint("The only dialect is \"%s\".", dialects[0])));
+			 errmsg("dialect \"%s\" of metrics does not exist", name),
+			 errhint("Dialects are %s.", names.data)));
 }
 
 /* SQL: metrics_text(dialect). */
 Datum
 imon_metrics_text_1_0(PG_FUNCTION_ARGS)
 {
+	ImonDialect dialect;
+
 	imon_require_arguments(fcinfo, 1);
 	imon_shmem_require();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	require_dialect(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	PG_RETURN_TEXT_P(cstring_to_text(imon_metrics_text()));
+	dialect = find_dialect(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_TEXT_P(cstring_to_text(dialect_text(dialect)));
 }

@@ -20,19 +20,25 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 
-/* All names of metrics begin so. */
-#define IMON_METRIC_PREFIX "infra_monitor_"
+/* As whose metrics they are exposed, see metrics_text(dialect). */
+typedef enum ImonDialect
+{
+	IMON_OWN_DIALECT,
+	IMON_POSTGRES_EXPORTER
+} ImonDialect;
 
 /* The label of what has none of its own; nothing else has it. */
 #define IMON_OTHER_LABEL "other"
 
-#define IMON_MAX_LABELS 4
+#define IMON_MAX_LABELS 7
 
 typedef enum ImonMetricType
 {
 	IMON_COUNTER,				/* never decreases; the name ends in _total */
 	IMON_GAUGE,
-	IMON_HISTOGRAM
+	IMON_HISTOGRAM,
+	IMON_UNTYPED				/* in other dialects, where the name fits no
+								 * type */
 } ImonMetricType;
 
 /* Labels of a sample; values need no quoting. */
@@ -65,11 +71,15 @@ typedef struct ImonExposition ImonExposition;
 /* Exposes some families. */
 typedef void (*ImonExpose) (ImonExposition *exposition);
 
-/* Lets a function be called each time.  Call in _PG_init only. */
+/*
+ * Lets a function be called each time that metrics are exposed, in our dialect
+ * or in another one.  Call in _PG_init only.
+ */
 extern void imon_register_metrics(ImonExpose expose);
+extern void imon_register_dialect(ImonDialect dialect, ImonExpose expose);
 
 /*
- * All metrics as text, palloc'd, in the encoding of this database; what needs
+ * All metrics of our dialect as text, palloc'd, in the encoding of this database; what needs
  * names of objects is left out without a transaction in a database.  Shared
  * memory must be ready.
  */
@@ -84,7 +94,7 @@ extern bool imon_sees_all(const ImonExposition *exposition);
 /* The sessions at this moment. */
 extern const ImonSessions *imon_exposed_sessions(ImonExposition *exposition);
 
-/* Begins a family.  The name is without the prefix; strings are constants. */
+/* Begins a family.  The name is without the prefix; strings stay valid. */
 extern void imon_family(ImonExposition *exposition, const char *name,
 						ImonMetricType type, const char *help);
 

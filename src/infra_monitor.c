@@ -25,6 +25,7 @@
 #include "metrics.h"
 #include "miscadmin.h"
 #include "partitions.h"
+#include "postgres_exporter.h"
 #include "readiness.h"
 #include "repeated.h"
 #include "sampler.h"
@@ -83,6 +84,7 @@ _PG_init(void)
 	imon_database_checks_init();
 	imon_metrics_init();
 	imon_statement_metrics_init();
+	imon_postgres_exporter_init();
 	imon_textfile_init();
 	imon_sampler_init();
 	imon_transactions_init();

@@ -27,4 +27,4 @@ RETURNS text
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_metrics_text_1_0';
 COMMENT ON FUNCTION infra_monitor.metrics_text(text) IS
-'all metrics in the text format 0.0.4 of Prometheus; the dialect is infra_monitor, others are an error; error unless preloaded; for pg_monitor, those of statements, of applications and of standbys need pg_read_all_stats';
+'all metrics in the text format 0.0.4 of Prometheus; the dialect is infra_monitor, or postgres_exporter: names and labels of that, others are an error; error unless preloaded; for pg_monitor, those of statements, of applications and of standbys need pg_read_all_stats';

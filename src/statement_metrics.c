@@ -592,9 +592,87 @@ expose(ImonExposition *exposition)
 		expose_statements(exposition, shown);
 }
 
+/*
+ * Adds up statements that differ only in whether they are at the top level:
+ * postgres_exporter does not tell these apart.  Returns how many are left.
+ */
+static int
+merge_levels(ImonShown *shown)
+{
+	int			n = 0;
+
+	for (int i = 0; i < shown->n_listed; i++)
+	{
+		int			j = 0;
+
+		while (j < n &&
+			   (shown->listed[j].key.queryid != shown->listed[i].key.queryid ||
+				shown->listed[j].key.userid != shown->listed[i].key.userid ||
+				shown->listed[j].key.dbid != shown->listed[i].key.dbid))
+			j++;
+		if (j < n)
+			add_to(&shown->listed[j].shown, &shown->listed[i].shown);
+		else
+			shown->listed[n++] = shown->listed[i];
+	}
+	return n;
+}
+
+/* Executions that completed. */
+static uint64
+calls_of(const ImonSums *sums)
+{
+	uint64		calls = 0;
+
+	for (int i = 0; i < IMON_HISTOGRAM_BUCKETS; i++)
+		calls += sums->latency[i];
+	return calls;
+}
+
+/* One of the two families of statements in the dialect of postgres_exporter. */
+static void
+export_statements(ImonExposition *exposition, const ImonShown *shown, int n,
+				  bool calls)
+{
+	for (int i = 0; i <= n; i++)
+	{
+		const ImonStatementKey *key = i < n ? &shown->listed[i].key : NULL;
+		const ImonSums *sums = key ? &shown->listed[i].shown : &shown->other;
+		const char *other = IMON_OTHER_LABEL;
+		ImonLabels	labels = imon_label("user", key ? imon_role_label(key->userid) : other);
+
+		imon_add_label(&labels, "datname", key ? imon_database_label(key->dbid) : other);
+		imon_add_label(&labels, "queryid", key ?
+					   psprintf(INT64_FORMAT, (int64) key->queryid) : other);
+		if (calls)
+			imon_put_count(exposition, &labels, calls_of(sums));
+		else
+			imon_put_number(exposition, &labels, sums->total_ns / 1e9);
+	}
+}
+
+static void
+export(ImonExposition *exposition)
+{
+	ImonShown  *shown;
+	int			n;
+
+	if (!imon_has_names(exposition) || !imon_sees_all(exposition))
+		return;
+	shown = read_shown();
+	n = merge_levels(shown);
+	imon_family(exposition, "stat_statements_calls_total", IMON_COUNTER,
+				"Executions that completed, by statement; the 25 that take most time, and all others.");
+	export_statements(exposition, shown, n, true);
+	imon_family(exposition, "stat_statements_seconds_total", IMON_COUNTER,
+				"Time of executions that completed, by statement.");
+	export_statements(exposition, shown, n, false);
+}
+
 void
 imon_statement_metrics_init(void)
 {
 	imon_shmem_register(&list_part);
 	imon_register_metrics(expose);
+	imon_register_dialect(IMON_POSTGRES_EXPORTER, export);
 }
