@@ -57,6 +57,8 @@
 
 #define STATEMENT_COLUMNS 12
 
+#define FETCH_AHEAD 16			/* slots, see fetch_ahead() */
+
 #define GROUP_SIZE IMON_BUCKET_RUN	/* buckets of a bit in "groups" */
 #define ALL_GROUPS (PG_UINT32_MAX >> (32 - (IMON_HISTOGRAM_BUCKETS + GROUP_SIZE - 1) / GROUP_SIZE))
 
@@ -904,6 +906,40 @@ add_sums(ImonSums *to, ImonStatementCounts *counts, uint32 groups)
 	add_latency(to->latency, counts, groups);
 }
 
+#ifdef __GNUC__
+#define fetch(address) __builtin_prefetch(address)
+#else
+#define fetch(address) ((void) 0)
+#endif
+
+/*
+ * Has the processor fetch what add_sums() needs of slots further on, as what it
+ * waits for otherwise is memory: first what leads to the buckets, then these.
+ */
+static inline void
+fetch_ahead(uint32 number)
+{
+	ImonStatement *slot;
+	uint32		groups;
+	int			first;
+
+	if (number + FETCH_AHEAD >= table->n_slots)
+		return;
+	slot = slot_at(number + FETCH_AHEAD);
+	fetch(slot);
+	fetch(&slot->counts);
+	fetch(&slot->counts.groups);
+
+	slot = slot_at(number + FETCH_AHEAD / 2);
+	groups = pg_atomic_read_u32(&slot->counts.groups);
+	if (groups == 0)
+		return;
+	first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
+	fetch(&slot->counts.latency.low[first]);
+	fetch(&slot->counts.latency.low[Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS) - 1]);
+	fetch((const void *) &slot->counts.latency.halves[first]);
+}
+
 TimestampTz
 imon_sum_statements(ImonSumsOf sums_of, void *arg)
 {
@@ -917,6 +953,7 @@ imon_sum_statements(ImonSumsOf sums_of, void *arg)
 		ImonStatement *slot = slot_at(i);
 		uint32		groups = pg_atomic_read_u32(&slot->counts.groups);
 
+		fetch_ahead(i);
 		if (is_used(i))
 			add_sums(sums_of(arg, slot->place, &slot->key, i,
 							 pg_atomic_read_u32(&slot->generation)),
