@@ -35,6 +35,15 @@
 #define METRIC_COLUMNS 5
 #define NS_IN_S 1e9
 
+/*
+ * Much more than the text takes, and what is not written takes no memory.  It is
+ * for glibc's malloc(), which keeps for later what is freed below the double of
+ * the largest piece that it ever gave back.  Otherwise all that an exposition
+ * allocates is returned to the system, to come back page by page, which costs
+ * as much as all the rest.
+ */
+#define TEXT_ROOM (2 * 1024 * 1024)
+
 struct ImonExposition
 {
 	ImonDialect dialect;
@@ -52,6 +61,7 @@ struct ImonExposition
 	/* one of these two is for the result */
 	ReturnSetInfo *rows;		/* NULL: as text */
 	StringInfoData text;
+	StringInfoData labels;		/* of a sample, see labels_text() */
 };
 
 static const char *const type_names[] = {
@@ -167,23 +177,28 @@ append_escaped(StringInfo out, const char *value)
 	}
 }
 
-/* The labels without their braces, each with a comma behind it. */
-static char *
-labels_text(const ImonLabels *labels)
+/*
+ * The labels without their braces, each with a comma behind it; valid until the
+ * next call.  There are hundreds: they take no memory each.
+ */
+static const char *
+labels_text(ImonExposition *exposition, const ImonLabels *labels)
 {
-	StringInfoData text;
+	StringInfo text = &exposition->labels;
 
 	if (labels == NULL || labels->n == 0)
 		return "";
-	initStringInfo(&text);
+	if (text->data == NULL)
+		initStringInfo(text);
+	resetStringInfo(text);
 	for (int i = 0; i < labels->n; i++)
 	{
-		appendStringInfoString(&text, labels->names[i]);
-		appendStringInfoString(&text, "=\"");
-		append_escaped(&text, labels->values[i]);
-		appendStringInfoString(&text, "\",");
+		appendStringInfoString(text, labels->names[i]);
+		appendStringInfoString(text, "=\"");
+		append_escaped(text, labels->values[i]);
+		appendStringInfoString(text, "\",");
 	}
-	return text.data;
+	return text->data;
 }
 
 /* Writes a line; "le" is NULL but in a histogram. */
@@ -293,7 +308,7 @@ imon_put_count(ImonExposition *exposition, const ImonLabels *labels,
 		return;
 	}
 	print_count(buffer, value);
-	put_line(exposition, "", labels_text(labels), NULL, buffer);
+	put_line(exposition, "", labels_text(exposition, labels), NULL, buffer);
 }
 
 void
@@ -311,7 +326,7 @@ imon_put_number(ImonExposition *exposition, const ImonLabels *labels,
 		return;
 	}
 	print_number(buffer, value);
-	put_line(exposition, "", labels_text(labels), NULL, buffer);
+	put_line(exposition, "", labels_text(exposition, labels), NULL, buffer);
 }
 
 void
@@ -363,7 +378,7 @@ void
 imon_put_histogram(ImonExposition *exposition, const ImonLabels *labels,
 				   const uint64 *counts, double sum, const uint64 *bounds)
 {
-	char	   *text = exposition->rows ? NULL : labels_text(labels);
+	const char *text = exposition->rows ? NULL : labels_text(exposition, labels);
 	uint64		cumulative = 0;
 	int			bucket = 0;
 
@@ -493,7 +508,7 @@ dialect_text(ImonDialect dialect)
 	ImonExposition exposition = {.dialect = dialect};
 
 	initStringInfo(&exposition.text);
-	enlargeStringInfo(&exposition.text, 128 * 1024);
+	enlargeStringInfo(&exposition.text, TEXT_ROOM);
 	expose_all(&exposition);
 	return exposition.text.data;
 }

@@ -194,52 +194,66 @@ group_state(BackendState state)
 	}
 }
 
+static int
+compare_groups(const void *a, const void *b)
+{
+	Oid			database_a = ((const ImonGroup *) a)->database;
+	Oid			database_b = ((const ImonGroup *) b)->database;
+
+	return (database_a > database_b) - (database_a < database_b);
+}
+
 /*
- * Adds up the sessions by database, in the order in which these come; the last
- * group is for all that find none.  Returns the number of the others.
+ * Adds up the sessions by database, in the order of their OIDs, so that a new
+ * one does not move the others.  Returns how many there are, of which those from
+ * MAX_GROUPS on are added up in the last one.
  */
 static int
-group_sessions(const ImonSessions *sessions, ImonGroup *groups)
+group_sessions(const ImonSessions *sessions, ImonGroup **result)
 {
+	ImonGroup  *groups = palloc0(sizeof(ImonGroup) * Max(sessions->count, 1));
 	int			n = 0;
+	int			n_groups = 0;
 
-	memset(groups, 0, sizeof(ImonGroup) * (MAX_GROUPS + 1));
 	for (int i = 0; i < sessions->count; i++)
 	{
 		const PgBackendStatus *status = sessions->sessions[i].status;
-		int			group = 0;
 
 		if (!sessions->sessions[i].is_client)
 			continue;
-		while (group < n && groups[group].database != status->st_databaseid)
-			group++;
-		if (group == n && n < MAX_GROUPS)
-			groups[n++].database = status->st_databaseid;
-		groups[group].connections[group_state(status->st_state)]++;
+		groups[n].database = status->st_databaseid;
+		groups[n++].connections[group_state(status->st_state)] = 1;
 	}
-	return n;
+	qsort(groups, n, sizeof(ImonGroup), compare_groups);
+
+	for (int i = 0; i < n; i++)
+	{
+		ImonGroup	one = groups[i];
+
+		if (n_groups == 0 || (n_groups <= MAX_GROUPS &&
+							  one.database != groups[n_groups - 1].database))
+			groups[n_groups++] = one;
+		else
+			for (int state = 0; state < N_GROUP_STATES; state++)
+				groups[n_groups - 1].connections[state] += one.connections[state];
+	}
+	*result = groups;
+	return n_groups;
 }
 
 static void
 expose_connections(ImonExposition *exposition)
 {
-	ImonGroup	groups[MAX_GROUPS + 1];
-	int			n = group_sessions(imon_exposed_sessions(exposition), groups);
-	bool		any_other = false;
-
-	for (int state = 0; state < N_GROUP_STATES; state++)
-		any_other |= groups[MAX_GROUPS].connections[state] > 0;
+	ImonGroup  *groups;
+	int			n = group_sessions(imon_exposed_sessions(exposition), &groups);
 
 	imon_family(exposition, "pool_connections", IMON_GAUGE,
 				"Client backends by database and state.");
-	for (int i = 0; i <= MAX_GROUPS; i++)
+	for (int i = 0; i < n; i++)
 	{
-		const char *database;
+		const char *database = i < MAX_GROUPS ?
+			imon_database_label(groups[i].database) : IMON_OTHER_LABEL;
 
-		if (i >= n && !(i == MAX_GROUPS && any_other))
-			continue;
-		database = i < MAX_GROUPS ? imon_database_label(groups[i].database) :
-			IMON_OTHER_LABEL;
 		for (int state = 0; state < N_GROUP_STATES; state++)
 		{
 			ImonLabels	labels = imon_label("datname", database);

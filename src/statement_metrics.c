@@ -75,20 +75,24 @@ typedef struct ImonReading
 {
 	uint8		hints[N_HINTS]; /* some entry + 1, by queryid; 0 = none */
 	bool		found[N_ENTRIES];
+	bool		used[IMON_MAX_DATABASES + 1];
 	int			place[N_ENTRIES];
 	uint32		slot[N_ENTRIES];
 	uint32		generation[N_ENTRIES];
-	ImonSums	sums[N_ENTRIES];	/* of those that were found */
+
+	/* large: those that are neither found nor used are not even cleared */
+	ImonSums	sums[N_ENTRIES];
 	ImonSums	databases[IMON_MAX_DATABASES + 1];
 } ImonReading;
 
 /* What the metrics are made of. */
 typedef struct ImonShown
 {
+	ImonReading reading;		/* of which the databases are shown */
 	ImonSums	other;			/* statements */
-	ImonSums	databases[IMON_MAX_DATABASES + 1];
 	int			n_listed;
-	ImonEntry	listed[N_ENTRIES];
+	ImonStatementKey keys[N_ENTRIES];	/* of those on the list */
+	ImonSums	sums[N_ENTRIES];
 } ImonShown;
 
 /* The time of a slot at the last call of imon_list_statements(). */
@@ -161,6 +165,18 @@ is_read(const ImonEntry *entry)
 	return entry->state == ENTRY_IS_NEW || entry->state == ENTRY_IS_LISTED;
 }
 
+/* The sums of a database, which begin at zero. */
+static ImonSums *
+database_sums(ImonReading *reading, int place)
+{
+	if (!reading->used[place])
+	{
+		reading->used[place] = true;
+		memset(&reading->databases[place], 0, sizeof(ImonSums));
+	}
+	return &reading->databases[place];
+}
+
 /* Where to add the counts of a slot or a remainder. */
 static ImonSums *
 sums_of(void *arg, int place, const ImonStatementKey *key, uint32 slot,
@@ -169,19 +185,20 @@ sums_of(void *arg, int place, const ImonStatementKey *key, uint32 slot,
 	ImonReading *reading = arg;
 
 	if (key == NULL || reading->hints[key->queryid % N_HINTS] == 0)
-		return &reading->databases[place];
+		return database_sums(reading, place);
 	for (int i = 0; i < N_ENTRIES; i++)
 	{
 		if (!is_read(&list->entries[i]) ||
 			!same_key(&list->entries[i].key, key))
 			continue;
 		reading->found[i] = true;
+		memset(&reading->sums[i], 0, sizeof(ImonSums));
 		reading->place[i] = place;
 		reading->slot[i] = slot;
 		reading->generation[i] = generation;
 		return &reading->sums[i];
 	}
-	return &reading->databases[place];
+	return database_sums(reading, place);
 }
 
 /*
@@ -217,7 +234,7 @@ read_table(ImonReading *reading)
 	TimestampTz since;
 	bool		reset;
 
-	memset(reading, 0, sizeof(ImonReading));
+	memset(reading, 0, offsetof(ImonReading, sums));
 	for (int i = 0; i < N_ENTRIES; i++)
 		if (is_read(&list->entries[i]))
 			reading->hints[list->entries[i].key.queryid % N_HINTS] = i + 1;
@@ -234,7 +251,7 @@ read_table(ImonReading *reading)
 		if (reading->found[i])
 		{
 			update_entry(entry, reading, i, reset);
-			add_to(&reading->databases[reading->place[i]], &reading->sums[i]);
+			add_to(database_sums(reading, reading->place[i]), &reading->sums[i]);
 		}
 		else if (reset)
 			memset(&entry->counted, 0, sizeof(ImonSums));
@@ -246,28 +263,29 @@ read_table(ImonReading *reading)
 static ImonShown *
 read_shown(void)
 {
-	ImonReading *reading = palloc(sizeof(ImonReading));
 	ImonShown  *shown = palloc(sizeof(ImonShown));
 
 	shown->n_listed = 0;
 	memset(&shown->other, 0, sizeof(ImonSums));
 	LWLockAcquire(list->lock, LW_EXCLUSIVE);
-	read_table(reading);
+	read_table(&shown->reading);
 	take_from(&shown->other, &list->left);
 	for (int i = 0; i < N_ENTRIES; i++)
 	{
-		ImonEntry  *entry = &list->entries[i];
+		const ImonEntry *entry = &list->entries[i];
 
 		if (entry->state == ENTRY_IS_LISTED)
 			take_from(&shown->other, &entry->shown);
-		if (entry->state != ENTRY_IS_FREE)
-			shown->listed[shown->n_listed++] = *entry;
+		if (entry->state == ENTRY_IS_FREE)
+			continue;
+		shown->keys[shown->n_listed] = entry->key;
+		shown->sums[shown->n_listed++] = entry->shown;
 	}
 	LWLockRelease(list->lock);
 
-	memcpy(shown->databases, reading->databases, sizeof(shown->databases));
 	for (int i = 0; i <= IMON_MAX_DATABASES; i++)
-		add_to(&shown->other, &shown->databases[i]);
+		if (shown->reading.used[i])
+			add_to(&shown->other, &shown->reading.databases[i]);
 	return shown;
 }
 
@@ -481,25 +499,25 @@ imon_list_statements(void)
 
 /* Metrics of each database that has executed something, and of the others. */
 static void
-expose_databases(ImonExposition *exposition, const ImonShown *shown)
+expose_databases(ImonExposition *exposition, ImonReading *reading)
 {
 	Oid			oids[IMON_MAX_DATABASES];
 	int			n = imon_database_places(oids);
 	ImonLabels	labels[IMON_MAX_DATABASES + 1];
+	const ImonSums *sums[IMON_MAX_DATABASES + 1];
 
 	for (int i = 0; i <= n; i++)
+	{
 		labels[i] = imon_label("datname", i < n ?
 							   imon_database_label(oids[i]) : IMON_OTHER_LABEL);
+		sums[i] = database_sums(reading, i < n ? i : IMON_MAX_DATABASES);
+	}
 
 	imon_family(exposition, "query_duration_seconds", IMON_HISTOGRAM,
 				"Durations of executions that completed, by database.");
 	for (int i = 0; i <= n; i++)
-	{
-		const ImonSums *sums = &shown->databases[i < n ? i : IMON_MAX_DATABASES];
-
-		imon_put_histogram(exposition, &labels[i], sums->latency,
-						   sums->total_ns / 1e9, duration_bounds);
-	}
+		imon_put_histogram(exposition, &labels[i], sums[i]->latency,
+						   sums[i]->total_ns / 1e9, duration_bounds);
 
 	imon_family(exposition, "query_failures_total", IMON_COUNTER,
 				"Executions that did not complete, by database and class.");
@@ -509,15 +527,13 @@ expose_databases(ImonExposition *exposition, const ImonShown *shown)
 			ImonLabels	both = labels[i];
 
 			imon_add_label(&both, "class", failure_classes[class]);
-			imon_put_count(exposition, &both,
-						   shown->databases[i < n ? i : IMON_MAX_DATABASES].failures[class]);
+			imon_put_count(exposition, &both, sums[i]->failures[class]);
 		}
 
 	imon_family(exposition, "query_failed_seconds_total", IMON_COUNTER,
 				"Time spent on executions that did not complete, by database.");
 	for (int i = 0; i <= n; i++)
-		imon_put_number(exposition, &labels[i],
-						shown->databases[i < n ? i : IMON_MAX_DATABASES].failed_ns / 1e9);
+		imon_put_number(exposition, &labels[i], sums[i]->failed_ns / 1e9);
 }
 
 /* All failures. */
@@ -556,8 +572,8 @@ expose_statements(ImonExposition *exposition, const ImonShown *shown)
 
 	for (int i = 0; i < n; i++)
 	{
-		labels[i] = statement_labels(&shown->listed[i].key);
-		sums[i] = &shown->listed[i].shown;
+		labels[i] = statement_labels(&shown->keys[i]);
+		sums[i] = &shown->sums[i];
 	}
 	labels[n] = statement_labels(NULL);
 	sums[n] = &shown->other;
@@ -582,12 +598,12 @@ expose_statements(ImonExposition *exposition, const ImonShown *shown)
 static void
 expose(ImonExposition *exposition)
 {
-	const ImonShown *shown;
+	ImonShown  *shown;
 
 	if (!imon_has_names(exposition))
 		return;
 	shown = read_shown();
-	expose_databases(exposition, shown);
+	expose_databases(exposition, &shown->reading);
 	if (imon_sees_all(exposition))
 		expose_statements(exposition, shown);
 }

@@ -68,6 +68,7 @@
 #define STATEMENT_COLUMNS 12
 
 #define LINE_SIZE 64			/* of the cache, as a rule */
+#define FETCH_AHEAD 16			/* slots, see fetch_ahead() */
 
 #define GROUP_SIZE 8			/* buckets of a bit in "groups" */
 #define N_GROUPS ((IMON_HISTOGRAM_BUCKETS + GROUP_SIZE - 1) / GROUP_SIZE)
@@ -1067,6 +1068,40 @@ add_sums(ImonSums *to, ImonStatementCounts *counts)
 	to->failed_ns += pg_atomic_read_u64(&counts->failed_ns);
 }
 
+#ifdef __GNUC__
+#define fetch(address) __builtin_prefetch(address)
+#else
+#define fetch(address) ((void) 0)
+#endif
+
+/*
+ * Has the processor fetch what add_sums() needs of slots further on, as what it
+ * waits for otherwise is memory: first what leads to the buckets, then these.
+ */
+static inline void
+fetch_ahead(uint32 number)
+{
+	ImonStatement *slot;
+	uint32		groups;
+	int			first;
+
+	if (number + FETCH_AHEAD >= table->n_touched)
+		return;
+	slot = slot_at(number + FETCH_AHEAD);
+	fetch(slot);
+	fetch(&slot->counts);
+	fetch(&slot->counts.groups);
+
+	slot = slot_at(number + FETCH_AHEAD / 2);
+	groups = ONLY_BUCKETS(pg_atomic_read_u32(&slot->counts.groups));
+	if (groups == 0)
+		return;
+	first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
+	fetch(&slot->counts.latency.low[first]);
+	fetch(&slot->counts.latency.low[Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS) - 1]);
+	fetch((const void *) &slot->counts.latency.halves[first]);
+}
+
 TimestampTz
 imon_sum_statements(ImonSumsOf sums_of, void *arg)
 {
@@ -1079,6 +1114,7 @@ imon_sum_statements(ImonSumsOf sums_of, void *arg)
 	{
 		ImonStatement *slot = slot_at(i);
 
+		fetch_ahead(i);
 		if (is_used(i))
 			add_sums(sums_of(arg, slot->place, &slot->key, i,
 							 pg_atomic_read_u32(&state_of(i)->generation)),

@@ -69,7 +69,7 @@ run_tests()
 	rm -rf "$1$tree"
 	copy_files "$1$tree" &&
 		cp /etc/resolv.conf "$1/etc/resolv.conf" &&
-		enter "$1" PG_CONFIG="/usr/lib/postgresql/$2/bin/pg_config" COPT="$warnings" BROWSER=no \
+		enter "$1" PG_CONFIG="/usr/lib/postgresql/$2/bin/pg_config" COPT="$warnings" BROWSER=no PROGRAMS=no \
 			bash "$tree/test/run.sh" "${@:3}"
 }
 

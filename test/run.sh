@@ -147,36 +147,6 @@ install_neighbours()
 	apt_install "${packages[@]}" || say "going on without ${packages[*]}"
 }
 
-# unpack_programs: put Prometheus, its promtool and its exporters, which the tests
-# of metrics ask and start, where these find them, if they are missing and can be
-# had without asking.  The packages are not installed: that would start services.
-unpack_programs()
-{
-	local directory=$WORK/programs name package packages=()
-
-	is_root && command -v dpkg-deb >/dev/null || return 0
-	for name in prometheus promtool prometheus-{node,postgres,sql}-exporter; do
-		package=$name
-		if [ "$name" = promtool ] && [ -z "$(apt-cache madison promtool 2>/dev/null)" ]; then
-			package=prometheus	# until Debian 12
-		fi
-		if ! command -v "$name" >/dev/null &&
-			[ -n "$(apt-cache madison "$package" 2>/dev/null)" ]; then
-			packages+=("$package")
-		fi
-	done
-	[ ${#packages[@]} -gt 0 ] || return 0
-	say "unpacking ${packages[*]}"
-	mkdir "$directory"
-	if (cd "$directory" && apt-get download "${packages[@]}" &&
-			for name in *.deb; do dpkg-deb -x "$name" .; done) >/dev/null 2>&1; then
-		chmod -R a+rX "$directory"
-		export PATH=$PATH:$directory/usr/bin
-	else
-		say "going on without ${packages[*]}"
-	fi
-}
-
 find_postgres
 need_build_tools
 need perl command -v prove
@@ -186,7 +156,7 @@ install_neighbours
 [ "${1:-}" != --packages ] || exit 0
 
 make_workdir
-unpack_programs
+[ "${PROGRAMS:-}" = no ] || unpack_programs prometheus promtool prometheus-{node,postgres,sql}-exporter
 tree=$WORK/tree
 say "building for $("$PG_CONFIG" --version)"
 copy_tree "$tree"

@@ -270,6 +270,37 @@ as_tester()
 	"${drop[@]}" env HOME="$WORK" USER="$TESTER" LOGNAME="$TESTER" "$@"
 }
 
+# unpack_programs NAME...: put Prometheus, its promtool and its exporters, which
+# the tests of metrics ask and start, where these find them, if they are missing
+# and can be had without asking.  The packages are not installed: that would start
+# services.
+unpack_programs()
+{
+	local directory=$WORK/programs name package packages=()
+
+	is_root && command -v dpkg-deb >/dev/null || return 0
+	for name in "$@"; do
+		package=$name
+		if [ "$name" = promtool ] && [ -z "$(apt-cache madison promtool 2>/dev/null)" ]; then
+			package=prometheus	# until Debian 12
+		fi
+		if ! command -v "$name" >/dev/null &&
+			[ -n "$(apt-cache madison "$package" 2>/dev/null)" ]; then
+			packages+=("$package")
+		fi
+	done
+	[ ${#packages[@]} -gt 0 ] || return 0
+	say "unpacking ${packages[*]}"
+	mkdir "$directory"
+	if (cd "$directory" && apt-get download "${packages[@]}" &&
+			for name in *.deb; do dpkg-deb -x "$name" .; done) >/dev/null 2>&1; then
+		chmod -R a+rX "$directory"
+		export PATH=$PATH:$directory/usr/bin
+	else
+		say "going on without ${packages[*]}"
+	fi
+}
+
 # mount_small_disk: mount a file system of 32 MB, for a test that fills it, and
 # set IMON_SMALL_DISK to where it is.  Does nothing where that is not possible
 # without asking.
