@@ -46,8 +46,8 @@ typedef enum ImonEntryState
 	ENTRY_IS_NEW,				/* nothing is shown of it yet */
 	ENTRY_IS_LISTED,
 	ENTRY_IS_LEAVING,			/* what is shown stands still */
-	ENTRY_RETURNS				/* it was leaving, and is among the first again;
-								 * only within imon_list_statements() */
+	ENTRY_RETURNS				/* it was leaving, and is among the first
+								 * again; only within imon_list_statements() */
 } ImonEntryState;
 
 typedef struct ImonEntry
@@ -549,14 +549,14 @@ failures_of(const ImonSums *sums)
 
 /* The labels of a statement; NULL: of the others. */
 static ImonLabels
-statement_labels(const ImonStatementKey *key)
+statement_labels(const ImonStatementKey *key, const char *role)
 {
 	const char *other = IMON_OTHER_LABEL;
 	ImonLabels	labels = imon_label("queryid", key ?
 									psprintf(INT64_FORMAT, (int64) key->queryid) : other);
 
 	imon_add_label(&labels, "datname", key ? imon_database_label(key->dbid) : other);
-	imon_add_label(&labels, "usename", key ? imon_role_label(key->userid) : other);
+	imon_add_label(&labels, role, key ? imon_role_label(key->userid) : other);
 	imon_add_label(&labels, "toplevel",
 				   key ? (key->toplevel ? "true" : "false") : other);
 	return labels;
@@ -572,10 +572,10 @@ expose_statements(ImonExposition *exposition, const ImonShown *shown)
 
 	for (int i = 0; i < n; i++)
 	{
-		labels[i] = statement_labels(&shown->keys[i]);
+		labels[i] = statement_labels(&shown->keys[i], "usename");
 		sums[i] = &shown->sums[i];
 	}
-	labels[n] = statement_labels(NULL);
+	labels[n] = statement_labels(NULL, "usename");
 	sums[n] = &shown->other;
 
 	imon_family(exposition, "statement_duration_seconds", IMON_HISTOGRAM,
@@ -608,32 +608,6 @@ expose(ImonExposition *exposition)
 		expose_statements(exposition, shown);
 }
 
-/*
- * Adds up statements that differ only in whether they are at the top level:
- * postgres_exporter does not tell these apart.  Returns how many are left.
- */
-static int
-merge_levels(ImonShown *shown)
-{
-	int			n = 0;
-
-	for (int i = 0; i < shown->n_listed; i++)
-	{
-		int			j = 0;
-
-		while (j < n &&
-			   (shown->listed[j].key.queryid != shown->listed[i].key.queryid ||
-				shown->listed[j].key.userid != shown->listed[i].key.userid ||
-				shown->listed[j].key.dbid != shown->listed[i].key.dbid))
-			j++;
-		if (j < n)
-			add_to(&shown->listed[j].shown, &shown->listed[i].shown);
-		else
-			shown->listed[n++] = shown->listed[i];
-	}
-	return n;
-}
-
 /* Executions that completed. */
 static uint64
 calls_of(const ImonSums *sums)
@@ -645,21 +619,20 @@ calls_of(const ImonSums *sums)
 	return calls;
 }
 
-/* One of the two families of statements in the dialect of postgres_exporter. */
+/*
+ * One of the two families of statements in the dialect of postgres_exporter, with
+ * a label of ours: added up, counts would decrease when one of two levels leaves.
+ */
 static void
-export_statements(ImonExposition *exposition, const ImonShown *shown, int n,
+export_statements(ImonExposition *exposition, const ImonShown *shown,
 				  bool calls)
 {
-	for (int i = 0; i <= n; i++)
+	for (int i = 0; i <= shown->n_listed; i++)
 	{
-		const ImonStatementKey *key = i < n ? &shown->listed[i].key : NULL;
-		const ImonSums *sums = key ? &shown->listed[i].shown : &shown->other;
-		const char *other = IMON_OTHER_LABEL;
-		ImonLabels	labels = imon_label("user", key ? imon_role_label(key->userid) : other);
+		const ImonStatementKey *key = i < shown->n_listed ? &shown->keys[i] : NULL;
+		const ImonSums *sums = key ? &shown->sums[i] : &shown->other;
+		ImonLabels	labels = statement_labels(key, "user");
 
-		imon_add_label(&labels, "datname", key ? imon_database_label(key->dbid) : other);
-		imon_add_label(&labels, "queryid", key ?
-					   psprintf(INT64_FORMAT, (int64) key->queryid) : other);
 		if (calls)
 			imon_put_count(exposition, &labels, calls_of(sums));
 		else
@@ -670,19 +643,17 @@ export_statements(ImonExposition *exposition, const ImonShown *shown, int n,
 static void
 export(ImonExposition *exposition)
 {
-	ImonShown  *shown;
-	int			n;
+	const ImonShown *shown;
 
 	if (!imon_has_names(exposition) || !imon_sees_all(exposition))
 		return;
 	shown = read_shown();
-	n = merge_levels(shown);
 	imon_family(exposition, "stat_statements_calls_total", IMON_COUNTER,
 				"Executions that completed, by statement; the 25 that take most time, and all others.");
-	export_statements(exposition, shown, n, true);
+	export_statements(exposition, shown, true);
 	imon_family(exposition, "stat_statements_seconds_total", IMON_COUNTER,
 				"Time of executions that completed, by statement.");
-	export_statements(exposition, shown, n, false);
+	export_statements(exposition, shown, false);
 }
 
 void

@@ -63,7 +63,8 @@ enter()
 }
 
 # run_tests FOLDER VERSION [ARGUMENT...]: run.sh in there, without the browser,
-# which is large and shows the same pages for all versions.
+# which is large and shows the same pages for all versions, and without Prometheus
+# and the exporters, to which all are the same.
 run_tests()
 {
 	rm -rf "$1$tree"

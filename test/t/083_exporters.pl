@@ -3,7 +3,7 @@
 # postgres_exporter, of a server under load, with statements that fail, wait and
 # are slow, and with more clients than connections.
 #
-# IMON_LONG=1 makes that two minutes, after which more alerts fire.
+# IMON_LONG_TESTS=1 makes that two minutes, after which more alerts fire.
 
 use strict;
 use warnings;
@@ -26,7 +26,7 @@ plan skip_all => 'Prometheus and its exporters are not installed'
 
 use constant ROLE => 'infra_monitor_exporter';
 use constant PASSWORD => 'not a secret';
-use constant LONG => $ENV{IMON_LONG} ? 1 : 0;
+use constant LONG => $ENV{IMON_LONG_TESTS} ? 1 : 0;
 use constant LOAD => LONG ? 120 : 24;    # seconds
 use constant JOBS => qw(node infra_monitor_sql_exporter infra_monitor_postgres_exporter);
 
