@@ -184,17 +184,22 @@ uninstall: uninstall-doc
 uninstall-doc:
 	rm -f '$(DESTDIR)$(docdir)/$(docmoduledir)/infra_monitor.md'
 
-# Files for the tools around it: in a directory of ours, beside the extensions'
-SHARE = $(wildcard $(srcdir)/share/*)
+# Files for the tools around it: in a directory of ours, beside the extensions',
+# as they lie in share/
+SHARE := $(sort $(shell cd '$(srcdir)/share' && find * -type f ! -name '.*'))
+SHARE_DIRS := $(filter-out ./,$(sort $(dir $(SHARE))))
+share_dest = $(DESTDIR)$(datadir)/infra_monitor
 install: install-share
 uninstall: uninstall-share
 .PHONY: install-share uninstall-share
 install-share:
-	$(MKDIR_P) '$(DESTDIR)$(datadir)/infra_monitor'
-	$(INSTALL_DATA) $(SHARE) '$(DESTDIR)$(datadir)/infra_monitor/'
+	$(MKDIR_P) '$(share_dest)' $(patsubst %,'$(share_dest)/%',$(SHARE_DIRS))
+	for file in $(SHARE); do \
+		$(INSTALL_DATA) "$(srcdir)/share/$$file" '$(share_dest)'"/$$file" || exit 1; \
+	done
 uninstall-share:
-	rm -f $(patsubst %,'$(DESTDIR)$(datadir)/infra_monitor/%',$(notdir $(SHARE)))
-	-rmdir '$(DESTDIR)$(datadir)/infra_monitor' 2>/dev/null
+	rm -f $(patsubst %,'$(share_dest)/%',$(SHARE))
+	-rmdir $(patsubst %,'$(share_dest)/%',$(SHARE_DIRS)) '$(share_dest)' 2>/dev/null
 
 # Packaged PostgreSQL does not track headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h)
