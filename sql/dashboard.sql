@@ -27,12 +27,13 @@ SELECT max(length(line) + length(regexp_replace(line,
 FROM infra_monitor.dashboard() line;
 TABLE regress_shape;
 
--- each line is in its place
+-- each line is in its place; clients of the test may have come too early
 CREATE VIEW regress_lines AS
 SELECT n, regexp_replace(line, '\d+', '0', 'g') AS line FROM infra_monitor.dashboard() WITH ORDINALITY AS d (line, n);
 SELECT line ~ '^(HEALTHY|DEGRADED|UNHEALTHY)  (primary|standby)  score [0-9.?]+/10  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+  up \d+d \d\d:\d\d:\d\d  evaluated \d+s ago$' AS ok
 FROM infra_monitor.dashboard() line LIMIT 1;
-SELECT regexp_replace(line, '\[[.#]{22}\] (OK|WARNING|CRITICAL)', '[bar] STATUS') AS line FROM regress_lines
+SELECT regexp_replace(line, '\[[.#]{16}\] (OK|WARNING|CRITICAL)', '[bar] STATUS') AS line FROM
+	(SELECT n, replace(line, ': starting_up 0;', ';') AS line FROM regress_lines) l
 WHERE n BETWEEN 2 AND 4 ORDER BY n;
 SELECT n, line ~ CASE n WHEN 5 THEN '^     used connections, 0:0:0 a column; = limit of ordinary roles: 0; ! refused: [?0]$'
 	WHEN 9 THEN '^      0 [+][-! ]*$' WHEN 10 THEN '^ +(0-0 )?0:0(:0)? +(0-0 )?0:0(:0)? +(0-0 )?0:0(:0)?$' ELSE '^ +0 [|][#= ]*$' END AS ok

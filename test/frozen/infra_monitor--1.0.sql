@@ -6380,10 +6380,11 @@ WITH health AS MATERIALIZED (
 	SELECT infra_monitor.health() AS h
 ), known AS MATERIALIZED (
 	SELECT c.* FROM health, jsonb_to_recordset(h->'checks') AS c (
-		name text, status text, value float8, unit text, message text, hint text, essential boolean)
+		name text, category text, status text, value float8, unit text, message text, hint text, essential boolean)
 ), checks AS MATERIALIZED (
 	-- one that has failed has no unit; one that cannot know has
-	SELECT row_number() OVER (ORDER BY array_position('{critical,warning,unknown}', status), essential DESC NULLS LAST, name)::int AS n, *
+	SELECT row_number() OVER (ORDER BY array_position('{critical,warning,unknown}', status), essential DESC NULLS LAST,
+		array_position('{pool,queries,replication,database}', category), name)::int AS n, *
 	FROM known WHERE status IN ('critical', 'warning') OR status = 'unknown' AND unit IS NULL
 ), pool AS MATERIALIZED (
 	SELECT *, max_connections - reserved_connections AS ordinary FROM infra_monitor.pool_pressure
@@ -6450,9 +6451,9 @@ WITH health AS MATERIALIZED (
 		round((h->>'age_ms')::float8 / 1000))
 	FROM health
 	UNION ALL
-	SELECT 2, format('pool %s %s  %s of %s used, %s authenticating, %s available%s',
-		infra_monitor.bar(used_ratio, 22), upper(status), used_connections, max_connections,
-		authenticating, available_connections,
+	SELECT 2, format('pool %s %s  %s of %s used, peak %s, %s authenticating, %s available%s',
+		infra_monitor.bar(used_ratio, 16), upper(status), used_connections, max_connections,
+		peak_connections, authenticating, available_connections,
 		(SELECT ', none in ' || to_char(make_interval(secs => value), 'HH24:MI:SS') FROM known WHERE name = 'exhaustion_eta' AND value < 86400))
 	FROM pool
 	UNION ALL
@@ -6461,9 +6462,8 @@ WITH health AS MATERIALIZED (
 		', the longest for ' || to_char(oldest_idle_in_transaction, 'HH24:MI:SS'))
 	FROM pool
 	UNION ALL
-	SELECT 4, format('     since %s: peak %s at %s, authentication failures %s, refused %s%s',
-		to_char(p.stats_reset, 'YYYY-MM-DD HH24:MI'), p.peak_connections, to_char(p.peak_at, 'HH24:MI:SS'),
-		r.authentication, r.total, ': ' || r.reasons)
+	SELECT 4, format('     refused %s%s; authentication failures %s; since %s', r.total, ': ' || r.reasons, r.authentication,
+		to_char(p.stats_reset, 'YYYY-MM-DD HH24:MI'))
 	FROM pool p, refused r
 	UNION ALL
 	SELECT 4 + d.n, '     ' || d.line
