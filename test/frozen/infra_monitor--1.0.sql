@@ -6352,7 +6352,7 @@ WITH encoding AS (
 	SELECT wide, rtrim(regexp_replace(
 		CASE e WHEN 'SQL_ASCII' THEN regexp_replace($1, E'[^\\x01-\\x7f]', '?', 'g')
 			-- controls of C1, what has no width, what turns the direction of other text
-			WHEN 'UTF8' THEN regexp_replace($1, '[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]', ' ', 'g')
+			WHEN 'UTF8' THEN regexp_replace($1, E'[\\u007f-\\u009f\\u00ad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]', ' ', 'g')
 			ELSE $1 END,
 		E'[\\t-\\r[:cntrl:]]+ *', ' ', 'g')) AS t
 	FROM encoding
