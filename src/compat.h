@@ -247,6 +247,16 @@ imon_sampler_wait_event(void)
 #define IMON_EXECUTOR_RUN_ARGUMENTS queryDesc, direction, count, execute_once
 #endif
 
+/* 16 keeps what a query needs to be allowed apart from its range table. */
+#if PG_VERSION_NUM >= 160000
+#define IMON_CHECK_PERMS_PARAMETERS \
+	List *rangeTable, List *rtePermInfos, bool ereport_on_violation
+#define IMON_CHECK_PERMS_ARGUMENTS rangeTable, rtePermInfos, ereport_on_violation
+#else
+#define IMON_CHECK_PERMS_PARAMETERS List *rangeTable, bool ereport_on_violation
+#define IMON_CHECK_PERMS_ARGUMENTS rangeTable, ereport_on_violation
+#endif
+
 /* 19 lets a hook behind the analysis only look at how it was jumbled. */
 #if PG_VERSION_NUM >= 190000
 #define IMON_JUMBLE_STATE	const JumbleState
