@@ -37,6 +37,12 @@
 #endif
 #include "version.h"
 
+/* Before 16, functions that walk through nodes have prototypes of old. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstrict-prototypes"
+#include "nodes/nodeFuncs.h"
+#pragma GCC diagnostic pop
+
 /* 18 records name and version of a module. */
 #if PG_VERSION_NUM >= 180000
 #define IMON_MODULE_MAGIC \

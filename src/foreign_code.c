@@ -29,7 +29,6 @@
 #include "foreign_code.h"
 #include "histogram_type.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
