@@ -332,6 +332,38 @@ foreach my $task (sort keys %refused, 'sample', 'health')
 }
 ok(log_count($node, qr/(?:PANIC|TRAP: |terminated by signal)/) == 0, 'no process has crashed');
 
+#
+# What is in the tables of overrides is data, whatever it is
+#
+my @overrides = (
+	q{INSERT INTO infra_monitor.health_threshold_overrides (check_name, warning, critical, hold)
+		SELECT check_name, (array['NaN', 'Infinity', '-Infinity', '1e308', '-1e308', '5e-324'])[1 + row_number() OVER () % 6]::float8,
+			(array['-Infinity', 'NaN', '1e308'])[1 + row_number() OVER () % 3]::float8, 2147483647
+		FROM infra_monitor.check_defaults() ON CONFLICT (check_name) DO UPDATE SET warning = excluded.warning, critical = excluded.critical},
+	q{INSERT INTO infra_monitor.health_scope_overrides VALUES ('role_limit', repeat('d', 150000), repeat('u', 50000), 'NaN', 'Infinity')},
+	q{INSERT INTO infra_monitor.health_weight_overrides VALUES ('database', 1e6), ('pool', 5e-324)},
+	q{INSERT INTO infra_monitor.slo_target_overrides (name, kind, target, threshold_time, period) VALUES
+		(repeat('x', 150000), 'latency', 0.5, 1e308, '100 years'),
+		('tiny', 'latency', 1e-300, 5e-324, '1 microsecond'),
+		(E'<b>''"\n', 'availability', 1 - 1e-15, NULL, '1 day')});
+foreach my $refused (
+	q{INSERT INTO infra_monitor.health_weight_overrides VALUES ('database', 1e7)},
+	q{INSERT INTO infra_monitor.slo_target_overrides (name, period) VALUES ('latency', '1000 years')},
+	q{INSERT INTO infra_monitor.slo_target_overrides (name, threshold_time) VALUES ('latency', 'NaN')})
+{
+	try_ask($dba, $refused);
+	is($dba->{sqlstate}, '23514', "what nobody can reckon with is refused: $refused");
+}
+$offset = log_end($node);
+ask($dba, $_) for @overrides;
+my $evaluated = ask($dba, 'SELECT evaluated_at FROM infra_monitor.health_cache()');
+wait_in_session($dba, "SELECT evaluated_at > '$evaluated'::timestamptz + interval '1 s' FROM infra_monitor.health_cache()", 'health is evaluated');
+is(ask($dba, q{SELECT (infra_monitor.health()->>'score') NOT IN ('NaN', 'Infinity')}), 't', 'the score is a number');
+is(ask($dba, 'SELECT count(*) > 0 FROM infra_monitor.slo_status'), 't', 'objectives have a status');
+is(ask($dba, q{SELECT position('<b>''' in infra_monitor.report(now() - interval '1 minute'))}), 0, 'the report shows names as text');
+is(log_count($node, qr/(?:WARNING|ERROR|FATAL|PANIC): /, $offset), 0, 'nothing fails');
+ask($dba, "DELETE FROM infra_monitor.$_") for qw(health_threshold_overrides health_scope_overrides health_weight_overrides slo_target_overrides);
+
 # The last alteration cannot be undone: what the hint says helps.
 alter_table('ALTER TABLE TABLE DROP disk_total', $samples);
 is(take_sample(), "table \"samples\" has been altered and is not written: a column was dropped; $hint", 'a dropped column');
