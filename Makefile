@@ -27,6 +27,7 @@ OBJS = \
 	src/executions.o \
 	src/exposition.o \
 	src/extension.o \
+	src/foreign_code.o \
 	src/growth.o \
 	src/guc.o \
 	src/health.o \

@@ -37,6 +37,9 @@ INSERT INTO infra_monitor.slo_target_overrides (name, kind, target) VALUES ('of 
 INSERT INTO infra_monitor.slo_target_overrides (name, kind, target) VALUES ('always', 'availability', 1);
 UPDATE infra_monitor.slo_target_overrides SET kind = 'latency' WHERE name = 'availability';
 UPDATE infra_monitor.slo_target_overrides SET period = '0' WHERE name = 'availability';
+UPDATE infra_monitor.slo_target_overrides SET period = '1000 years' WHERE name = 'availability';
+UPDATE infra_monitor.slo_target_overrides SET target = 'NaN' WHERE name = 'availability';
+UPDATE infra_monitor.slo_target_overrides SET threshold_time = 'NaN' WHERE name = 'fast pages';
 DELETE FROM infra_monitor.slo_target_overrides;
 
 --

@@ -41,6 +41,12 @@
 #endif
 #include "version.h"
 
+/* Before 16, functions that walk through nodes have prototypes of old. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstrict-prototypes"
+#include "nodes/nodeFuncs.h"
+#pragma GCC diagnostic pop
+
 /* 18 records name and version of a module. */
 #if PG_VERSION_NUM >= 180000
 #define IMON_MODULE_MAGIC \
@@ -320,6 +326,16 @@ imon_sampler_wait_event(void)
 	QueryDesc *queryDesc, ScanDirection direction, uint64 count, \
 	bool execute_once
 #define IMON_EXECUTOR_RUN_ARGUMENTS queryDesc, direction, count, execute_once
+#endif
+
+/* 16 keeps what a query needs to be allowed apart from its range table. */
+#if PG_VERSION_NUM >= 160000
+#define IMON_CHECK_PERMS_PARAMETERS \
+	List *rangeTable, List *rtePermInfos, bool ereport_on_violation
+#define IMON_CHECK_PERMS_ARGUMENTS rangeTable, rtePermInfos, ereport_on_violation
+#else
+#define IMON_CHECK_PERMS_PARAMETERS List *rangeTable, bool ereport_on_violation
+#define IMON_CHECK_PERMS_ARGUMENTS rangeTable, ereport_on_violation
 #endif
 
 /* 19 lets a hook behind the analysis only look at how it was jumbled. */

@@ -27,6 +27,7 @@
 #include "database_checks.h"
 #include "database_visit.h"
 #include "executor/spi.h"
+#include "foreign_code.h"
 #include "home_database.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -381,6 +382,7 @@ imon_visitor_main(Datum arg)
 		proc_exit(0);
 
 	pin_settings();
+	imon_refuse_foreign_code();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	connected = true;
 	if (!must_leave)

@@ -224,12 +224,12 @@ COMMENT ON FUNCTION infra_monitor.weight_defaults() IS
 
 CREATE TABLE infra_monitor.health_weight_overrides (
 	category text PRIMARY KEY,
-	weight float8 NOT NULL CHECK (weight OPERATOR(pg_catalog.>=) 0 AND weight OPERATOR(pg_catalog.<) 'Infinity')
+	weight float8 NOT NULL CHECK (weight OPERATOR(pg_catalog.>=) 0 AND weight OPERATOR(pg_catalog.<=) 1000000)
 );
 COMMENT ON TABLE infra_monitor.health_weight_overrides IS
 'weights of your own in the score: insert a row for a category; dumped by pg_dump; takes effect within infra_monitor.health_interval, in the home database; for superusers, grantable';
 COMMENT ON COLUMN infra_monitor.health_weight_overrides.category IS 'a category of infra_monitor.health_weights; others are refused';
-COMMENT ON COLUMN infra_monitor.health_weight_overrides.weight IS 'its share in the overall score, relative to the others; 0: none';
+COMMENT ON COLUMN infra_monitor.health_weight_overrides.weight IS 'its share in the overall score, relative to the others, a million at most; 0: none';
 
 SELECT pg_catalog.pg_extension_config_dump('infra_monitor.health_weight_overrides', '');
 

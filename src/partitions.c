@@ -7,8 +7,8 @@
  * take without being its owner and which DROP EXTENSION takes too.
  *
  * Tables are written with the rights of their owner.  A table that somebody
- * has given triggers, rules, row security or another owner is left alone: no
- * foreign code may run with our rights.
+ * has given triggers, rules, row security, another owner or functions of his own
+ * is left alone: no foreign code may run with our rights.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,14 +17,18 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
+#include "foreign_code.h"
 #include "guc.h"
 #include "miscadmin.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
 #include "partitions.h"
 #include "port/atomics.h"
 #include "rows.h"
@@ -34,6 +38,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
@@ -102,25 +107,29 @@ run_command(const char *command)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
 }
 
+/* Refuses a table. */
+static void
+refuse_table(Relation rel, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" has been altered and is not written: %s",
+					RelationGetRelationName(rel), why),
+			 errhint("Undo that, or drop and create the extension again.")));
+}
+
 /*
  * Refuses a table whose writing could run code that is not ours, and locks it
  * so that this stays so until the transaction ends.
  */
 static void
-check_table(Oid table)
+check_table(Oid table, char kind)
 {
 	Relation	rel = table_open(table, RowExclusiveLock);
-	bool		altered = rel->trigdesc != NULL || rel->rd_rules != NULL ||
-		rel->rd_rel->relrowsecurity ||
-		!superuser_arg(rel->rd_rel->relowner);
+	const char *alteration = imon_alteration(rel, kind);
 
-	if (altered)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" has been altered and is not written",
-						RelationGetRelationName(rel)),
-				 errdetail("It has a trigger, a rule, row security, or an owner who is no superuser."),
-				 errhint("Undo that, or drop and create the extension again.")));
+	if (alteration)
+		refuse_table(rel, alteration);
 	table_close(rel, NoLock);
 }
 
@@ -142,6 +151,30 @@ is_of_months(const char *table)
 		if (strcmp(imon_history_tables[i], table) == 0)
 			return true;
 	return false;
+}
+
+/* Is it one of those that have partitions? */
+static bool
+is_partitioned(const char *table)
+{
+	for (int i = 0; i < IMON_N_HISTORY_TABLES; i++)
+		if (strcmp(imon_history_tables[i], table) == 0)
+			return true;
+	return false;
+}
+
+/* A table of ours.  Raises an error unless it is there. */
+static Oid
+table_oid(const char *table)
+{
+	Oid			found =
+		get_relname_relid(table, get_namespace_oid("infra_monitor", false));
+
+	if (!OidIsValid(found))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"infra_monitor.%s\" does not exist", table)));
+	return found;
 }
 
 /* The beginning of the UTC day of a moment. */
@@ -193,17 +226,53 @@ imon_partition_of(const char *table, TimestampTz moment)
 							 get_namespace_oid("infra_monitor", false));
 }
 
-bool
-imon_ensure_partition(const char *table, TimestampTz moment)
+/* The partition to which rows of a moment go; InvalidOid if there is none. */
+static Oid
+target_of(Relation parent, TimestampTz moment)
+{
+	PartitionKey key = RelationGetPartitionKey(parent);
+	PartitionDesc desc = RelationGetPartitionDesc(parent, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	Datum		value = TimestampTzGetDatum(moment);
+	bool		equal;
+	int			index;
+
+	if (key->strategy != PARTITION_STRATEGY_RANGE || key->partnatts != 1 ||
+		key->parttypid[0] != TIMESTAMPTZOID ||
+		key->partopfamily[0] >= FirstNormalObjectId || desc->nparts == 0)
+		return InvalidOid;
+	index = bounds->indexes[1 +
+							partition_range_datum_bsearch(key->partsupfunc,
+														  key->partcollation,
+														  bounds, 1, &value,
+														  &equal)];
+	if (index < 0)
+		index = bounds->default_index;
+	return index < 0 ? InvalidOid : desc->oids[index];
+}
+
+/*
+ * Refuses a table of which rows of a moment do not go to the partition that we
+ * look after.
+ */
+static void
+check_target(const char *table, TimestampTz moment, Oid partition)
+{
+	Relation	parent = table_open(table_oid(table), RowExclusiveLock);
+
+	if (target_of(parent, moment) != partition)
+		refuse_table(parent, psprintf("rows of %s do not go to partition \"%s\"",
+									  imon_day_name(moment),
+									  partition_name(table, moment)));
+	table_close(parent, NoLock);
+}
+
+/* Creates a table's partition for a moment.  Needs SPI to be connected. */
+static void
+make_partition(const char *table, TimestampTz moment)
 {
 	const char *name = partition_name(table, moment);
-	Oid			partition = imon_partition_of(table, moment);
 
-	if (OidIsValid(partition))
-	{
-		check_table(partition);
-		return false;
-	}
 	run_command(psprintf("CREATE TABLE infra_monitor.%s"
 						 " (LIKE infra_monitor.%s INCLUDING DEFAULTS)",
 						 name, table));
@@ -215,21 +284,31 @@ imon_ensure_partition(const char *table, TimestampTz moment)
 						 imon_day_name(period_end(table, moment))));
 	run_command(psprintf("ALTER EXTENSION infra_monitor"
 						 " ADD TABLE infra_monitor.%s", name));
-	return true;
+}
+
+bool
+imon_ensure_partition(const char *table, TimestampTz moment)
+{
+	Oid			partition = imon_partition_of(table, moment);
+
+	if (!OidIsValid(partition))
+	{
+		make_partition(table, moment);
+		return true;
+	}
+	check_table(partition, RELKIND_RELATION);
+	check_target(table, moment, partition);
+	return false;
 }
 
 Oid
 imon_check_table(const char *table)
 {
-	Oid			parent =
-		get_relname_relid(table, get_namespace_oid("infra_monitor", false));
+	Oid			found = table_oid(table);
 
-	if (!OidIsValid(parent))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"infra_monitor.%s\" does not exist", table)));
-	check_table(parent);
-	return parent;
+	check_table(found, is_partitioned(table) ?
+				RELKIND_PARTITIONED_TABLE : RELKIND_RELATION);
+	return found;
 }
 
 /*

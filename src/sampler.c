@@ -39,6 +39,7 @@
 #include "exposition.h"
 #include "extension.h"
 #include "fmgr.h"
+#include "foreign_code.h"
 #include "growth.h"
 #include "guc.h"
 #include "health.h"
@@ -1159,6 +1160,7 @@ imon_sampler_main(Datum arg)
 
 	on_shmem_exit(sampler_ends, (Datum) 0);
 	imon_home_enter();
+	imon_refuse_foreign_code();
 
 	context = AllocSetContextCreate(TopMemoryContext, "infra_monitor sampler",
 									ALLOCSET_DEFAULT_SIZES);

@@ -21,8 +21,8 @@ CREATE TABLE infra_monitor.slo_target_overrides (
 	name text PRIMARY KEY,
 	kind text CHECK (kind OPERATOR(pg_catalog.=) ANY ('{availability,latency}')),
 	target float8 CHECK (target OPERATOR(pg_catalog.>) 0 AND target OPERATOR(pg_catalog.<) 1),
-	threshold_time float8 CHECK (threshold_time OPERATOR(pg_catalog.>) 0),
-	period interval CHECK (period OPERATOR(pg_catalog.>) '0'),
+	threshold_time float8 CHECK (threshold_time OPERATOR(pg_catalog.>) 0 AND threshold_time OPERATOR(pg_catalog.<) 'Infinity'),
+	period interval CHECK (period OPERATOR(pg_catalog.>) '0' AND period OPERATOR(pg_catalog.<=) '100 years'),
 	enabled boolean,
 	CONSTRAINT slo_target_is_complete CHECK (
 		name OPERATOR(pg_catalog.=) ANY ('{availability,latency}')
@@ -38,7 +38,7 @@ COMMENT ON COLUMN infra_monitor.slo_target_overrides.name IS 'availability, late
 COMMENT ON COLUMN infra_monitor.slo_target_overrides.kind IS 'availability: share of the time; latency: share of the executions that took no longer than threshold_time';
 COMMENT ON COLUMN infra_monitor.slo_target_overrides.target IS 'the share wanted, above 0 and below 1';
 COMMENT ON COLUMN infra_monitor.slo_target_overrides.threshold_time IS 'ms';
-COMMENT ON COLUMN infra_monitor.slo_target_overrides.period IS 'for which the objective is given; default 30 days';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.period IS 'for which the objective is given, 100 years at most; default 30 days';
 COMMENT ON COLUMN infra_monitor.slo_target_overrides.enabled IS 'false: no objective';
 
 SELECT pg_catalog.pg_extension_config_dump('infra_monitor.slo_target_overrides', '');

@@ -75,6 +75,14 @@ global_names()
 		awk 'NF == 3 && $3 !~ /^((pg_finfo_)?imon_.*|_PG_init|Pg_magic_func|_init|_fini)$/ { print $3 }'
 }
 
+# foreign_calls: print what the library calls that would reach out of the server:
+# the network, other programs, other libraries.
+foreign_calls()
+{
+	nm -D --undefined-only "$WORK/gcc/infra_monitor.so" |
+		awk '$2 ~ /^(PQ.*|socket.*|connect|bind|listen|accept4?|send(to|msg|mmsg)?|getaddrinfo|gethostby.*|fork|vfork|clone|system|popen|OpenPipeStream|exec.*|posix_spawn.*|dlopen)(@|$)/ { print $2 }'
+}
+
 # Every header includes what it needs, except postgres.h.
 headers_alone()
 {
@@ -249,6 +257,7 @@ check 'gcc has no warnings' compile gcc "${gcc_warnings[@]}"
 check 'clang has no warnings' compile clang "${clang_warnings[@]}"
 check 'global names carry our prefix (gcc)' global_names gcc
 check 'global names carry our prefix (clang)' global_names clang
+check 'the library reaches out of the server nowhere' foreign_calls
 check 'headers compile alone' headers_alone
 check 'version checks are in compat.h' version_checks
 if pg_bsd_indent --version | grep -q " $indent_version "; then

@@ -1206,12 +1206,12 @@ COMMENT ON FUNCTION infra_monitor.weight_defaults() IS
 
 CREATE TABLE infra_monitor.health_weight_overrides (
 	category text PRIMARY KEY,
-	weight float8 NOT NULL CHECK (weight OPERATOR(pg_catalog.>=) 0 AND weight OPERATOR(pg_catalog.<) 'Infinity')
+	weight float8 NOT NULL CHECK (weight OPERATOR(pg_catalog.>=) 0 AND weight OPERATOR(pg_catalog.<=) 1000000)
 );
 COMMENT ON TABLE infra_monitor.health_weight_overrides IS
 'weights of your own in the score: insert a row for a category; dumped by pg_dump; takes effect within infra_monitor.health_interval, in the home database; for superusers, grantable';
 COMMENT ON COLUMN infra_monitor.health_weight_overrides.category IS 'a category of infra_monitor.health_weights; others are refused';
-COMMENT ON COLUMN infra_monitor.health_weight_overrides.weight IS 'its share in the overall score, relative to the others; 0: none';
+COMMENT ON COLUMN infra_monitor.health_weight_overrides.weight IS 'its share in the overall score, relative to the others, a million at most; 0: none';
 
 SELECT pg_catalog.pg_extension_config_dump('infra_monitor.health_weight_overrides', '');
 
@@ -3539,8 +3539,8 @@ CREATE TABLE infra_monitor.slo_target_overrides (
 	name text PRIMARY KEY,
 	kind text CHECK (kind OPERATOR(pg_catalog.=) ANY ('{availability,latency}')),
 	target float8 CHECK (target OPERATOR(pg_catalog.>) 0 AND target OPERATOR(pg_catalog.<) 1),
-	threshold_time float8 CHECK (threshold_time OPERATOR(pg_catalog.>) 0),
-	period interval CHECK (period OPERATOR(pg_catalog.>) '0'),
+	threshold_time float8 CHECK (threshold_time OPERATOR(pg_catalog.>) 0 AND threshold_time OPERATOR(pg_catalog.<) 'Infinity'),
+	period interval CHECK (period OPERATOR(pg_catalog.>) '0' AND period OPERATOR(pg_catalog.<=) '100 years'),
 	enabled boolean,
 	CONSTRAINT slo_target_is_complete CHECK (
 		name OPERATOR(pg_catalog.=) ANY ('{availability,latency}')
@@ -3556,7 +3556,7 @@ COMMENT ON COLUMN infra_monitor.slo_target_overrides.name IS 'availability, late
 COMMENT ON COLUMN infra_monitor.slo_target_overrides.kind IS 'availability: share of the time; latency: share of the executions that took no longer than threshold_time';
 COMMENT ON COLUMN infra_monitor.slo_target_overrides.target IS 'the share wanted, above 0 and below 1';
 COMMENT ON COLUMN infra_monitor.slo_target_overrides.threshold_time IS 'ms';
-COMMENT ON COLUMN infra_monitor.slo_target_overrides.period IS 'for which the objective is given; default 30 days';
+COMMENT ON COLUMN infra_monitor.slo_target_overrides.period IS 'for which the objective is given, 100 years at most; default 30 days';
 COMMENT ON COLUMN infra_monitor.slo_target_overrides.enabled IS 'false: no objective';
 
 SELECT pg_catalog.pg_extension_config_dump('infra_monitor.slo_target_overrides', '');

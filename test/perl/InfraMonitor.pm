@@ -110,7 +110,8 @@ sub log_count
 #
 
 # Sends a start-up packet, nothing more.  Options: user, database, the names of
-# other start-up parameters, tcp (127.0.0.1 instead of the Unix-domain socket).
+# other start-up parameters, tcp (127.0.0.1 instead of the Unix-domain socket; if
+# not 1, the address to come from).
 sub begin_session
 {
 	my ($node, %options) = @_;
@@ -121,7 +122,8 @@ sub begin_session
 		%options);
 	my $socket = $tcp
 	  ? IO::Socket::INET->new(
-		PeerHost => '127.0.0.1', PeerPort => $node->port, Proto => 'tcp')
+		PeerHost => '127.0.0.1', PeerPort => $node->port, Proto => 'tcp',
+		$tcp eq '1' ? () : (LocalAddr => $tcp))
 	  : $node->raw_connect;
 
 	die "cannot connect: $@" unless $socket;

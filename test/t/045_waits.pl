@@ -123,7 +123,7 @@ ask($observer, $_) foreach (
 	'CREATE TRIGGER refuse BEFORE INSERT ON infra_monitor.wait_samples FOR EACH STATEMENT EXECUTE FUNCTION foreign_code()');
 $sleeper = begin_query(worker(), $sleep);
 wait_in_session($observer,
-	q{SELECT last_error = 'waits: table "wait_samples" has been altered and is not written' FROM infra_monitor.sampler_status},
+	q{SELECT last_error = 'waits: table "wait_samples" has been altered and is not written: it has a trigger' FROM infra_monitor.sampler_status},
 	'a table with a trigger is not written');
 wait_for_sample($node, 'samples are taken meanwhile');
 my $looks = ask($observer, 'SELECT looks FROM infra_monitor.wait_state()');

@@ -203,7 +203,9 @@ my @obstacles = (
 	],
 	[
 		'delay',
-		"ALTER TABLE $table ADD CONSTRAINT obstacle CHECK (application_name !~ '^app delay' OR pg_sleep(60) IS NULL) NOT VALID",
+		"ALTER TABLE $table ADD CONSTRAINT obstacle CHECK (application_name !~ '^app delay' OR "
+		  . join(' OR ', map { "factorial($_ + length(application_name)) IS NULL" } 32000 .. 32040)
+		  . ') NOT VALID',
 		"ALTER TABLE $table DROP CONSTRAINT obstacle",
 		'statement timeout'
 	]);
@@ -219,7 +221,7 @@ foreach my $obstacle (@obstacles)
 	if ($how eq 'delay')
 	{
 		wait_in_session($control,
-			q{SELECT wait_event = 'PgSleep' FROM pg_stat_activity JOIN infra_monitor.sampler_status USING (pid)},
+			q{SELECT query = 'slow_queries' AND clock_timestamp() - query_start > '500ms' FROM pg_stat_activity JOIN infra_monitor.sampler_status USING (pid)},
 			"$how: the sampler is in the middle of it");
 		ask($control, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
 		wait_in_session($control, "SELECT state = 'running' FROM infra_monitor.sampler_status", "$how: a new sampler runs");
