@@ -143,8 +143,11 @@ ask($app[2], 'SELECT count(*) FROM t');
 # while the sampler is not in a transaction, either
 my $first = scrape_until(
 	$session,
-	sub { $_[0]->{values}{'pg_long_running_transactions{}'} == 2 },
-	'open transactions');
+	sub {
+		$_[0]->{values}{'pg_long_running_transactions{}'} == 2
+		  && sum_of($_[0], 'pg_stat_activity_count', datname => 'app', wait_event => 'ClientRead') == 3;
+	},
+	'open transactions, and all have answered');
 is($first->{values}{'pg_up{}'}, 1, 'the server is up');
 is(sum_of($first, 'pg_stat_activity_count', datname => 'app', state => 'idle'), 1, 'an idle session');
 is(sum_of($first, 'pg_stat_activity_count', datname => 'app', state => 'idle in transaction'), 2, 'two in transactions');

@@ -162,6 +162,7 @@ sub still_listed
 }
 
 $gone{$_} = 0 foreach keys %pairs;
+look_again();
 look_until(sub { listed() == LISTED }, 1 .. 30);
 my @old = listed();
 look_until(sub { still_listed(\@old) <= 3 }, 31 .. 60);
