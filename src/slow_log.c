@@ -518,31 +518,41 @@ explain(QueryDesc *desc)
 
 /*
  * The same in a subtransaction that contains its errors: NULL then.  Only what
- * ends the statement, or the session, is let through.
+ * ends the statement, or the session, is let through.  And what goes wrong when
+ * the subtransaction begins, other than that there is no memory to begin with:
+ * then PostgreSQL has to abort the transaction.
  */
 static char *
-try_explain(QueryDesc *desc)
+try_explain(QueryDesc *desc, MemoryContext *memory)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	int			level = GetCurrentTransactionNestLevel();
+	volatile bool begun = false;
 	char	   *volatile plan = NULL;
 	ErrorData  *volatile error = NULL;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		*memory = AllocSetContextCreate(context, "infra_monitor plan",
+										ALLOCSET_DEFAULT_SIZES);
+		BeginInternalSubTransaction(NULL);
+		begun = true;
+		MemoryContextSwitchTo(*memory);
 		plan = explain(desc);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
+		if (!begun && GetCurrentTransactionNestLevel() > level)
+			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		if (ERRCODE_TO_CATEGORY(geterrcode()) ==
 			ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED))
 			error = CopyErrorData();
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+		if (begun)
+			RollbackAndReleaseCurrentSubTransaction();
 		plan = NULL;
 	}
 	PG_END_TRY();
@@ -563,19 +573,15 @@ wants_plan(const ImonEnded *ended)
 		IsTransactionState() && !IsInParallelMode() && CritSectionCount == 0;
 }
 
-/* Keeps an execution with its plan, which needs memory. */
+/* Keeps an execution with its plan, if there is memory for that. */
 static void
 keep_with_plan(const ImonEnded *ended, int64 skipped_us, int64 total_us)
 {
-	MemoryContext before = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(before,
-												  "infra_monitor plan",
-												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext memory = NULL;
 
-	MemoryContextSwitchTo(context);
-	keep(ended, skipped_us, total_us, try_explain(ended->desc));
-	MemoryContextSwitchTo(before);
-	MemoryContextDelete(context);
+	keep(ended, skipped_us, total_us, try_explain(ended->desc, &memory));
+	if (memory)
+		MemoryContextDelete(memory);
 }
 
 /* Is it slow, if it takes so long? */
