@@ -21,6 +21,7 @@ OBJS = \
 	src/connection_churn.o \
 	src/connection_times.o \
 	src/connections.o \
+	src/contained.o \
 	src/database_checks.o \
 	src/database_visit.o \
 	src/disks.o \

@@ -47,7 +47,8 @@ typedef struct ImonFaultSite
 	const char *file;
 	const char *call;
 	int			line;
-} pg_attribute_aligned(32) ImonFaultSite;
+}			pg_attribute_aligned(32)
+ImonFaultSite;
 
 /*
  * Is the fault that is asked for due here?  Raised then, if it is one that

@@ -39,6 +39,7 @@
 #include "access/parallel.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
+#include "contained.h"
 #include "fmgr.h"
 #include "libpq/libpq-be.h"
 #include "masking.h"
@@ -58,7 +59,6 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #define MAX_WAITS 8				/* kinds of waits noted for a statement */
@@ -525,41 +525,34 @@ explain(QueryDesc *desc)
 static char *
 try_explain(QueryDesc *desc, MemoryContext *memory)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	int			level = GetCurrentTransactionNestLevel();
+	ImonContained contained;
 	volatile bool begun = false;
 	char	   *volatile plan = NULL;
-	ErrorData  *volatile error = NULL;
 
 	PG_TRY();
 	{
-		*memory = AllocSetContextCreate(context, "infra_monitor plan",
-										ALLOCSET_DEFAULT_SIZES);
-		BeginInternalSubTransaction(NULL);
+		imon_begin_contained(&contained);
 		begun = true;
+		*memory = AllocSetContextCreate(CurrentMemoryContext,
+										"infra_monitor plan",
+										ALLOCSET_DEFAULT_SIZES);
 		MemoryContextSwitchTo(*memory);
 		plan = explain(desc);
-		ReleaseCurrentSubTransaction();
+		imon_end_contained(&contained);
 	}
 	PG_CATCH();
 	{
-		if (!begun && GetCurrentTransactionNestLevel() > level)
+		ErrorData  *error;
+
+		if (!begun && GetCurrentTransactionNestLevel() > contained.level)
 			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		if (ERRCODE_TO_CATEGORY(geterrcode()) ==
+		error = imon_catch_contained(&contained);
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
 			ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED))
-			error = CopyErrorData();
-		FlushErrorState();
-		if (begun)
-			RollbackAndReleaseCurrentSubTransaction();
+			ReThrowError(error);
 		plan = NULL;
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (error)
-		ReThrowError(error);
 	return plan;
 }
 
