@@ -275,6 +275,18 @@ report('places in functions', fired() - $before);
 close_sessions($session);
 nothing_crashed('functions');
 
+# A cancel while facts are collected is not contained, and ends what it should.
+my $other = open_session($node);
+$session = open_session($node);
+ask($other, 'BEGIN');
+ask($other, 'LOCK pg_extension IN ACCESS EXCLUSIVE MODE');
+ask($session, q{SET statement_timeout = '500ms'});
+is(try_ask($session, 'SELECT infra_monitor.collect_facts()'), undef, 'facts are not to be had');
+is($session->{sqlstate}, '57014', 'facts: cancelled');
+is(try_ask($session, 'SELECT 1'), '1', 'facts: the session goes on');
+ask($other, 'ROLLBACK');
+close_sessions($session, $other);
+
 #
 # The sampler.  What fails between two tasks may end it, and then it comes again;
 # what fails in a task is contained there.  Each place fails once.
@@ -285,7 +297,7 @@ my $ticks = status_of($node, 'ticks');
 my %fired_before = map { $_ => fired($_) } qw(tick task visit);
 my $rounds = 0;
 my $quiet = 0;
-my $until = time + 60;
+my $until = time + 120;
 
 set(fail_in => 'tick task', fail_allocation => -1);
 while ($quiet < 3 && time < $until)
