@@ -473,10 +473,11 @@ wait_until('SELECT faults.held() = 1');
 ask($user, 'SELECT ' . join(', ', (1) x $_)) foreach 200 .. 799;
 ask($observer, 'SELECT faults.release()');
 ask($holder, 'SELECT');
-ask($user, 'SELECT');
+close_sessions($user);			# counts what it has kept, if need be later
+$user = open_session($node, user => 'ordinary');
 $dropped = drops('executions') - $dropped;
 cmp_ok($dropped, '>', 0, "H1: dropped: $dropped");
-is(ask($observer, $counted) - $before_hold + $dropped, 600 + 1, 'H1: each execution was counted or dropped');
+is(ask($observer, $counted) - $before_hold + $dropped, 600, 'H1: each execution was counted or dropped');
 
 #
 # H1: rings that overflow, because a writer does not get on.
