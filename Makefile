@@ -21,6 +21,7 @@ OBJS = \
 	src/connection_churn.o \
 	src/connection_times.o \
 	src/connections.o \
+	src/contained.o \
 	src/database_checks.o \
 	src/database_visit.o \
 	src/disks.o \
@@ -75,6 +76,13 @@ OBJS = \
 	src/waits.o
 PGFILEDESC = "infra_monitor - pool pressure, slow queries and health"
 PG_CPPFLAGS = -I$(srcdir)/src
+
+# For tests: make FAULTS=1 builds a library that fails where it is told to
+ifdef FAULTS
+OBJS += src/faults.o
+PG_CPPFLAGS += -include $(srcdir)/src/faults.h
+PG_CFLAGS += -Wno-clobbered
+endif
 
 # Loadable modules share one name space; PostgreSQL 15 hides none of our names
 SHLIB_EXPORTS = src/exports.txt

@@ -28,6 +28,7 @@
 #include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
+#include "utils/memutils.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
@@ -390,7 +391,8 @@ imon_rows_processed(const QueryDesc *desc)
  * Instrumentation of a whole query, with all that pg_stat_statements wants:
  * who comes first makes it, and the others use it.  19 makes it itself in
  * ExecutorStart if it has been asked before; until then a hook makes it after
- * ExecutorStart.  Call each of these two at its time.
+ * ExecutorStart, and returns false if there is no memory for it.  Call each of
+ * these two at its time.
  */
 static inline void
 imon_before_executor_start(QueryDesc *desc)
@@ -400,18 +402,20 @@ imon_before_executor_start(QueryDesc *desc)
 #endif
 }
 
-static inline void
+static inline bool
 imon_after_executor_start(QueryDesc *desc)
 {
 #if PG_VERSION_NUM < 190000
-	MemoryContext context;
-
 	if (desc->totaltime != NULL)
-		return;
-	context = MemoryContextSwitchTo(desc->estate->es_query_cxt);
-	desc->totaltime = InstrAlloc(1, INSTRUMENT_ALL, false);
-	MemoryContextSwitchTo(context);
+		return true;
+	desc->totaltime = (Instrumentation *)
+		MemoryContextAllocExtended(desc->estate->es_query_cxt,
+								   sizeof(Instrumentation), MCXT_ALLOC_NO_OOM);
+	if (desc->totaltime == NULL)
+		return false;
+	InstrInit(desc->totaltime, INSTRUMENT_ALL);
 #endif
+	return true;
 }
 
 /* The instrumentation of a whole query; NULL if it has none. */

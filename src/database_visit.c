@@ -24,6 +24,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_class.h"
 #include "commands/sequence.h"
+#include "contained.h"
 #include "database_checks.h"
 #include "database_visit.h"
 #include "executor/spi.h"
@@ -40,7 +41,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
@@ -313,35 +313,27 @@ look_at_sequences(void)
 static bool
 check_contained(ImonDatabaseCheck check)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ImonContained contained;
 	volatile bool cancelled = false;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	imon_begin_contained(&contained);
 	PG_TRY();
 	{
 		if (queries[check] != NULL)
 			ask(check);
 		else
 			look_at_sequences();
-		ReleaseCurrentSubTransaction();
+		imon_end_contained(&contained);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = imon_catch_contained(&contained);
 
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
 		cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
 		if (!must_leave)
 			imon_keep_visit_error(error->message);
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	return !cancelled;
 }
 

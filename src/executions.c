@@ -398,8 +398,11 @@ imon_ExecutorStart(QueryDesc *queryDesc, int eflags)
 		prev_ExecutorStart(queryDesc, eflags);
 	else
 		standard_ExecutorStart(queryDesc, eflags);
-	if (tracked && nesting == 0)
-		imon_after_executor_start(queryDesc);
+	if (tracked && nesting == 0 && !imon_after_executor_start(queryDesc))
+	{
+		imon_drop_execution();
+		tracked = false;
+	}
 
 	if (unlikely(newest > executions))
 	{

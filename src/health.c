@@ -28,6 +28,7 @@
 #include "check_states.h"
 #include "clock.h"
 #include "commands/trigger.h"
+#include "contained.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "guc.h"
@@ -44,7 +45,6 @@
 #include "utils/float.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
@@ -379,13 +379,11 @@ set_unknown(ImonResult *result, char *message)
 static ImonOutcomeOfCheck
 evaluate_check(ImonCheck *check, ImonResult *result, int limit)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ImonContained contained;
 	volatile ImonOutcomeOfCheck outcome = CHECK_FAILED;
 
 	set_unknown(result, NULL);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	imon_begin_contained(&contained);
 	PG_TRY();
 	{
 		if (limit > 0)
@@ -393,20 +391,14 @@ evaluate_check(ImonCheck *check, ImonResult *result, int limit)
 		call_check(check, result);
 		if (limit > 0)
 			(void) stop_clock();
-		ReleaseCurrentSubTransaction();
+		imon_end_contained(&contained);
 		outcome = CHECK_DONE;
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
 		bool		timed_out = limit > 0 && stop_clock();
+		ErrorData  *error = imon_catch_contained(&contained);
 
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
 		if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
 			timed_out = false;
 		else if (!timed_out)
@@ -418,8 +410,6 @@ evaluate_check(ImonCheck *check, ImonResult *result, int limit)
 					error->message);
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	return outcome;
 }
 

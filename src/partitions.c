@@ -23,6 +23,7 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "contained.h"
 #include "executor/spi.h"
 #include "foreign_code.h"
 #include "guc.h"
@@ -40,7 +41,6 @@
 #include "utils/memutils.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -596,28 +596,23 @@ bool
 imon_run_contained(bool (*action) (const char *), const char *argument,
 				   ErrorData **error)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ImonContained contained;
 	volatile bool more = false;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	imon_begin_contained(&contained);
 	PG_TRY();
 	{
 		more = action(argument);
-		ReleaseCurrentSubTransaction();
+		imon_end_contained(&contained);
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(context);
+		ErrorData  *caught = imon_catch_contained(&contained);
+
 		if (*error == NULL)
-			*error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+			*error = caught;
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	return more;
 }
 

@@ -18,6 +18,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "contained.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "nodes/value.h"
@@ -29,7 +30,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/tuplestore.h"
 
 #define FETCH_ROWS 500			/* bounds memory; texts can be long */
@@ -305,34 +305,27 @@ static bool
 read_with_texts(ReturnSetInfo *rsinfo, char *schema,
 				const ImonSince *since)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ImonContained contained;
 	volatile bool done = true;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	imon_begin_contained(&contained);
 	PG_TRY();
 	{
 		read_statements(schema, true, since, put_statement, rsinfo);
-		ReleaseCurrentSubTransaction();
+		imon_end_contained(&contained);
 	}
 	PG_CATCH();
 	{
-		int			code = geterrcode();
+		ErrorData  *error = imon_catch_contained(&contained);
 
-		if (code != ERRCODE_UNTRANSLATABLE_CHARACTER &&
-			code != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
-			code != ERRCODE_UNDEFINED_FUNCTION)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode != ERRCODE_UNTRANSLATABLE_CHARACTER &&
+			error->sqlerrcode != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
+			error->sqlerrcode != ERRCODE_UNDEFINED_FUNCTION)
+			ReThrowError(error);
 		tuplestore_clear(rsinfo->setResult);
 		done = false;
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	return done;
 }
 

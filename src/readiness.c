@@ -20,6 +20,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
+#include "contained.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -38,7 +39,6 @@
 #include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #define CACHE_SIZE (16 * 1024)	/* the longest texts in four bytes a letter
@@ -112,40 +112,34 @@ imon_readiness_overflows(void)
 static void
 collect_fact(const char *name, StringInfo known, StringInfo errors)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
 	char	   *call = psprintf("SELECT infra_monitor.fact_%s()", name);
+	ImonContained contained;
+	char	   *volatile fact = NULL;
+	ErrorData  *volatile error = NULL;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	imon_begin_contained(&contained);
 	PG_TRY();
 	{
-		char	   *fact;
-
 		if (SPI_execute(call, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 			elog(ERROR, "could not collect fact \"%s\"", name);
 		fact = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		appendStringInfo(known, "\"%s\": %s, ", name, fact ? fact : "null");
+		imon_end_contained(&contained);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		error = imon_catch_contained(&contained);
+	}
+	PG_END_TRY();
 
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+	if (error == NULL)
+		appendStringInfo(known, "\"%s\": %s, ", name, fact ? fact : "null");
+	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	else
+	{
 		appendStringInfo(errors, "%s\"%s\": ", errors->len > 0 ? ", " : "", name);
 		escape_json(errors, error->message);
 	}
-	PG_END_TRY();
 }
 
 /*

@@ -34,6 +34,7 @@
 #include "compat.h"
 #include "concurrency.h"
 #include "connections.h"
+#include "contained.h"
 #include "database_checks.h"
 #include "disks.h"
 #include "exposition.h"
@@ -80,7 +81,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
@@ -110,7 +110,8 @@
 #define LONGEST_AWAY_MAX_MS (5 * 60 * 1000) /* after failures */
 #define COME_IN_BETWEEN_TIMEOUT "1500ms"	/* for the lock on the database */
 #define LOOK_IF_AWAY_MS 1000
-#define MAX_BACKOFF 30			/* intervals */
+#define MAX_BACKOFF 30			/* intervals, and no longer than */
+#define MAX_BACKOFF_MS (5 * 60 * 1000)	/* this if one is not */
 #define MAX_MESSAGE 1024
 
 typedef enum ImonSamplerState
@@ -508,6 +509,15 @@ audit_again(void)
 	configuration_read = false;
 }
 
+/* How many intervals a task waits for its turn: more and more while it fails. */
+static int64
+intervals_to_wait(const ImonTask *task)
+{
+	int64		steps = Min(INT64CONST(1) << Min(task->failures, 10), MAX_BACKOFF);
+
+	return Max(Min(steps, MAX_BACKOFF_MS / Max(task->interval, 1)), 1);
+}
+
 /*
  * Follows the configured intervals: a shorter one takes effect at once.
  */
@@ -536,7 +546,8 @@ set_intervals(void)
 	for (int i = 0; i < N_TASKS; i++)
 	{
 		tasks[i].step = Min(NEXT_STEP_MS, Max(MIN_STEP_MS, tasks[i].interval / 10));
-		tasks[i].due = Min(tasks[i].due, now + tasks[i].interval);
+		tasks[i].due = Min(tasks[i].due,
+						   now + intervals_to_wait(&tasks[i]) * tasks[i].interval);
 	}
 	audit_again();
 }
@@ -566,15 +577,13 @@ static int64
 schedule_next(ImonTask *task, bool done)
 {
 	int64		now = imon_clock_ms();
-	int64		steps = 1;
+	int64		steps = intervals_to_wait(task);
 
 	if (!done)
 	{
 		task->due = now + task->step;
 		return 0;
 	}
-	if (task->failures > 0)
-		steps = Min(INT64CONST(1) << Min(task->failures, 10), MAX_BACKOFF);
 	if (task->due + steps * task->interval <= now)
 		steps = (now - task->due) / task->interval + 1;
 	task->due += steps * task->interval;
@@ -611,34 +620,21 @@ note_success(ImonTask *task)
 static bool
 run_contained(ImonTask *task)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	int			level = GetCurrentTransactionNestLevel();
+	ImonContained contained;
 	volatile bool done = true;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	imon_begin_contained(&contained);
 	PG_TRY();
 	{
 		done = task->run();
-		ReleaseCurrentSubTransaction();
+		imon_end_contained(&contained);
 		task_done = true;
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		/* an error may have come out of a subtransaction of the task */
-		while (GetCurrentTransactionNestLevel() > level)
-			RollbackAndReleaseCurrentSubTransaction();
-		report_failure(task, error);
+		report_failure(task, imon_catch_contained(&contained));
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	return done;
 }
 

@@ -107,25 +107,25 @@ imon_settings_stored(void)
 	all_stored = true;
 }
 
-/* Begins to note what will be kept. */
-static void
-begin_secrets(TimestampTz at)
-{
-	if (next_context)
-		MemoryContextDelete(next_context);
-	next_context = AllocSetContextCreate(TopMemoryContext,
-										 "infra_monitor settings",
-										 ALLOCSET_SMALL_SIZES);
-	next_secrets = NIL;
-	strlcpy(next_day, imon_day_name(at), sizeof(next_day));
-}
-
 /* Nothing was stored: forgets what was noted. */
 static void
 discard_secrets(void)
 {
 	MemoryContextDelete(next_context);
 	next_context = NULL;
+}
+
+/* Begins to note what will be kept. */
+static void
+begin_secrets(TimestampTz at)
+{
+	if (next_context)
+		discard_secrets();
+	next_context = AllocSetContextCreate(TopMemoryContext,
+										 "infra_monitor settings",
+										 ALLOCSET_SMALL_SIZES);
+	next_secrets = NIL;
+	strlcpy(next_day, imon_day_name(at), sizeof(next_day));
 }
 
 static void

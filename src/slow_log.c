@@ -39,6 +39,7 @@
 #include "access/parallel.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
+#include "contained.h"
 #include "fmgr.h"
 #include "libpq/libpq-be.h"
 #include "masking.h"
@@ -58,7 +59,6 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #define MAX_WAITS 8				/* kinds of waits noted for a statement */
@@ -518,38 +518,41 @@ explain(QueryDesc *desc)
 
 /*
  * The same in a subtransaction that contains its errors: NULL then.  Only what
- * ends the statement, or the session, is let through.
+ * ends the statement, or the session, is let through.  And what goes wrong when
+ * the subtransaction begins, other than that there is no memory to begin with:
+ * then PostgreSQL has to abort the transaction.
  */
 static char *
-try_explain(QueryDesc *desc)
+try_explain(QueryDesc *desc, MemoryContext *memory)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ImonContained contained;
+	volatile bool begun = false;
 	char	   *volatile plan = NULL;
-	ErrorData  *volatile error = NULL;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		imon_begin_contained(&contained);
+		begun = true;
+		*memory = AllocSetContextCreate(CurrentMemoryContext,
+										"infra_monitor plan",
+										ALLOCSET_DEFAULT_SIZES);
+		MemoryContextSwitchTo(*memory);
 		plan = explain(desc);
-		ReleaseCurrentSubTransaction();
+		imon_end_contained(&contained);
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(context);
-		if (ERRCODE_TO_CATEGORY(geterrcode()) ==
+		ErrorData  *error;
+
+		if (!begun && GetCurrentTransactionNestLevel() > contained.level)
+			PG_RE_THROW();
+		error = imon_catch_contained(&contained);
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
 			ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED))
-			error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+			ReThrowError(error);
 		plan = NULL;
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (error)
-		ReThrowError(error);
 	return plan;
 }
 
@@ -563,19 +566,15 @@ wants_plan(const ImonEnded *ended)
 		IsTransactionState() && !IsInParallelMode() && CritSectionCount == 0;
 }
 
-/* Keeps an execution with its plan, which needs memory. */
+/* Keeps an execution with its plan, if there is memory for that. */
 static void
 keep_with_plan(const ImonEnded *ended, int64 skipped_us, int64 total_us)
 {
-	MemoryContext before = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(before,
-												  "infra_monitor plan",
-												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext memory = NULL;
 
-	MemoryContextSwitchTo(context);
-	keep(ended, skipped_us, total_us, try_explain(ended->desc));
-	MemoryContextSwitchTo(before);
-	MemoryContextDelete(context);
+	keep(ended, skipped_us, total_us, try_explain(ended->desc, &memory));
+	if (memory)
+		MemoryContextDelete(memory);
 }
 
 /* Is it slow, if it takes so long? */

@@ -66,6 +66,13 @@ compile()
 	copy_tree "$WORK/$1" && tester_make "$WORK/$1" -O -j "$(nproc)" CC="$1" COPT="${*:2}" all
 }
 
+# compile_faults COMPILER FLAG...: the same with the faults of tests.
+compile_faults()
+{
+	copy_tree "$WORK/faults_$1" &&
+		tester_make "$WORK/faults_$1" -O -j "$(nproc)" CC="$1" FAULTS=1 COPT="${*:2}" infra_monitor.so
+}
+
 # global_names COMPILER: print the global symbols of what it compiled, and those
 # that the library exports, unless they are ours by name or PostgreSQL's entry
 # points.
@@ -255,6 +262,8 @@ copy_tree "$WORK/tree"
 cd "$WORK/tree"
 check 'gcc has no warnings' compile gcc "${gcc_warnings[@]}"
 check 'clang has no warnings' compile clang "${clang_warnings[@]}"
+check 'gcc has no warnings, with faults' compile_faults gcc "${gcc_warnings[@]}"
+check 'clang has no warnings, with faults' compile_faults clang "${clang_warnings[@]}"
 check 'global names carry our prefix (gcc)' global_names gcc
 check 'global names carry our prefix (clang)' global_names clang
 check 'the library reaches out of the server nowhere' foreign_calls

@@ -22,6 +22,7 @@ our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count
   begin_session await_session open_session ask try_ask send_query has_answered
   answer_of wait_in_session
   close_sessions log_end worker_log seconds copies_of read_everything
+  everything_to_read
   pg_config exec_backend private_installation replace_file
   translated_lc_messages clock_to_set set_clock wait_for_partitions);
 
@@ -345,18 +346,18 @@ sub copies_of
 	return \%copies;
 }
 
-# Reads every view and table of the schema and calls every function that does
-# no more than read, in one session.  Returns what it did (name => SQLSTATE and
-# message), and everything that was said on the way.
-sub read_everything
+# The commands that read every view and table of the schema and call every
+# function that does no more than read: lines of a name and a command.
+sub everything_to_read
 {
 	my ($node, $database) = @_;
-	my $commands = $node->safe_psql($database, <<'SQL');
-SELECT format(E'SELECT count(*) FROM infra_monitor.%I; \\echo %s :SQLSTATE :LAST_ERROR_MESSAGE', relname, relname)
+
+	return split /\n/, $node->safe_psql($database, <<'SQL');
+SELECT format('%s SELECT count(*) FROM infra_monitor.%I', relname, relname)
 FROM pg_class
 WHERE relnamespace = 'infra_monitor'::regnamespace AND relkind IN ('r', 'p', 'v')
 UNION ALL
-SELECT format(E'SELECT * FROM infra_monitor.%I(%s); \\echo %s() :SQLSTATE :LAST_ERROR_MESSAGE', p.proname, a.list, p.proname)
+SELECT format('%s() SELECT * FROM infra_monitor.%I(%s)', p.proname, p.proname, a.list)
 FROM pg_proc p,
 	LATERAL (SELECT string_agg(CASE t::regtype::text
 			WHEN 'jsonb' THEN CASE p.proargnames[n] WHEN 'document' THEN $$'{"checks": []}'$$ ELSE $$'[]'$$ END
@@ -377,13 +378,23 @@ WHERE p.pronamespace = 'infra_monitor'::regnamespace AND p.prokind = 'f'
 	AND p.proname NOT LIKE 'roll\_up%'
 ORDER BY 1;
 SQL
+}
+
+# Does that in one session.  Returns what it did (name => SQLSTATE and message),
+# and everything that was said on the way.
+sub read_everything
+{
+	my ($node, $database) = @_;
+	my @commands = map {
+		/^(\S+) (.*)/ ? "$2; \\echo $1 :SQLSTATE :LAST_ERROR_MESSAGE" : die $_
+	} everything_to_read($node, $database);
 	my ($status, $out, $said) = $node->psql($database,
-		"\\set VERBOSITY verbose\n\\o /dev/null\n$commands",
+		join("\n", "\\set VERBOSITY verbose", "\\o /dev/null", @commands),
 		on_error_stop => 0);
 	my %results = map { /^(\S+) (\S+) ?(.*)$/ ? ($1 => [ $2, $3 ]) : () }
 	  split /\n/, $out;
 
-	is(scalar keys %results, scalar(split /\n/, $commands),
+	is(scalar keys %results, scalar @commands,
 		'everything was read and the session lived');
 	return (\%results, $said);
 }
