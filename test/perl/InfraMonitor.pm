@@ -18,7 +18,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(new_server wait_for wait_for_sample status_of log_count
+our @EXPORT = qw(new_server wait_for wait_for_sample status_of end_sampler log_count
   begin_session await_session open_session ask try_ask send_query has_answered
   answer_of wait_in_session
   close_sessions log_end worker_log seconds copies_of read_everything
@@ -92,6 +92,17 @@ sub status_of
 
 	return $node->safe_psql($database // 'postgres',
 		"SELECT $column FROM infra_monitor.sampler_status");
+}
+
+# Ends the sampler, and returns when it has gone: what is seen from now on, in
+# sampler_status too, is from the next one, which starts by itself.  Takes a
+# server or one of the sessions below.
+sub end_sampler
+{
+	my ($where) = @_;
+	my $query = 'SELECT pg_terminate_backend(pid, 60000) FROM infra_monitor.sampler_status';
+
+	return ref($where) eq 'HASH' ? ask($where, $query) : $where->safe_psql('postgres', $query);
 }
 
 # How many lines of the server log, from an offset on, match.

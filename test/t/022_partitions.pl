@@ -79,8 +79,7 @@ sub restart_sampler
 	my ($alone) = @_;
 
 	return $node->restart unless $alone;
-	return $node->safe_psql('postgres',
-		'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+	return end_sampler($node);
 }
 
 # The rows that have expired after seven days.

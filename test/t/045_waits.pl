@@ -141,7 +141,7 @@ wait_in_session($observer,
 ask($observer, 'COMMIT');
 
 # nor does the end of the sampler in the middle of it
-ask($observer, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+end_sampler($observer);
 wait_in_session($observer, "SELECT state = 'running' FROM infra_monitor.sampler_status", 'a new sampler runs');
 end_workload($observer, $sleeper);
 wait_in_session($observer, differences($since), 'after all that the sums are right', 0);

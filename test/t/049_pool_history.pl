@@ -63,8 +63,7 @@ wait_for_ring($node, 'before');
 refuse(3, 'before');
 
 $node->safe_psql('postgres', 'ALTER DATABASE home ALLOW_CONNECTIONS false');
-$node->safe_psql('postgres',
-	'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+end_sampler($node);
 wait_for($node,
 	"SELECT state = 'waiting for database' FROM infra_monitor.sampler_status",
 	'away: the sampler waits');

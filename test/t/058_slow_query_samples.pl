@@ -59,7 +59,7 @@ sub wait_for_sampler
 sub store_no_more
 {
 	store_each('1h');
-	ask($control, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+	end_sampler($control);
 	wait_for_sampler('a new sampler');
 	return;
 }
@@ -223,7 +223,7 @@ foreach my $obstacle (@obstacles)
 		wait_in_session($control,
 			q{SELECT query = 'slow_queries' AND clock_timestamp() - query_start > '500ms' FROM pg_stat_activity JOIN infra_monitor.sampler_status USING (pid)},
 			"$how: the sampler is in the middle of it");
-		ask($control, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+		end_sampler($control);
 		wait_in_session($control, "SELECT state = 'running' FROM infra_monitor.sampler_status", "$how: a new sampler runs");
 	}
 	wait_in_session($control,

@@ -88,7 +88,7 @@ sub wait_until_asleep
 	my $attempts = $node->safe_psql('postgres', 'SELECT last_value FROM attempts');
 
 	# a new sampler tries at once
-	$node->safe_psql('postgres', 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+	end_sampler($node);
 	return wait_for($node, <<"SQL", 'the sampler sleeps in the check');
 SELECT last_value > $attempts AND EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'infra_monitor sampler' AND wait_event = 'PgSleep')
 FROM attempts
@@ -234,7 +234,7 @@ LANGUAGE sql AS 'SELECT 0, \$\$\$\$, \$\$slept\$\$ FROM pg_sleep(600)';
 CREATE OR REPLACE FUNCTION infra_monitor.check_long_queries($signature)
 LANGUAGE sql AS 'SELECT * FROM public.fail()';
 SQL
-$node->safe_psql('postgres', 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+end_sampler($node);
 wait_for($node, "SELECT message LIKE 'it took longer than 2000 ms; %' FROM infra_monitor.health_checks WHERE name = 'long_transactions'",
 	'a new sampler evaluates at once');
 foreach my $case ([ long_transactions => '5 minutes' ], [ long_queries => '10 minutes' ])

@@ -164,7 +164,7 @@ is(paused(), 0, 'and no writing was left out');
 # what was emptied is dropped when partitions are looked after
 #
 ask($session, "TRUNCATE infra_monitor.$oldest[0]");
-ask($session, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+end_sampler($session);
 wait_for($node, "SELECT count(*) = 0 FROM pg_class WHERE relname IN ('$oldest[0]', '$oldest[1]')",
 	'the empty partitions of that day are dropped');
 is(join(' ', map { rows_of($_) } @older, $yesterday), "@rows", 'no others');

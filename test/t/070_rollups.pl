@@ -170,7 +170,7 @@ for my $how (qw(restart kill))
 	}
 	else
 	{
-		ask_node('SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+		end_sampler($node);
 	}
 	my $spent = ask_node("SELECT seconds FROM infra_monitor.sampler_costs() WHERE task = 'rollups'");
 	wait_for($node, "SELECT seconds > $spent FROM infra_monitor.sampler_costs() WHERE task = 'rollups'", "$how: the sampler looks again");
@@ -234,7 +234,7 @@ wait_for($node, "SELECT last_error ~ '^(rollups|partitions): table \"samples_hou
 	'the sampler says why');
 is(ask_node("SELECT to_regclass('$old[0]') IS NOT NULL"), 't', 'it has waited for a day with it');
 ask_node('DROP TRIGGER no ON infra_monitor.samples_hourly');
-ask_node('SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+end_sampler($node);
 wait_for($node, "SELECT EXISTS (SELECT FROM infra_monitor.samples_hourly WHERE begins_at < now() - interval '7 days')", 'then it is rolled up');
 wait_for($node, "SELECT to_regclass('$old[0]') IS NULL", 'and removed');
 
@@ -247,12 +247,12 @@ INSERT INTO infra_monitor.samples_hourly
 SELECT r.* FROM (SELECT * FROM infra_monitor.samples_hourly LIMIT 1) h, unnest('{15,4,1}'::int[]) i,
 	jsonb_populate_record(h::infra_monitor.samples_hourly, jsonb_build_object('begins_at', date_trunc('month', now()) - interval '1 month' * i)) r
 SQL
-ask_node('SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+end_sampler($node);
 wait_for($node, "SELECT to_regclass('infra_monitor.$month{15}') IS NULL", 'an old month of rollups is removed');
 is(ask_node("SELECT count(*) FROM infra_monitor.$month{4}"), 1, 'a younger one is not');
 $node->append_conf('postgresql.conf', "infra_monitor.rollup_retention = '60d'");
 $node->reload;
-ask_node('SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+end_sampler($node);
 wait_for($node, "SELECT to_regclass('infra_monitor.$month{4}') IS NULL", 'a shorter retention is followed');
 cmp_ok(ask_node("SELECT count(*) FROM infra_monitor.$month{1}"), '>', 0, 'to the month');
 $node->append_conf('postgresql.conf', "infra_monitor.rollup_retention = '400d'");

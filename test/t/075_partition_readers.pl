@@ -72,14 +72,6 @@ SQL
 	return map { name_of($_, $day) } @tables;
 }
 
-# Ends the sampler; the next one looks after the partitions at once, as the hour
-# would let it.
-sub restart_sampler
-{
-	ask($session, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
-	return;
-}
-
 sub pause_sampler
 {
 	ask($session, 'ALTER SYSTEM SET infra_monitor.enabled = off');
@@ -222,7 +214,7 @@ end_acts('all days, long');
 # long transactions that read other days: constants, so that they do not lock the old ones
 my $recent = ask($session, "SELECT now() - interval '1 hour'");
 begin_acts(join('; ', map { "SELECT count(*) FROM infra_monitor.$_ WHERE sampled_at > '$recent'" } @tables), 2);
-restart_sampler();
+end_sampler($session);
 ok(act_until(with_rows() . ' = 0'), 'days that long transactions do not read are emptied, one after the other');
 is(ask($session, "SELECT $left_over"), scalar @old, 'the tables stay for now');
 end_acts('other days, long');
@@ -243,10 +235,10 @@ my ($samples, $statements) = make_day(-1);
 my $columns = "SELECT string_agg(a.attname, ' ' ORDER BY a.attname) FROM pg_index i"
   . ' JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indisvalid AND i.indrelid =';
 is(ask($session, "$columns 'infra_monitor.$statements'::regclass"), 'sampled_at', 'a day has no index on statements');
-restart_sampler();
+end_sampler($session);
 wait_in_session($session, "$columns 'infra_monitor.$statements'::regclass", 'when it is over it gets one', 'queryid sampled_at');
 my $today = name_of('statement_samples', 0);
-restart_sampler();
+end_sampler($session);
 wait_in_session($session, 'SELECT next_partition_work > now() FROM infra_monitor.sampler_status', 'when partitions have been looked after again');
 is(ask($session, "$columns 'infra_monitor.$statements'::regclass"), 'queryid sampled_at', 'there is still one');
 is(ask($session, "$columns 'infra_monitor.$today'::regclass"), 'sampled_at', 'this day has none');
@@ -256,7 +248,7 @@ is(ask($session, "$columns 'infra_monitor.$samples'::regclass"), 'sampled_at', '
 my $unindexed = (make_day(-2))[1];
 my $offset = log_end($node);
 ask($session, "ALTER TABLE infra_monitor.$unindexed ENABLE ROW LEVEL SECURITY");
-restart_sampler();
+end_sampler($session);
 wait_in_session($session, 'SELECT next_partition_work > now() FROM infra_monitor.sampler_status', 'partitions have been looked after');
 is(log_count($node, qr/WARNING: .*could not make an index on "$unindexed": table "$unindexed" has been altered/, $offset), 1,
 	'one that has been altered gets none, and it says so');

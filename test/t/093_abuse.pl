@@ -170,7 +170,7 @@ ask($elsewhere, 'SET client_min_messages = error');
 ask($elsewhere, 'CREATE EXTENSION infra_monitor CASCADE');
 my $offset = log_end($node);
 ask($elsewhere, 'ALTER DATABASE postgres ALLOW_CONNECTIONS false');
-ask($elsewhere, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_status');
+end_sampler($elsewhere);
 wait_in_session($elsewhere,
 	q{SELECT state = 'waiting for database' AND last_error ~ '"postgres"' FROM infra_monitor.sampler_status},
 	'W10: a database that allows no connections: it waits, and says for what');
