@@ -13,6 +13,8 @@
 
 #include <time.h>
 
+#include "utils/timestamp.h"
+
 /* Its nanoseconds. */
 static inline int64
 imon_clock_ns(void)
@@ -46,5 +48,24 @@ imon_boot_ms(void)
 #endif
 	return imon_clock_ms();
 }
+
+/*
+ * The time of day as GetCurrentTimestamp() would have told it at the last tick of
+ * the system, 10 ms ago at most.  Reads memory instead of a counter of the
+ * processor, which takes much longer.
+ */
+#ifdef CLOCK_REALTIME_COARSE
+#define IMON_HAS_TICKS
+static inline TimestampTz
+imon_last_tick(void)
+{
+	struct timespec then;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &then);
+	return ((TimestampTz) then.tv_sec -
+			(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY) * USECS_PER_SEC +
+		then.tv_nsec / 1000;
+}
+#endif
 
 #endif							/* IMON_CLOCK_H */

@@ -62,19 +62,19 @@ typedef struct ImonExecution
  * none and has no QueryDesc.  What an error has left over goes when its
  * subtransaction or transaction ends, or when its QueryDesc is used again.
  */
-static ImonExecution first_executions[MIN_OPEN];
-static ImonExecution *executions = first_executions;
-static ImonExecution *newest = first_executions;
-static ImonExecution *last_place = &first_executions[MIN_OPEN - 1];
+static IMON_HOT_LINES ImonExecution first_executions[MIN_OPEN];
+static IMON_HOT_DATA ImonExecution *executions = first_executions;
+static IMON_HOT_DATA ImonExecution *newest = first_executions;
+static IMON_HOT_DATA ImonExecution *last_place = &first_executions[MIN_OPEN - 1];
 
 /* The subtransaction that runs now, as its callback has said. */
-static SubTransactionId current_subid = TopSubTransactionId;
+static IMON_HOT_DATA SubTransactionId current_subid = TopSubTransactionId;
 
 /* How deep in the executor and in utility commands are we? */
-static int	nesting = 0;
+static IMON_HOT_DATA int nesting = 0;
 
 /* The client's own statement that is in the executor now, if any. */
-static QueryDesc *running = NULL;
+static IMON_HOT_DATA QueryDesc *running = NULL;
 
 /* When something began, and by which clock. */
 typedef struct ImonMoment
@@ -115,10 +115,10 @@ static bool error_counted = false;
 /* Why this process ends. */
 static int	fatal_sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
 
-static ExecutorStart_hook_type prev_ExecutorStart = NULL;
-static ExecutorRun_hook_type prev_ExecutorRun = NULL;
-static ExecutorFinish_hook_type prev_ExecutorFinish = NULL;
-static ExecutorEnd_hook_type prev_ExecutorEnd = NULL;
+static IMON_HOT_DATA ExecutorStart_hook_type prev_ExecutorStart = NULL;
+static IMON_HOT_DATA ExecutorRun_hook_type prev_ExecutorRun = NULL;
+static IMON_HOT_DATA ExecutorFinish_hook_type prev_ExecutorFinish = NULL;
+static IMON_HOT_DATA ExecutorEnd_hook_type prev_ExecutorEnd = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
@@ -386,7 +386,7 @@ watch(QueryDesc *desc)
 		imon_expect_execution(&execution->key);
 }
 
-static void
+static pg_attribute_hot void
 imon_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
 	/* without an identifier it is part of a utility command, or unknown */
@@ -479,7 +479,7 @@ count_failed_run(const QueryDesc *desc)
 	forget(execution);
 }
 
-static void
+static pg_attribute_hot void
 imon_ExecutorRun(IMON_EXECUTOR_RUN_PARAMETERS)
 {
 	ImonRun		run;
@@ -534,7 +534,7 @@ watch_finish(QueryDesc *queryDesc)
 }
 
 /* ExecutorFinish hook.  What only reads has nothing to do there. */
-static void
+static pg_attribute_hot void
 imon_ExecutorFinish(QueryDesc *queryDesc)
 {
 	if (queryDesc->operation == CMD_SELECT &&
@@ -603,7 +603,7 @@ count_completed(ImonExecution *execution)
 	return execution;
 }
 
-static void
+static pg_attribute_hot void
 imon_ExecutorEnd(QueryDesc *queryDesc)
 {
 	ImonExecution *execution = find_execution(queryDesc);
@@ -737,7 +737,7 @@ note_failure(ImonOutcome outcome, int sqlerrcode)
 	noted_failure.queryid = (uint64) pgstat_get_my_query_id();
 	noted_failure.outcome = outcome;
 	noted_failure.sqlerrcode = sqlerrcode;
-	imon_begin_execution(&noted_failure.beginning, true);
+	imon_begin_exactly(&noted_failure.beginning);
 	imon_note_slow_text(debug_query_string, noted_failure.beginning.statement,
 						noted_failure.beginning.pre_us);
 }

@@ -50,9 +50,9 @@ bool		imon_slow_query_plan = false;
 bool		imon_log_parameters = false;
 int			imon_slow_query_log_size = 1024;
 int			imon_slow_query_text_size = 1024;
-int			imon_repeated_query_threshold = 20;
-int			imon_tracked_depth = 1;
-uint64		imon_slow_ns = UINT64CONST(1000000000);
+IMON_HOT_DATA int imon_repeated_query_threshold = 20;
+IMON_HOT_DATA int imon_tracked_depth = 1;
+IMON_HOT_DATA uint64 imon_slow_ns = UINT64CONST(1000000000);
 
 /*
  * Refuses what cannot be the name of a database.  Whether it exists is not

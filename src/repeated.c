@@ -124,7 +124,7 @@ typedef struct ImonPattern
 } ImonPattern;
 
 static ImonPattern in_block = {.last = in_block.loops};
-static ImonPattern outside = {.last = outside.loops};
+static IMON_HOT_LINES ImonPattern outside = {.last = outside.loops};
 
 /* What is known of a statement outside of blocks. */
 typedef struct ImonKnown
@@ -186,7 +186,7 @@ static ImonRepeatedTable *table = NULL;
 
 /* Bursts that could not be recorded yet. */
 static ImonBurst pending[MAX_PENDING];
-static int	n_pending = 0;
+static IMON_HOT_DATA int n_pending = 0;
 
 PG_FUNCTION_INFO_V1(imon_repeated_counts_1_0);
 
@@ -705,7 +705,7 @@ note(const ImonStatementKey *key, const QueryDesc *desc, TimestampTz sent,
 	add_executions(pattern, loop, 1, ns, rows);
 }
 
-void
+pg_attribute_hot void
 imon_note_repeated(const ImonStatementKey *key, const QueryDesc *desc,
 				   TimestampTz sent, uint64 ns, bool is_block)
 {

@@ -144,9 +144,9 @@ typedef struct ImonSlowLog
 /* Followed in shared memory by the slots and the notes. */
 static ImonSlowLog *slow_log = NULL;
 
-ImonParsed	imon_parsed;
-TimestampTz imon_last_statement = 0;
-int64		imon_last_end_ns = 0;
+IMON_HOT_DATA ImonParsed imon_parsed;
+IMON_HOT_DATA TimestampTz imon_last_statement = 0;
+IMON_HOT_DATA int64 imon_last_end_ns = 0;
 
 /* Text of a statement that failed before the executor; empty if none. */
 static char noted_text[IMON_MAX_SLOW_TEXT];

@@ -14,6 +14,7 @@
 
 #include "access/xact.h"
 #include "activity.h"
+#include "clock.h"
 #include "executor/execdesc.h"
 #include "executor/instrument.h"
 #include "guc.h"
@@ -64,13 +65,34 @@ typedef struct ImonEnded
 /* Registers shared memory and installs a hook.  Call once, in _PG_init. */
 extern void imon_slow_log_init(void);
 
-/* Takes note that an execution begins. */
+/*
+ * From which nanoseconds of imon_slow_ns on a tick of the system, 10 ms at most,
+ * makes no difference: it is 1 %.
+ */
+#define IMON_SLOW_BY_TICKS UINT64CONST(1000000000)
+
+/* Takes note that an execution of the client begins now. */
+static inline void
+imon_begin_exactly(ImonBeginning *beginning)
+{
+	beginning->statement = GetCurrentStatementStartTimestamp();
+	beginning->pre_us = Max(GetCurrentTimestamp() - beginning->statement, 0);
+}
+
+/* The same for any execution, and fast: less than a tick may count as none. */
 static inline void
 imon_begin_execution(ImonBeginning *beginning, bool toplevel)
 {
 	beginning->statement = GetCurrentStatementStartTimestamp();
-	beginning->pre_us = toplevel ?
-		Max(GetCurrentTimestamp() - beginning->statement, 0) : -1;
+	if (!toplevel)
+		beginning->pre_us = -1;
+#ifdef IMON_HAS_TICKS
+	else if (likely(imon_slow_ns >= IMON_SLOW_BY_TICKS) &&
+			 likely(imon_last_tick() <= beginning->statement))
+		beginning->pre_us = 0;
+#endif
+	else
+		imon_begin_exactly(beginning);
 }
 
 /* The statement of the client that was parsed last. */

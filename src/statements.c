@@ -155,7 +155,7 @@ typedef struct ImonStatements
 } ImonStatements;
 
 /* Followed in shared memory by five arrays, see state_of() and so on. */
-static ImonStatements *table = NULL;
+static IMON_HOT_DATA ImonStatements *table = NULL;
 
 /* A slot that this process knows. */
 typedef struct ImonKnown
@@ -172,11 +172,11 @@ StaticAssertDecl(sizeof(void *) < 8 || LINE_SIZE % sizeof(ImonKnown) == 0,
 
 /* Open addressing; never more than half full; grows on a miss only. */
 static ImonKnown nothing_known[2];
-static ImonKnown *known = nothing_known;
+static IMON_HOT_DATA ImonKnown *known = nothing_known;
 static void *known_chunk = NULL;	/* of memory, in which they are */
-static uint32 known_mask = 0;
+static IMON_HOT_DATA uint32 known_mask = 0;
 static uint32 n_known = 0;
-bool		imon_knows_many = false;
+IMON_HOT_DATA bool imon_knows_many = false;
 
 /* In which the last execution was counted that was not known. */
 static int	last_bucket = 0;
@@ -190,7 +190,7 @@ typedef struct ImonPendingExecution
 } ImonPendingExecution;
 
 static ImonPendingExecution pending[MAX_PENDING];
-static int	n_pending = 0;
+static IMON_HOT_DATA int n_pending = 0;
 
 PG_FUNCTION_INFO_V1(imon_statement_counts_1_0);
 PG_FUNCTION_INFO_V1(imon_statement_totals_1_0);
@@ -847,7 +847,7 @@ imon_expect_execution(const ImonStatementKey *key)
 	imon_prefetch(first_place(key->queryid, known_who(key)));
 }
 
-void
+pg_attribute_hot void
 imon_count_execution(const ImonStatementKey *key, ImonOutcome outcome,
 					 uint64 ns)
 {

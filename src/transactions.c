@@ -19,7 +19,7 @@ static struct
 static int	n_callbacks = 0;
 
 /* The first transaction is the one that establishes the session. */
-uint32		imon_awaits = IMON_AWAITS_CONNECTION | IMON_AWAITS_FAILURE;
+IMON_HOT_DATA uint32 imon_awaits = IMON_AWAITS_CONNECTION | IMON_AWAITS_FAILURE;
 
 void
 imon_await_transactions(uint32 what, void (*callback) (XactEvent))
@@ -30,7 +30,7 @@ imon_await_transactions(uint32 what, void (*callback) (XactEvent))
 }
 
 /* Transaction callback. */
-static void
+static pg_attribute_hot void
 transaction_ends(XactEvent event, void *arg)
 {
 	if (likely(imon_awaits == 0))
