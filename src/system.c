@@ -261,7 +261,7 @@ read_stall(const char *resource, const char *kind)
 	{
 		if (strncmp(line, kind, strlen(kind)) == 0 &&
 			sscanf(line + strlen(kind), " avg10=%*f avg60=%lf", &percent) == 1 &&
-			percent >= 0 && percent <= 100)
+				percent >= 0 && percent <= 100)
 				stall = percent / 100;
 	}
 	FreeFile(file);

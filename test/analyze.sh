@@ -58,11 +58,12 @@ run_all()
 {
 	local file status=0
 
+	# shellcheck disable=SC2016
 	for file in "${files[@]}"; do
 		printf '%s\n' "$file"
 	done | xargs -P "$(nproc)" -I{} bash -c '"$1" "$2" >"$3/${2##*/}.$1" || true' _ "run_$1" {} "$WORK" || status=$?
 	cat "$WORK"/*."run_$1" | sed -n "s!^$PWD/!!; / \(warning\|error\): /p" | sort -u >"$WORK/$1"
-	return $status
+	return "$status"
 }
 
 # unknown ANALYZER: print what it found and is not in the list.  A line of that is a

@@ -24,23 +24,23 @@ bucket_of(uint64 ns)
 
 /* The same in another way: shift the point, then read a whole number. */
 static ImonDecimal
-worth(const char *text, int length, int exponent, uint64 max, uint64 *value)
+worth(const char *bytes, int length, int exponent, uint64 max, uint64 *value)
 {
-	const char *point = memchr(text, '.', length);
-	int			whole = point ? point - text : length;
+	const char *point = memchr(bytes, '.', length);
+	int			whole = point ? point - bytes : length;
 	int			fraction = point ? length - whole - 1 : 0;
-	unsigned __int128 number = 0;
+	__uint128_t number = 0;
 
 	if (whole + fraction == 0)
 		return DECIMAL_INVALID;
 	for (int i = 0; i < length; i++)
-		if (text + i != point && (text[i] < '0' || text[i] > '9'))
+		if (bytes + i != point && (bytes[i] < '0' || bytes[i] > '9'))
 			return DECIMAL_INVALID;
 	for (int i = exponent; i < fraction; i++)
 		if (point[1 + i] != '0')
 			return DECIMAL_INVALID;
 	for (int i = 0; i < whole; i++)
-		number = number * 10 + (text[i] - '0');
+		number = number * 10 + (bytes[i] - '0');
 	for (int i = 0; i < exponent; i++)
 		number = number * 10 + (i < fraction ? point[1 + i] - '0' : 0);
 	*value = (uint64) number;
@@ -55,7 +55,7 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 	int			exponent = fuzz_choice(&input) % 10;
 	uint64		max = largest[fuzz_choice(&input) % lengthof(largest)];
 	uint64		ns = 0;
-	char	   *text;
+	char	   *bytes;
 	size_t		length;
 	uint64		value;
 	uint64		expected;
@@ -67,22 +67,23 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 	MUST(imon_histogram_bucket(ns >> 20) == bucket_of(ns >> 20));
 
 	input.size = Min(input.size, MAX_DIGITS);
-	text = fuzz_text(&input);
-	length = strlen(text);
-	result = parse_decimal(text, length, exponent, max, &value);
-	MUST(result == worth(text, length, exponent, max, &expected));
+	bytes = fuzz_text(&input);
+
+	length = strlen(bytes);
+	result = parse_decimal(bytes, length, exponent, max, &value);
+	MUST(result == worth(bytes, length, exponent, max, &expected));
 	MUST(result != DECIMAL_OK || value == expected);
 
-	if (find_bound(text, length, exponent) >= 0)
-		MUST(worth(text, length, exponent, PG_INT64_MAX, &expected) == DECIMAL_OK &&
-			 imon_histogram_bound(find_bound(text, length, exponent)) == expected);
-	if (parse_bound(text, length) >= 0)
+	if (find_bound(bytes, length, exponent) >= 0)
+		MUST(worth(bytes, length, exponent, PG_INT64_MAX, &expected) == DECIMAL_OK &&
+			 imon_histogram_bound(find_bound(bytes, length, exponent)) == expected);
+	if (parse_bound(bytes, length) >= 0)
 	{
 		StringInfoData printed;
 
 		initStringInfo(&printed);
-		append_bound(&printed, parse_bound(text, length));
-		MUST(parse_bound(printed.data, printed.len) == parse_bound(text, length));
+		append_bound(&printed, parse_bound(bytes, length));
+		MUST(parse_bound(printed.data, printed.len) == parse_bound(bytes, length));
 	}
 	return 0;
 }

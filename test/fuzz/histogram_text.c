@@ -23,20 +23,21 @@ int
 LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 {
 	FuzzInput	input = {data, size};
-	char	   *text;
+	char	   *bytes;
 	Datum		value;
 	Datum		printed;
 	Datum		again;
 	uint64		counts[IMON_HISTOGRAM_BUCKETS];
 
 	fuzz_begin();
-	text = fuzz_text(&input);
-	if (!fuzz_call(imon_histogram_in_1_0, &value, 1, CStringGetDatum(text), 0))
+	bytes = fuzz_text(&input);
+
+	if (!fuzz_call(imon_histogram_in_1_0, &value, 1, CStringGetDatum(bytes), 0))
 	{
 		MUST(fuzz_sqlerrcode == ERRCODE_INVALID_TEXT_REPRESENTATION ||
 			 fuzz_sqlerrcode == ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE);
 		MUST(fuzz_has(fuzz_error_texts, "istogram"));
-		MUST(!fuzz_is_valid(text) || fuzz_is_valid(fuzz_error_texts));
+		MUST(!fuzz_is_valid(bytes) || fuzz_is_valid(fuzz_error_texts));
 		return 0;
 	}
 	MUST(unpack((uint8 *) VARDATA(DatumGetPointer(value)),

@@ -65,7 +65,7 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 
 		MUST(*at == '\t' || *at == '\n' || (*at >= ' ' && *at < 0x7f));
 		MUST(strchr("<>\"'", *at) == NULL);
-		is = *at == '&' ? reference(&at) : (pg_wchar) *at++;
+		is = *at == '&' ? reference(&at) : *at++;
 		MUST(is == was || is == REPLACEMENT_CHARACTER || is == PICTURE_OF_DELETE ||
 			 is == CONTROL_PICTURES + was);
 		MUST(was < 0x20 || was > 0x7e || is == was);
