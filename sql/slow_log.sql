@@ -91,6 +91,17 @@ SELECT outcome, query, regexp_replace(plan, '[0-9]+\.[0-9]+', 'N', 'g') AS plan 
 WHERE pid = pg_backend_pid() AND query LIKE 'SELECT%' AND query !~ 'infra_monitor' ORDER BY started_at;
 RESET infra_monitor.slow_query_plan;
 
+-- what is looked at ends with a whole letter: 256 kB, less those before the name and half of one
+SET infra_monitor.slow_query_threshold = 0;
+\set ECHO none
+\o /dev/null
+SELECT format('SELECT %L AS "%s"', repeat('x', 256 * 1024 - 14 - 5), repeat('ä', 20)) \gexec
+\o
+\set ECHO all
+SET infra_monitor.slow_query_threshold = -1; -- regress_done
+SELECT query FROM infra_monitor.slow_query_log()
+WHERE pid = pg_backend_pid() AND query LIKE 'SELECT $1 AS "%' ORDER BY started_at;
+
 -- forgotten
 SELECT infra_monitor.reset('slow_queries');
 SELECT count(*) FROM infra_monitor.slow_query_log();

@@ -151,7 +151,11 @@ imon_read_key(FILE *file, const char *key)
 	rewind(file);
 	while (fgets(line, sizeof(line), file))
 		if (strncmp(line, key, length) == 0 && line[length] == ' ')
-			return strtoll(line + length, NULL, 10);
+		{
+			int64		value = strtoll(line + length, NULL, 10);
+
+			return Max(value, -1);
+		}
 	return -1;
 }
 
@@ -184,7 +188,9 @@ group_file_pages(const char *mount, const char *group,
 	inactive = imon_read_key(file, files->inactive_file);
 	active = imon_read_key(file, files->active_file);
 	FreeFile(file);
-	return Max(inactive, 0) + Max(active, 0);
+	/* no sum of them overflows */
+	return Min(Max(inactive, 0), PG_INT64_MAX / 2) +
+		Min(Max(active, 0), PG_INT64_MAX / 2);
 }
 
 /*

@@ -475,6 +475,18 @@ imon_mentions_secret(const char *query, int length)
 	return false;
 }
 
+/*
+ * How many bytes of a text are looked at, if it has no more than "length": whole
+ * letters, where the text goes on behind them.
+ */
+static int
+scanned(const char *text, int length)
+{
+	int			bytes = strnlen(text, Min(length, MAX_SCANNED));
+
+	return bytes < MAX_SCANNED ? bytes : pg_mbcliplen(text, bytes, bytes);
+}
+
 void
 imon_mask_query(char *target, int size, const char *query, int location,
 				int length, bool with_literals)
@@ -483,8 +495,7 @@ imon_mask_query(char *target, int size, const char *query, int location,
 	int			rest;
 
 	query += Max(location, 0);
-	rest = length > 0 ? strnlen(query, Min(length, MAX_SCANNED)) :
-		strnlen(query, MAX_SCANNED);
+	rest = scanned(query, length > 0 ? length : MAX_SCANNED);
 	for (; rest > 0 && is_space(*query); query++)
 		rest--;
 
@@ -507,7 +518,7 @@ imon_mask_plan(char *target, int size, const char *plan, bool with_literals)
 	ImonMasker	m = {0};
 
 	m.at = plan;
-	m.end = plan + strnlen(plan, MAX_SCANNED);
+	m.end = plan + scanned(plan, MAX_SCANNED);
 	m.target = target;
 	m.size = size;
 	m.is_plan = true;

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include <math.h>
 #include <sys/statvfs.h>
 
 #include "cgroup.h"
@@ -21,6 +22,7 @@
 
 #define MIN_INTERVAL 0.5		/* seconds between two looks: half of the
 								 * shortest sample interval */
+#define MAX_CLOCK (PG_UINT64_MAX / 8)	/* eight of them can be added */
 
 typedef struct ImonProcessors
 {
@@ -68,7 +70,7 @@ imon_system_init(void)
 /*
  * Reads the sums of the processors' clocks: first line of /proc/stat, see
  * proc(5): user nice system idle iowait irq softirq steal.  Guest time is part
- * of user time.
+ * of user time.  All but idle and iowait ascend.
  */
 static bool
 read_processor_clocks(uint64 *busy, uint64 *total)
@@ -84,6 +86,9 @@ read_processor_clocks(uint64 *busy, uint64 *total)
 	FreeFile(file);
 	if (n != lengthof(t))
 		return false;
+	for (int i = 0; i < lengthof(t); i++)
+		if (t[i] > MAX_CLOCK)
+			return false;
 
 	*busy = t[0] + t[1] + t[2] + t[5] + t[6] + t[7];
 	*total = *busy + t[3] + t[4];
@@ -106,8 +111,8 @@ imon_look_at_processors(void)
 	{
 		if (processors->looked && total > processors->total &&
 			busy >= processors->busy)
-			processors->ratio = (double) (busy - processors->busy) /
-				(double) (total - processors->total);
+			processors->ratio = Min((double) (busy - processors->busy) /
+									(double) (total - processors->total), 1);
 		processors->looked = true;
 		processors->at = now;
 		processors->busy = busy;
@@ -137,10 +142,11 @@ read_memory(ImonSystem *usage)
 	}
 	FreeFile(file);
 
-	if (total >= 0)
-		usage->memory_total = total * 1024;
-	if (total >= 0 && available >= 0)
-		usage->memory_used = (total - available) * 1024;
+	if (total < 0 || total > PG_INT64_MAX / 1024)
+		return;
+	usage->memory_total = total * 1024;
+	if (available >= 0)
+		usage->memory_used = Max(total - available, 0) * 1024;
 }
 
 /* The file system of the data directory. */
@@ -213,7 +219,7 @@ read_load(double *load, double *n_processors)
 
 	if (file != NULL)
 	{
-		if (fscanf(file, "%*f %lf", load) != 1)
+		if (fscanf(file, "%*f %lf", load) != 1 || !(*load >= 0) || isinf(*load))
 			*load = get_float8_nan();
 		FreeFile(file);
 	}
@@ -254,7 +260,8 @@ read_stall(const char *resource, const char *kind)
 	while (fgets(line, sizeof(line), file))
 	{
 		if (strncmp(line, kind, strlen(kind)) == 0 &&
-			sscanf(line + strlen(kind), " avg10=%*f avg60=%lf", &percent) == 1)
+			sscanf(line + strlen(kind), " avg10=%*f avg60=%lf", &percent) == 1 &&
+				percent >= 0 && percent <= 100)
 				stall = percent / 100;
 	}
 	FreeFile(file);

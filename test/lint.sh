@@ -3,7 +3,7 @@
 # Everything about the source that needs no server: make lint
 #
 #	lint.sh           check; prints one line per check and, before it, what is wrong
-#	lint.sh --fix     lay out src/*.[ch] as the check would have it
+#	lint.sh --fix     lay out src/*.[ch] and test/fuzz/*.[ch] as the check would have it
 #
 # The last line is "N passed, N failed".
 
@@ -151,7 +151,7 @@ layout()
 {
 	local file
 
-	for file in src/*.[ch]; do
+	for file in src/*.[ch] test/fuzz/*.[ch]; do
 		indent <"$file" >"$WORK/indented"
 		diff -u --label "$file" --label "$file, indented" "$file" "$WORK/indented" || true
 	done
@@ -161,7 +161,7 @@ fix_layout()
 {
 	local file
 
-	for file in src/*.[ch]; do
+	for file in src/*.[ch] test/fuzz/*.[ch]; do
 		indent <"$file" >"$WORK/indented"
 		cmp -s "$WORK/indented" "$file" || cat "$WORK/indented" >"$file"
 	done
@@ -274,7 +274,7 @@ if pg_bsd_indent --version | grep -q " $indent_version "; then
 else
 	say "layout not checked: needs pg_bsd_indent $indent_version"
 fi
-check 'C is indented with tabs' absent '^    ' src/*.[ch]
+check 'C is indented with tabs' absent '^    ' src/*.[ch] test/fuzz/*.[ch]
 check 'no trailing space' trailing_space
 check 'files end with a newline' final_newline
 check 'shell scripts have no syntax errors' shell_syntax

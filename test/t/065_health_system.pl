@@ -77,6 +77,17 @@ check_is($_, "unknown||$unknown{$_}", 'the file makes no sense')
   foreach sort keys %unknown;
 machine('/proc/self/cgroup');
 
+# nor do numbers that cannot be
+machine('/proc/meminfo', "MemTotal: 9007199254740992 kB\nMemAvailable: 1 kB\n");
+machine('/proc/loadavg', "0.00 nan 0.10 2/345 6789\n");
+machine('/proc/stat', "cpu0 1 0 0 1 0 0 0 0 0 0\n");
+machine("/proc/pressure/$_", "some avg10=0.00 avg60=nan\nfull avg10=0.00 avg60=100.01\n")
+  foreach qw(cpu memory io);
+check_is($_, "unknown||$unknown{$_}", 'the number cannot be')
+  foreach qw(memory load cpu_pressure memory_pressure io_pressure);
+machine('/proc/loadavg', "0.00 -1 0.10 2/345 6789\n");
+check_is('load', "unknown||$unknown{load}", 'it is negative');
+
 #
 # memory of the machine
 #
@@ -98,6 +109,9 @@ meminfo(10 * $gb, 0.4 * $gb);
 check_is('memory', 'critical|0.960|9830 MB of 10 GB of memory used, on the machine', 'less');
 meminfo(10 * $gb, 5 * $gb);
 check_is('memory', 'ok|0.500|5120 MB of 10 GB of memory used, on the machine', 'it is back');
+meminfo(10 * $gb, 11 * $gb);
+check_is('memory', 'ok|0.000|0 bytes of 10 GB of memory used, on the machine', 'more is left than there is');
+meminfo(10 * $gb, 5 * $gb);
 
 #
 # memory of control groups: version 2, alone and beside version 1, and 1
@@ -133,6 +147,8 @@ foreach my $case (
 	group($version, "$mount/system.slice/server", 1000 * $mb, 950 * $mb, 100 * $mb, 50 * $mb);
 	group($version, "$mount/system.slice", $none, 5000 * $mb, 0, 0);
 	check_is('memory', "ok|0.800|800 MB of 1000 MB of memory used, $in_group", "$name: pages of files are not used");
+	group($version, "$mount/system.slice/server", 1000 * $mb, 950 * $mb, ('9223372036854775807') x 2);
+	check_is('memory', 'ok|0.500|5120 MB of 10 GB of memory used, on the machine', "$name: more pages of files than there can be");
 	group($version, "$mount/system.slice/server", 1000 * $mb, 950 * $mb, 0, 20 * $mb);
 	check_is('memory', "warning|0.930|930 MB of 1000 MB of memory used, $in_group", "$name: little is left");
 	group($version, "$mount/system.slice", 2000 * $mb, 1980 * $mb, 10 * $mb, 0);
@@ -154,12 +170,14 @@ machine('/proc/self/cgroup');
 #
 # load
 #
+my $waited = 1000;		# for the disk; this clock may go back
+
 sub processors
 {
 	my ($busy, $idle) = @_;
 
 	machine('/proc/stat',
-		"cpu  $busy 0 0 $idle 0 0 0 0 0 0\ncpu0 1 0 0 1 0 0 0 0 0 0\ncpu1 1 0 0 1 0 0 0 0 0 0\nintr 5\nctxt 7\n");
+		"cpu  $busy 0 0 $idle $waited 0 0 0 0 0\ncpu0 1 0 0 1 0 0 0 0 0 0\ncpu1 1 0 0 1 0 0 0 0 0 0\nintr 5\nctxt 7\n");
 	return;
 }
 
@@ -196,6 +214,8 @@ sub cpu_becomes
 cpu_becomes(50, 'ok');
 cpu_becomes(93, 'warning');
 cpu_becomes(99, 'critical');
+$waited = 0;
+cpu_becomes(100, 'critical');
 cpu_becomes(20, 'ok');
 
 #
