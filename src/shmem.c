@@ -23,6 +23,7 @@
 #define TRANCHE_NAME "infra_monitor"
 #define MAX_PARTS 40
 #define MEMORY_COLUMNS 2
+#define MANY_BYTES ((Size) 64 * 1024 * 1024)	/* worth a line in the log */
 
 /* First part of all: what is common. */
 typedef struct ImonShmemHeader
@@ -60,6 +61,22 @@ static const ImonShmemPart header_part = {
 	.address = (void **) &header
 };
 
+/*
+ * Says how much memory we ask for if it is much: should the system not have it,
+ * PostgreSQL's own message names only settings of its own.
+ */
+static void
+report_many_bytes(void)
+{
+	Size		bytes = imon_shmem_bytes();
+
+	if (bytes > MANY_BYTES)
+		ereport(LOG,
+				(errmsg("infra_monitor takes %zu MB of shared memory",
+						bytes / (1024 * 1024)),
+				 errhint("If that is too much, reduce infra_monitor.max_statements, infra_monitor.slow_query_log_size or infra_monitor.slow_query_text_size.")));
+}
+
 /* Asks for the memory and the locks of all parts. */
 static void
 imon_shmem_request(void)
@@ -69,6 +86,7 @@ imon_shmem_request(void)
 
 	for (int i = 0; i < n_parts; i++)
 		RequestAddinShmemSpace(MAXALIGN(parts[i]->size()));
+	report_many_bytes();
 	RequestNamedLWLockTranche(TRANCHE_NAME, n_parts);
 }
 

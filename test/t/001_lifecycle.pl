@@ -170,10 +170,39 @@ wait_for_sample($node, 'it samples when that is rolled back');
 is_deeply([ complaints($log) ], [], 'and has nothing to complain about');
 is(status_of($node, 'last_error'), '', 'nor to report');
 
+# D5: again and again, in one session (100 times with IMON_LONG_TESTS=1).  What the
+# session and the sampler remember of it does not pile up.
+sub memory
+{
+	my ($pid) = @_;
+
+	return undef unless -r "/proc/$pid/status";
+	return (slurp_file("/proc/$pid/status") =~ /^RssAnon:\s+(\d+) kB/m)[0];
+}
+
+my $times = $ENV{IMON_LONG_TESTS} ? 100 : 20;
+my $own = open_session($node);
+my (@of_session, @of_sampler);
 $log = log_end($node);
-$node->safe_psql('postgres',
-	"DROP EXTENSION infra_monitor;\nCREATE EXTENSION infra_monitor;\n" x 20);
-wait_for_sample($node, 'it samples after the extension was replaced 20 times');
+foreach my $count (5, $times)
+{
+	for (1 .. $count)
+	{
+		ask($own, 'DROP EXTENSION infra_monitor');
+		ask($own, 'CREATE EXTENSION infra_monitor');
+	}
+	wait_for_sample($node, 'D5: it samples after the extension was replaced many times') for 1 .. 3;
+	push @of_session, ask($own, 'SELECT sum(total_bytes) / 1024 FROM pg_backend_memory_contexts');
+	push @of_sampler, memory($old_pid);
+}
+close_sessions($own);
+note 'session: ' . join(', ', map { int } @of_session) . ' kB; sampler: ' . join(', ', map { $_ // '?' } @of_sampler) . ' kB';
+cmp_ok($of_session[1] - $of_session[0], '<', 1024, "D5: the session does not grow by $times times more");
+SKIP:
+{
+	skip 'no /proc', 1 unless defined $of_sampler[0];
+	cmp_ok($of_sampler[1] - $of_sampler[0], '<', 2048, 'D5: neither does the sampler');
+}
 is_deeply(
 	[
 		grep { !/LOG:  extension "infra_monitor" does not exist in database "postgres"/ }

@@ -4,11 +4,13 @@
 use strict;
 use warnings;
 
+use File::Find qw(find);
 use InfraMonitor;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $node = new_server('shutdown', init => [ allows_streaming => 1 ]);
 $node->start;
@@ -178,8 +180,16 @@ is( $node->safe_psql('postgres',
 #
 # A copy by pg_basebackup
 #
+# U5: files that we write are not in it
+my $file = 'pg_stat_tmp/health.json';
+until (-e $node->data_dir . "/$file") { usleep(20_000) }
 my $time = seconds { $node->backup('backup') };
 note sprintf('pg_basebackup: %.1f s', $time);
+my @copied;
+find(sub { push @copied, $File::Find::name if /health\.json|\.prom|infra_monitor|imon/ }, $node->backup_dir . '/backup');
+is_deeply(\@copied, [], 'U5: no file of ours is in a backup');
+ok(-d $node->backup_dir . '/backup/pg_stat_tmp', 'U5: the directory that it would be in is');
+ok(-e $node->data_dir . "/$file", 'U5: it is written all the time');
 my $copy = PostgreSQL::Test::Cluster->new('copy');
 $copy->init_from_backup($node, 'backup');
 $copy->start;

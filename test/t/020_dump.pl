@@ -213,6 +213,46 @@ like($dump, qr/^pool\t99\.5/m, 'and the weights');
 unlike($dump, qr/COPY infra_monitor\.(?:\w*samples|epochs|statement_texts|health_events|health_state)/, 'and no history');
 
 #
+# U2: by several processes, and in parts
+#
+sub new_database
+{
+	my ($database) = @_;
+
+	$node->safe_psql('postgres', "CREATE DATABASE $database TEMPLATE template0");
+	return $node->connstr($database);
+}
+
+$node->command_ok([ 'pg_dump', '-Fd', '-j4', '-f', "$directory/parallel", '-d', $node->connstr('postgres') ], 'U2: pg_dump -Fd -j4');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-j4', '-d', new_database('parallel'), "$directory/parallel" ], 'U2: pg_restore -j4');
+check_restored($node, 'parallel');
+is(history_rows('parallel'), $no_history, 'U2: without history');
+
+$node->command_ok([ 'pg_dump', '--schema-only', '-f', "$directory/schema.sql", '-d', $node->connstr('postgres') ], 'U2: pg_dump --schema-only');
+unlike(slurp_file("$directory/schema.sql"), qr/COPY |lock_waits|CREATE TABLE infra_monitor/, 'U2: has nothing of what is in our tables');
+$node->command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-f', "$directory/schema.sql", '-d', new_database('schema_only') ], 'U2: restored');
+is($node->safe_psql('schema_only', $overrides), '', 'U2: without overrides');
+is($node->safe_psql('schema_only', 'SELECT count(*) > 0 FROM infra_monitor.health_thresholds'), 't', 'U2: but with the defaults');
+
+my $sections = new_database('sections');
+foreach my $section (qw(pre-data data post-data))
+{
+	$node->command_ok([ 'pg_dump', "--section=$section", '-f', "$directory/$section.sql", '-d', $node->connstr('postgres') ], "U2: pg_dump --section=$section");
+	$node->command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-f', "$directory/$section.sql", '-d', $sections ], 'U2: restored');
+}
+check_restored($node, 'sections');
+is(history_rows('sections'), $no_history, 'U2: without history');
+
+# What is there twice would have two rows, or its key would have refused it.
+$node->command_fails_like(
+	[ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '--single-transaction', '-f', "$directory/data.sql", '-d', $node->connstr('sections') ],
+	qr/duplicate key value violates unique constraint/, 'U2: restored twice is refused');
+is($node->safe_psql('sections', $overrides), $expected, 'U2: and changes nothing');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_class WHERE relnamespace = 'infra_monitor'::regnamespace AND relkind = 'S'}),
+	0, 'U2: there are no sequences that could be wrong');
+$node->safe_psql('postgres', "DROP DATABASE $_") foreach qw(parallel schema_only sections);
+
+#
 # copied
 #
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE postgres');

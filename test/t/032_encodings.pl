@@ -604,6 +604,53 @@ SQL
 	$node->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
 }
 
+#
+# T1: random bytes, the same each time: as statements, names, application names and
+# users, valid or not.  No view fails because of them, wherever it is read.
+#
+$node->safe_psql('postgres', "ALTER SYSTEM SET infra_monitor.statement_interval = '1s'");
+$node->restart;
+srand(20_251);
+my $refused = 0;
+foreach my $name (@databases)
+{
+	my $session = open_session($node, database => $name);
+
+	ask($session, "SET log_min_messages = panic");
+	foreach my $n (1 .. 100)
+	{
+		my $bytes = join '', map { chr(1 + int rand 255) } 1 .. 1 + int rand 60;
+
+		# without what would end a name or a literal
+		$bytes =~ tr/\\'"//d;
+		foreach my $statement (
+			qq(SELECT 1 AS "x$bytes"), "SELECT /* $bytes */ $n", "SELECT 'x$bytes'::text || pg_sleep(0)",
+			"SELECT $bytes", "SET application_name = 'x$bytes'")
+		{
+			$refused++ unless defined try_ask($session, $statement);
+		}
+		try_ask($session, qq(CREATE ROLE "r$bytes" LOGIN)) if $n % 10 == 0;
+		next if $n % 20;
+		my $login = begin_session($node, user => "r$bytes", database => $name, application_name => $bytes);
+		close_sessions($login) if await_session($login) eq 'ready';
+	}
+	close_sessions($session);
+}
+note "$refused statements were refused";
+cmp_ok($refused, '>', 100, 'T1: some were no text, or no statements');
+cmp_ok($refused, '<', 500 * @databases - 100, 'T1: others were executed');
+wait_for_sample($node, 'T1: samples are taken', $node->safe_psql('postgres', 'SHOW infra_monitor.database')) for 1 .. 3;
+foreach my $name (@databases)
+{
+	my ($results) = read_everything($node, $name);
+
+	is_deeply([ map { "$_: @{$results->{$_}}" } grep { $results->{$_}[0] ne '00000' } sort keys %$results ],
+		[], "T1: nothing raises an error in $name");
+}
+is($node->safe_psql('postgres', 'SELECT coalesce(last_error, state) FROM infra_monitor.sampler_status'), 'running', 'T1: the sampler is well');
+is(log_count($node, qr/PANIC|TRAP: |terminated by signal/), 0, 'T1: no process has crashed');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
+
 # From PostgreSQL 17 on a transaction can be too long, whoever has begun it.
 # One of the sampler, with a check that takes longer, is nevertheless let alone.
 if ($known{transaction_timeout})

@@ -343,5 +343,42 @@ foreach my $case ([ warning => 0x36e ], [ critical => 0x540 ])
 $node->safe_psql($_, 'VACUUM (FREEZE)') foreach databases();
 check_is('xid_wraparound', 'ok', qr/transactions old/, 'all is frozen');
 
+#
+# S8: so near to the end that the server gives out no more transaction IDs.  A slot
+# keeps autovacuum from repairing that before it was looked at.
+#
+my $ours = q{SELECT max(age(relfrozenxid)) FROM pg_class
+	WHERE relnamespace = 'infra_monitor'::regnamespace AND relkind IN ('r', 't')};
+$node->safe_psql('postgres', "SELECT pg_create_logical_replication_slot('holder', 'pgoutput')");
+wait_for_sample($node, 'S8: samples at first');
+my $log = log_end($node);
+$node->stop;
+run_log([ 'pg_resetwal', '-x', (0x540 + 0x7fe) * 2**20, '-D', $node->data_dir ])
+  or die 'pg_resetwal failed';
+$node->start;
+($status, my $out, my $said) = $node->psql('postgres', 'CREATE TABLE one_more (a int)');
+isnt($status, 0, 'S8: the server accepts no commands that write');
+like($said, qr/database is not accepting commands/, 'S8: and says so');
+wait_for($node, q{SELECT last_error ~ 'database is not accepting commands' FROM infra_monitor.sampler_status},
+	'S8: so does the sampler');
+my $sampler = status_of($node, 'pid');
+check_is('xid_wraparound', 'critical', qr/^database "\w+" is \d{10} transactions old/, 'S8: health can be read');
+my ($results) = read_everything($node, 'postgres');
+is_deeply([ map { "$_: @{$results->{$_}}" } grep { $results->{$_}[0] ne '00000' } sort keys %$results ],
+	[], 'S8: so can everything else');
+is(status_of($node, 'pid'), $sampler, 'S8: it is one sampler, that idles');
+my %tasks;
+$tasks{$_}++ foreach slurp_file($node->logfile, $log) =~ /WARNING:  infra_monitor could not do its task "(\w+)": database is not accepting/g;
+cmp_ok(scalar keys %tasks, '>', 0, 'S8: it has complained');
+is_deeply([ grep { $tasks{$_} > 1 } sort keys %tasks ], [], 'S8: once for each of its tasks');
+
+$node->safe_psql('postgres', "SELECT pg_drop_replication_slot('holder')");
+$node->safe_psql($_, 'SET vacuum_freeze_min_age = 0; SET vacuum_freeze_table_age = 0; VACUUM (FREEZE, TRUNCATE off)') foreach databases();
+check_is('xid_wraparound', 'ok', qr/transactions old/, 'S8: VACUUM repairs the server');
+cmp_ok($node->safe_psql('postgres', $ours), '<', 100_000, 'S8: our tables are frozen with it');
+is($node->psql('postgres', 'CREATE TABLE one_more (a int)'), 0, 'S8: it accepts commands');
+wait_for_sample($node, 'S8: and samples go on by themselves');
+is(status_of($node, 'pid'), $sampler, 'S8: by the same sampler');
+
 $node->stop;
 done_testing();
