@@ -150,7 +150,9 @@ run_role_script('postgres');
 is($node->safe_psql('postgres', q(SELECT rolconnlimit, 'statement_timeout=5s' = ANY (rolconfig) FROM pg_roles WHERE rolname = ') . ROLE . q(')),
 	'5|t', 'what has been changed is put right');
 
+$node->safe_psql('postgres', 'GRANT pg_use_reserved_connections TO ' . ROLE) if $node->pg_version >= 16;
 $roles = roles();
+is((run_role_script('postgres'))[0], 0, 'what gives it slots when others have none left is kept');
 foreach (
 	[ 'is a superuser', 'postgres', 'role=' . getpwuid($<) ],
 	[ 'owns something', 'postgres', 'role=regress_owner' ],
