@@ -11,6 +11,10 @@
 -- It can be run again, and then changes only what is not as it should be.  A
 -- password that is there is kept.  A role that exists and has more rights than
 -- this script gives, or owns something, is refused.
+--
+-- From PostgreSQL 16 on it may have slots that others cannot take: set
+-- reserved_connections, and GRANT pg_use_reserved_connections to the role.  That
+-- is kept, too.
 
 \set ON_ERROR_STOP on
 \if :{?role}
@@ -72,7 +76,8 @@ BEGIN
 		CASE WHEN rolcreaterole OR rolcreatedb THEN 'may create roles or databases' END,
 		CASE WHEN rolreplication OR rolbypassrls THEN 'may replicate or bypass row security' END,
 		(SELECT 'is a member of ' || string_agg(roleid::regrole::text, ' and ' ORDER BY roleid::regrole::text)
-		 FROM pg_catalog.pg_auth_members WHERE member = r.oid AND roleid <> 'pg_monitor'::regrole),
+		 FROM pg_catalog.pg_auth_members WHERE member = r.oid
+			AND pg_catalog.pg_get_userbyid(roleid) NOT IN ('pg_monitor', 'pg_use_reserved_connections')),
 		CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_shdepend
 			WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid AND deptype = 'o') THEN 'owns something' END)
 	INTO given FROM pg_catalog.pg_roles r WHERE rolname = name;

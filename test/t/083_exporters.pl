@@ -150,7 +150,9 @@ run_role_script('postgres');
 is($node->safe_psql('postgres', q(SELECT rolconnlimit, 'statement_timeout=5s' = ANY (rolconfig) FROM pg_roles WHERE rolname = ') . ROLE . q(')),
 	'5|t', 'what has been changed is put right');
 
+$node->safe_psql('postgres', 'GRANT pg_use_reserved_connections TO ' . ROLE) if $node->pg_version >= 16;
 $roles = roles();
+is((run_role_script('postgres'))[0], 0, 'what gives it slots when others have none left is kept');
 foreach (
 	[ 'is a superuser', 'postgres', 'role=' . getpwuid($<) ],
 	[ 'owns something', 'postgres', 'role=regress_owner' ],
@@ -191,7 +193,7 @@ my $sql_exporter = start_program(
 	'prometheus-sql-exporter',
 	[ '-config.file', shipped('sql_exporter/infra_monitor.yml', 'localhost:5432' => 'localhost:' . $node->port, 'interval: 10s' => 'interval: 1s'),
 		'-web.listen-address', '127.0.0.1:PORT' ],
-	env => { PGPASSWORD => PASSWORD, LOGLEVEL => 'WARN' });
+	env => { PGPASSWORD => PASSWORD, PGAPPNAME => 'sql_exporter', LOGLEVEL => 'WARN' });
 my $postgres_exporter = start_program(
 	'prometheus-postgres-exporter',
 	[ "--extend.query-path=$share/postgres_exporter/queries.yml", '--web.listen-address=127.0.0.1:PORT' ],
@@ -226,8 +228,43 @@ my $pgbench = IPC::Run::start(
 send_query($slow, 'SELECT pg_sleep(2.6)');
 ask($failing, q(SET statement_timeout = '250ms'));
 
-my (@others, $refusal, %refused, $failed, $slept, %seen);
-($failed, $slept) = (0, 0);
+my (@others, %refused, %seen);
+my ($failed, $slept) = (0, 0);
+
+# Connects until there is no more room.
+sub fill_pool
+{
+	for (1 .. 30)
+	{
+		my $session = begin_session($node, user => 'app');
+
+		return if await_session($session) eq 'refused' && ++$refused{ $session->{message} };
+		push @others, $session;
+	}
+	return;
+}
+
+# Does this alert fire, by all of these jobs at a time?
+sub fires_by
+{
+	my ($name, $severity, @jobs) = @_;
+	my $expression = qq(ALERTS{alertname="$name", severity="$severity", alertstate="firing", job=~"@{[join '|', @jobs]}"});
+
+	return is_deeply(
+		[ sort map { $_->{metric}{job} } @{ wait_for_series($prometheus, "$expression and on () count($expression) == " . @jobs) } ],
+		[ sort @jobs ],
+		"$name, $severity, fires by " . join(', ', @jobs));
+}
+
+# Are there metrics of a job that were read after this call?
+sub is_read_anew
+{
+	my ($job, $when) = @_;
+
+	return is(scalar @{ wait_for_series($prometheus, qq(infra_monitor_collected_timestamp_seconds{job="$job"} > ) . time) },
+		1, "$job goes on $when");
+}
+
 my $end = time + LOAD;
 while (time < $end)
 {
@@ -241,14 +278,7 @@ while (time < $end)
 		send_query($slow, 'SELECT pg_sleep(2.6)');
 	}
 
-	# until there is no more room; it stays full
-	for (1 .. 30)
-	{
-		my $session = begin_session($node, user => 'app');
-
-		last if await_session($session) eq 'refused' && ++$refused{ $session->{message} };
-		push @others, $session;
-	}
+	fill_pool();
 	if (@others && !%seen)
 	{
 		# who has no connection left to make still gets the file
@@ -257,30 +287,44 @@ while (time < $end)
 	}
 	usleep(1e6 * ($next - time)) if $next > time;
 }
+is($seen{free} // 'none', 0, 'the textfile says so while it is so');
+
+# The slots of pgbench are taken as well, and that of sql_exporter, as soon as it
+# connects anew: otherwise it depends on who comes first whether it has one.  All
+# 27 slots of ordinary roles belong to others then, who keep them.
+$pgbench->finish;
+like($pgbench_out, qr/number of failed transactions: 0 /, 'the load has run');
+my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+my $held = 0;
+while ($held != 27 && time < $deadline)
+{
+	fill_pool();
+	$held = ask($admin, q(SELECT count(*) FROM pg_stat_activity
+		WHERE backend_type = 'client backend' AND usename IS NOT NULL AND application_name <> 'sql_exporter'));
+	usleep(50_000);
+}
+is($held, 27, 'sql_exporter has no connection, and can get none');
 my ($refusals) = values %refused;
 is(scalar keys %refused, 1, 'clients were refused for one reason');
 cmp_ok($refusals, '>', LOAD / 3, "$refusals times");
-is($seen{free} // 'none', 0, 'the textfile says so while it is so');
 
-is(scalar @{ wait_for_series($prometheus, qq(infra_monitor_collected_timestamp_seconds{job="$_"} > ) . time) },
-	1, "$_ goes on while there is no connection left")
-  foreach (JOBS)[ 0, 2 ];
-
-# The state at the end of the load, by all three
-foreach my $alert (
+# The state at the end of the load: by those who can tell, and by all three when
+# there is a connection for each
+my @alerts_to_be = (
 	[ 'InfraMonitorConnectionsRefused', 'warning' ],
 	[ 'InfraMonitorLockWait', 'warning' ],
 	LONG ? ([ 'InfraMonitorLockWait', 'critical' ], [ 'InfraMonitorPoolUsage', 'critical' ],
-		[ 'InfraMonitorFailedTime', 'warning' ]) : ())
+		[ 'InfraMonitorFailedTime', 'warning' ]) : ());
+foreach my $job ((JOBS)[ 0, 2 ])
 {
-	my ($name, $severity) = @$alert;
-	my $expression = qq(ALERTS{alertname="$name", severity="$severity", alertstate="firing"});
-
-	is_deeply(
-		[ sort map { $_->{metric}{job} } @{ wait_for_series($prometheus, "$expression and on () count($expression) == 3") } ],
-		[ sort +(JOBS) ],
-		"$name fires by all three");
+	is_read_anew($job, 'while there is no connection left');
 }
+is(scalar @{ wait_for_series($prometheus, 'time() - infra_monitor_collected_timestamp_seconds{job="infra_monitor_sql_exporter"} > 5') },
+	1, 'sql_exporter repeats what it has read last');
+fires_by(@$_, (JOBS)[ 0, 2 ]) foreach @alerts_to_be;
+close_sessions(splice @others, 0, 2);
+is_read_anew('infra_monitor_sql_exporter', 'when there is one again');
+fires_by(@$_, JOBS) foreach @alerts_to_be;
 my (undef, $body) = http_get($prometheus->{port}, '/api/v1/alerts');
 my @alerts = @{ JSON::PP->new->utf8->decode($body)->{data}{alerts} };
 foreach my $alert (@alerts)
@@ -295,8 +339,6 @@ ask($holder, 'COMMIT');
 answer_of($waiter);
 answer_of($slow);
 close_sessions($holder, $waiter, $slow, $failing, @others);
-$pgbench->finish;
-like($pgbench_out, qr/number of failed transactions: 0 /, 'the load has run');
 
 #
 # Each metric of a rule is there, but for what this server does not have; that
