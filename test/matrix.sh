@@ -72,7 +72,7 @@ run_tests()
 	copy_files "$1$tree" &&
 		cp /etc/resolv.conf "$1/etc/resolv.conf" &&
 		enter "$1" PG_CONFIG="/usr/lib/postgresql/$2/bin/pg_config" COPT="$warnings" BROWSER=no PROGRAMS=no \
-			bash "$tree/test/$3" "${@:4}"
+			CORE_SUITES="${CORE_SUITES:-}" bash "$tree/test/$3" "${@:4}"
 }
 
 # mirror: print where this machine gets Debian's packages from.  Nothing, if it
@@ -177,7 +177,8 @@ done
 
 if ! is_root; then
 	can_be_root || die 'run as root, or as somebody who can sudo'
-	exec sudo MATRIX_DIR="$MATRIX_DIR" MATRIX_SCRIPT="$MATRIX_SCRIPT" bash "$TOP/test/matrix.sh" "$@"
+	exec sudo MATRIX_DIR="$MATRIX_DIR" MATRIX_SCRIPT="$MATRIX_SCRIPT" \
+		CORE_SUITES="${CORE_SUITES:-}" bash "$TOP/test/matrix.sh" "$@"
 fi
 need debootstrap test -x /usr/sbin/debootstrap
 need debian-archive-keyring test -f /usr/share/keyrings/debian-archive-keyring.gpg
