@@ -12,7 +12,7 @@
 # suite, our server is asked whether it has counted, and whether its log tells of a
 # crash.
 #
-# The server is the installed one; for a VERSION that is not installed, matrix.sh has
+# The server is that of this machine; for a VERSION that it cannot have, matrix.sh has
 # one in a folder.  The tests come from the source package of that version, see
 # get_source in setup.sh, or from POSTGRES_SOURCE.  They are kept in CORE_DIR, by
 # default /var/tmp/infra_monitor-core; remove that directory to get those of the
@@ -127,7 +127,7 @@ run_suite()
 		isolation)
 			directory=src/test/isolation
 			driver=isolation/pg_isolation_regress
-			arguments=(--schedule=isolation_schedule prepared-transactions prepared-transactions-cic)
+			arguments=(--schedule=isolation_schedule)
 			;;
 		pg_stat_statements)
 			directory=contrib/pg_stat_statements
@@ -226,7 +226,8 @@ compare()
 if [ $# -gt 0 ]; then
 	[[ $1 =~ ^[0-9]+$ ]] || die "not a version: \"$1\""
 	PG_CONFIG=/usr/lib/postgresql/$1/bin/pg_config
-	[ -x "${PG_CONFIG%_config}_ctl" ] || exec env MATRIX_SCRIPT=core.sh bash "$TOP/test/matrix.sh" "$1"
+	[ -x "${PG_CONFIG%_config}_ctl" ] || [ -n "$(apt-cache madison "postgresql-$1" 2>/dev/null)" ] ||
+		exec env MATRIX_SCRIPT=core.sh bash "$TOP/test/matrix.sh" "$1"
 fi
 find_postgres
 need_build_tools
