@@ -326,14 +326,14 @@ get_source()
 
 	command -v apt-get >/dev/null || die 'no apt here: set POSTGRES_SOURCE'
 	make_private_apt
-	cd "$WORK/source"
+	cd "$WORK/source" || return
 	while read -r version; do
 		say "getting the source of $package $version"
 		if private_apt apt-get source -q --download-only "$package=$version" >>"$WORK/apt/log" 2>&1; then
 			as_tester dpkg-source --skip-patches -x ./*.dsc postgresql >>"$WORK/apt/log" 2>&1 ||
 				die "could not unpack it: $(tail -n 3 "$WORK/apt/log")"
-			cd "$OLDPWD"
-			return
+			cd "$OLDPWD" || return
+			return 0
 		fi
 		say 'it is not to be had'
 	done < <(private_apt apt-cache showsrc "$package" 2>/dev/null |
