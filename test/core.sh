@@ -191,6 +191,18 @@ has_survived()
 		[ "$(grep -c 'LOG:  infra_monitor sampler connected' "$WORK/$1.log")" -eq 1 ]
 }
 
+# summary RUN: print it, if there is one: if the suite was run to its end.
+summary()
+{
+	grep -E '^(#| )? ?(All|[0-9]+ of) [0-9]+ tests (passed|failed)' "$WORK/$1.out"
+}
+
+# has_ended RUN: was the suite run to its end?
+has_ended()
+{
+	summary "$1" >/dev/null
+}
+
 # serve NAME SUITE LIBRARIES [SETTING...]: run a suite on a server of its own, which
 # still runs then.
 serve()
@@ -198,7 +210,7 @@ serve()
 	say "$1"
 	start_server "$1" "${@:3}"
 	run_job run_suite "$2" "$1"
-	grep -E '(tests? (passed|failed)|tests passed)' "$WORK/$1.out" || tail -n 20 "$WORK/$1.out"
+	summary "$1" || tail -n 20 "$WORK/$1.out"
 }
 
 # compare NAME SUITE LIBRARIES [SETTING...]: run a suite with us and, unless it was
@@ -214,7 +226,8 @@ compare()
 		stop_server "${without##*/}"
 	fi
 	serve "${@:1:3}" "${settings[@]}"
-	result "$1: tests were run" test -d "$without/results"
+	result "$1: run to its end" has_ended "$1"
+	result "$1: run to its end without us" has_ended "${without##*/}"
 	while read -r file; do
 		result "$1: $file" same_results "$file"
 	done < <(cd "$without" && find results -type f | sort)
