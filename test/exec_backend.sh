@@ -21,9 +21,9 @@
 #
 # Needs what run.sh needs, and apt with a distribution that has a source package
 # postgresql-15 (Debian 12, or any with packages of apt.postgresql.org); apt's
-# own configuration is not touched.  EXEC_BACKEND_SOURCE may name a source tree
-# of PostgreSQL, unpacked and not configured, to be taken instead.  The last
-# line is that of run.sh, "N passed, N failed".
+# own configuration is not touched.  POSTGRES_SOURCE may name a source tree of
+# PostgreSQL, unpacked and not configured, to be taken instead.  The last line is
+# that of run.sh, "N passed, N failed".
 
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
@@ -33,72 +33,6 @@ CONTRIB=(amcheck auto_explain dblink pg_stat_statements)
 
 installation=${EXEC_BACKEND_DIR:-/var/tmp/infra_monitor-exec-backend}
 installation=$(readlink -m "$installation")	# as pg_config prints it
-
-# private_apt PROGRAM ARGUMENT...: run a program of apt with lists and sources
-# of our own: those of the system, but for source packages.
-private_apt()
-{
-	as_tester "$1" -o Dir::Etc::SourceList=/dev/null \
-		-o Dir::Etc::SourceParts="$WORK/apt/sources" \
-		-o Dir::State="$WORK/apt/state" \
-		-o Dir::Cache="$WORK/apt/cache" \
-		"${@:2}"
-}
-
-# make_private_apt: create what private_apt uses.
-make_private_apt()
-{
-	local file
-
-	mkdir -p "$WORK"/apt/{sources,state/lists/partial,cache/archives/partial}
-	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-		[ ! -f "$file" ] || sed -n 's/^[[:space:]]*deb[[:space:]]/deb-src /p' "$file" \
-			>"$WORK/apt/sources/${file##*/}.list"
-	done
-	for file in /etc/apt/sources.list.d/*.sources; do
-		[ ! -f "$file" ] || sed 's/^Types:.*/Types: deb-src/' "$file" \
-			>"$WORK/apt/sources/${file##*/}"
-	done
-	give_to_tester "$WORK/apt"
-
-	# sources that we have no use for may fail
-	private_apt apt-get update >"$WORK/apt/log" 2>&1 || true
-}
-
-# get_source: unpack the newest source that can be had in $WORK/source.  The
-# lists may name one that the server does not have, or no longer.  Without the
-# patches of the distribution: Debian's make every installation look for its
-# files where the packages have theirs.
-get_source()
-{
-	local version
-
-	mkdir "$WORK/source"
-	give_to_tester "$WORK/source"
-	if [ -n "${EXEC_BACKEND_SOURCE:-}" ]; then
-		say "copying $EXEC_BACKEND_SOURCE"
-		cp -R "$EXEC_BACKEND_SOURCE" "$WORK/source/postgresql"
-		give_to_tester "$WORK/source"
-		return
-	fi
-
-	command -v apt-get >/dev/null || die 'no apt here: set EXEC_BACKEND_SOURCE'
-	make_private_apt
-	cd "$WORK/source"
-	while read -r version; do
-		say "getting the source of postgresql-$MAJOR $version"
-		if private_apt apt-get source -q --download-only "postgresql-$MAJOR=$version" >>"$WORK/apt/log" 2>&1; then
-			as_tester dpkg-source --skip-patches -x ./*.dsc postgresql >>"$WORK/apt/log" 2>&1 ||
-				die "could not unpack it: $(tail -n 3 "$WORK/apt/log")"
-			cd "$OLDPWD"
-			return
-		fi
-		say 'it is not to be had'
-	done < <(private_apt apt-cache showsrc "postgresql-$MAJOR" 2>/dev/null |
-		sed -n 's/^Version: //p' | sort -ruV)
-	cat "$WORK/apt/log" >&2
-	die "no source package postgresql-$MAJOR: set EXEC_BACKEND_SOURCE"
-}
 
 # as_builder COMMAND...: run a command of the build, which says too much.
 as_builder()
@@ -138,9 +72,7 @@ need_commands gcc make
 need libc6-dev test -f /usr/include/stdio.h
 need perl command -v prove
 need libipc-run-perl perl -MIPC::Run -e 1
-if [ ! -x "$installation/bin/pg_config" ] && [ -z "${EXEC_BACKEND_SOURCE:-}" ]; then
-	need dpkg-dev command -v dpkg-source
-fi
+[ -x "$installation/bin/pg_config" ] || need_source
 install_missing
 
 make_workdir
@@ -148,7 +80,7 @@ PG_CONFIG=$installation/bin/pg_config
 if [ ! -x "$PG_CONFIG" ]; then
 	mkdir -p "$installation"
 	give_to_tester "$installation"
-	get_source
+	get_source "$MAJOR"
 	run_job build_postgres || die 'could not build PostgreSQL'
 fi
 [[ $("$PG_CONFIG" --cppflags) = *-DEXEC_BACKEND* ]] ||

@@ -10,14 +10,15 @@
 # folder to have it made again, with the packages of the day.  Tests write to
 # memory, up to 1.1 GB.
 #
-# In there, run.sh does the rest, on a copy of the tree, with the warnings of
-# that release's compiler as errors.  The last line, "N passed, N failed", is
+# In there, run.sh does the rest, or the script of test/ that MATRIX_SCRIPT names,
+# on a copy of the tree, with the warnings of that release's compiler as errors.  The last line, "N passed, N failed", is
 # the sum of the versions, except those that are not released yet.
 
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
 
 MATRIX_DIR=${MATRIX_DIR:-/var/tmp/infra_monitor-matrix}
+MATRIX_SCRIPT=${MATRIX_SCRIPT:-run.sh}
 tree=/srv/infra_monitor			# our copy, in a folder
 
 # As in lint.sh
@@ -62,16 +63,16 @@ enter()
 		env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "${@:2}"
 }
 
-# run_tests FOLDER VERSION [ARGUMENT...]: run.sh in there, without the browser,
-# which is large and shows the same pages for all versions, and without Prometheus
-# and the exporters, to which all are the same.
+# run_tests FOLDER VERSION SCRIPT [ARGUMENT...]: a script of test/ in there, without
+# the browser, which is large and shows the same pages for all versions, and without
+# Prometheus and the exporters, to which all are the same.
 run_tests()
 {
 	rm -rf "$1$tree"
 	copy_files "$1$tree" &&
 		cp /etc/resolv.conf "$1/etc/resolv.conf" &&
 		enter "$1" PG_CONFIG="/usr/lib/postgresql/$2/bin/pg_config" COPT="$warnings" BROWSER=no PROGRAMS=no \
-			bash "$tree/test/run.sh" "${@:3}"
+			CORE_SUITES="${CORE_SUITES:-}" bash "$tree/test/$3" "${@:4}"
 }
 
 # mirror: print where this machine gets Debian's packages from.  Nothing, if it
@@ -97,7 +98,7 @@ make_folder()
 	rm -rf "$new"
 	isolated /proc debootstrap --variant=minbase "$release" "$new" "$(mirror)" "$script" &&
 		configure_apt "$new" "$1" "$suite" &&
-		run_tests "$new" "$1" --packages &&
+		run_tests "$new" "$1" run.sh --packages &&
 		enter "$new" apt-get clean &&
 		mv -T "$new" "$MATRIX_DIR/$1"
 }
@@ -146,7 +147,7 @@ have_folder()
 # log_tests LOG VERSION: run_tests, logged and printed, each line with VERSION.
 log_tests()
 {
-	run_tests "$MATRIX_DIR/$2" "$2" 2>&1 | tee "$1" | sed -u "s/^/$2  /"
+	run_tests "$MATRIX_DIR/$2" "$2" "$MATRIX_SCRIPT" 2>&1 | tee "$1" | sed -u "s/^/$2  /"
 }
 
 # test_version VERSION: run its tests, sum up, and add the sum to ours.
@@ -176,7 +177,8 @@ done
 
 if ! is_root; then
 	can_be_root || die 'run as root, or as somebody who can sudo'
-	exec sudo MATRIX_DIR="$MATRIX_DIR" bash "$TOP/test/matrix.sh" "$@"
+	exec sudo MATRIX_DIR="$MATRIX_DIR" MATRIX_SCRIPT="$MATRIX_SCRIPT" \
+		CORE_SUITES="${CORE_SUITES:-}" bash "$TOP/test/matrix.sh" "$@"
 fi
 need debootstrap test -x /usr/sbin/debootstrap
 need debian-archive-keyring test -f /usr/share/keyrings/debian-archive-keyring.gpg

@@ -270,6 +270,78 @@ as_tester()
 	"${drop[@]}" env HOME="$WORK" USER="$TESTER" LOGNAME="$TESTER" "$@"
 }
 
+# need_source: say what get_source needs.
+need_source()
+{
+	[ -n "${POSTGRES_SOURCE:-}" ] || need dpkg-dev command -v dpkg-source
+}
+
+# private_apt PROGRAM ARGUMENT...: run a program of apt with lists and sources
+# of our own: those of the system, but for source packages.
+private_apt()
+{
+	as_tester "$1" -o Dir::Etc::SourceList=/dev/null \
+		-o Dir::Etc::SourceParts="$WORK/apt/sources" \
+		-o Dir::State="$WORK/apt/state" \
+		-o Dir::Cache="$WORK/apt/cache" \
+		"${@:2}"
+}
+
+# make_private_apt: create what private_apt uses.
+make_private_apt()
+{
+	local file
+
+	mkdir -p "$WORK"/apt/{sources,state/lists/partial,cache/archives/partial}
+	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+		[ ! -f "$file" ] || sed -n 's/^[[:space:]]*deb[[:space:]]/deb-src /p' "$file" \
+			>"$WORK/apt/sources/${file##*/}.list"
+	done
+	for file in /etc/apt/sources.list.d/*.sources; do
+		[ ! -f "$file" ] || sed 's/^Types:.*/Types: deb-src/' "$file" \
+			>"$WORK/apt/sources/${file##*/}"
+	done
+	give_to_tester "$WORK/apt"
+
+	# sources that we have no use for may fail
+	private_apt apt-get update >"$WORK/apt/log" 2>&1 || true
+}
+
+# get_source MAJOR: unpack the newest source of that version that can be had in
+# $WORK/source/postgresql.  The lists may name one that the server does not have, or
+# no longer.  Without the patches of the distribution: Debian's make every
+# installation look for its files where the packages have theirs.
+get_source()
+{
+	local package=postgresql-$1 version
+
+	mkdir "$WORK/source"
+	give_to_tester "$WORK/source"
+	if [ -n "${POSTGRES_SOURCE:-}" ]; then
+		say "copying $POSTGRES_SOURCE"
+		cp -R "$POSTGRES_SOURCE" "$WORK/source/postgresql"
+		give_to_tester "$WORK/source"
+		return
+	fi
+
+	command -v apt-get >/dev/null || die 'no apt here: set POSTGRES_SOURCE'
+	make_private_apt
+	cd "$WORK/source" || return
+	while read -r version; do
+		say "getting the source of $package $version"
+		if private_apt apt-get source -q --download-only "$package=$version" >>"$WORK/apt/log" 2>&1; then
+			as_tester dpkg-source --skip-patches -x ./*.dsc postgresql >>"$WORK/apt/log" 2>&1 ||
+				die "could not unpack it: $(tail -n 3 "$WORK/apt/log")"
+			cd "$OLDPWD" || return
+			return 0
+		fi
+		say 'it is not to be had'
+	done < <(private_apt apt-cache showsrc "$package" 2>/dev/null |
+		sed -n 's/^Version: //p' | sort -ruV)
+	cat "$WORK/apt/log" >&2
+	die "no source package $package: set POSTGRES_SOURCE"
+}
+
 # unpack_programs NAME...: put Prometheus, its promtool and its exporters, which
 # the tests of metrics ask and start, where these find them, if they are missing
 # and can be had without asking.  The packages are not installed: that would start
