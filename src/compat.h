@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * compat.h
- *	  Every difference between the supported PostgreSQL versions.
+ *	  Every difference between the supported PostgreSQL versions, and what
+ *	  not all operating systems have.
  *
  * The wrappers take the newest signature; a branch goes when its version is
  * no longer supported.  No other file compares PG_VERSION_NUM.
@@ -12,6 +13,13 @@
 #define IMON_COMPAT_H
 
 #include <math.h>
+#ifdef __linux__
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#endif
 
 #include "access/tableam.h"
 #include "catalog/pg_database.h"
@@ -473,6 +481,51 @@ imon_is_counted_utility(Node *command)
 		return false;
 #endif
 	return !IsA(command, ExecuteStmt) && !IsA(command, PrepareStmt);
+}
+
+/*
+ * Has a file that is open for writing to itself, until it is closed: nobody else
+ * has it open, and whoever opens it waits until then.  False if somebody has it
+ * open, or if that is not known here.  Only of file systems is it known that
+ * nobody reads past this system, as the hosts of others and overlays do, and
+ * that overwrite in place, so that there is something to gain.
+ */
+static inline bool
+imon_lease_file(int fd)
+{
+#ifdef __linux__
+	struct statfs system;
+
+	if (fstatfs(fd, &system) < 0)
+		return false;
+	switch ((uint32) system.f_type)
+	{
+		case 0xEF53:			/* ext4 */
+		case 0x58465342:		/* XFS */
+		case 0x01021994:		/* tmpfs */
+			break;
+		default:
+			return false;
+	}
+
+	/* that somebody waits is said by a signal: not by SIGIO, which kills */
+	return fcntl(fd, F_SETSIG, SIGURG) == 0 &&
+		fcntl(fd, F_SETLEASE, F_WRLCK) == 0;
+#else
+	return false;
+#endif
+}
+
+/* Exchanges the names of two files at one moment; false if that cannot be done. */
+static inline bool
+imon_exchange_files(const char *one, const char *other)
+{
+#if defined(__linux__) && defined(SYS_renameat2)
+	/* the flag, RENAME_EXCHANGE, is missing in older headers */
+	return syscall(SYS_renameat2, AT_FDCWD, one, AT_FDCWD, other, 2) == 0;
+#else
+	return false;
+#endif
 }
 
 #endif							/* IMON_COMPAT_H */

@@ -34,6 +34,7 @@
 #define MAX_EXPOSERS 16
 #define METRIC_COLUMNS 5
 #define NS_IN_S 1e9
+#define MAX_BOUNDS 16			/* of buckets, in an exposition */
 
 /*
  * Much more than the text takes, and what is not written takes no memory.  It is
@@ -43,6 +44,15 @@
  * as much as all the rest.
  */
 #define TEXT_ROOM (2 * 1024 * 1024)
+
+/* Bounds as they are exposed: most histograms have the same as the one before. */
+typedef struct ImonLes
+{
+	const uint64 *bounds;
+	int			n;
+	int			behind[MAX_BOUNDS]; /* the first bucket beyond the bound */
+	char		texts[MAX_BOUNDS][DOUBLE_SHORTEST_DECIMAL_LEN];
+} ImonLes;
 
 struct ImonExposition
 {
@@ -62,6 +72,7 @@ struct ImonExposition
 	ReturnSetInfo *rows;		/* NULL: as text */
 	StringInfoData text;
 	StringInfoData labels;		/* of a sample, see labels_text() */
+	ImonLes		les;			/* of the histogram before */
 };
 
 static const char *const type_names[] = {
@@ -166,7 +177,10 @@ begin_family(ImonExposition *exposition)
 static void
 append_escaped(StringInfo out, const char *value)
 {
-	for (const char *c = value; *c; c++)
+	size_t		length = strcspn(value, "\\\"\n");
+
+	appendBinaryStringInfo(out, value, (int) length);
+	for (const char *c = value + length; *c; c++)
 	{
 		if (*c == '\\' || *c == '"')
 			appendStringInfoCharMacro(out, '\\');
@@ -201,32 +215,58 @@ labels_text(ImonExposition *exposition, const ImonLabels *labels)
 	return text->data;
 }
 
-/* Writes a line; "le" is NULL but in a histogram. */
+/* Writes to where there is room; returns where that ends. */
+static inline char *
+write_text(char *to, const char *text, size_t length)
+{
+	memcpy(to, text, length);
+	return to + length;
+}
+
+/*
+ * Writes a line; "le" is NULL but in a histogram.  Most of the text is made
+ * here, piece by piece: room is made for all of them at once.
+ */
 static void
 put_line(ImonExposition *exposition, const char *suffix, const char *labels,
 		 const char *le, const char *value)
 {
 	StringInfo	out = &exposition->text;
+	const char *prefix = dialects[exposition->dialect].prefix;
+	size_t		prefix_length = strlen(prefix);
+	size_t		name_length = strlen(exposition->name);
+	size_t		suffix_length = strlen(suffix);
+	size_t		labels_length = strlen(labels);
+	size_t		le_length = le ? strlen(le) : 0;
+	size_t		value_length = strlen(value);
+	char	   *to;
 
-	append_name(exposition);
-	appendStringInfoString(out, suffix);
-	if (labels[0] != '\0' || le != NULL)
+	enlargeStringInfo(out, (int) (prefix_length + name_length + suffix_length +
+								  labels_length + le_length + value_length +
+								  sizeof("{le=\"\"} \n")));
+	to = out->data + out->len;
+	to = write_text(to, prefix, prefix_length);
+	to = write_text(to, exposition->name, name_length);
+	to = write_text(to, suffix, suffix_length);
+	if (labels_length > 0 || le != NULL)
 	{
-		appendStringInfoChar(out, '{');
-		appendStringInfoString(out, labels);
+		*to++ = '{';
+		to = write_text(to, labels, labels_length);
 		if (le)
 		{
-			appendStringInfoString(out, "le=\"");
-			appendStringInfoString(out, le);
-			appendStringInfoChar(out, '"');
+			to = write_text(to, "le=\"", 4);
+			to = write_text(to, le, le_length);
+			*to++ = '"';
 		}
 		else
-			out->len--;			/* the last comma */
-		appendStringInfoChar(out, '}');
+			to--;				/* the last comma */
+		*to++ = '}';
 	}
-	appendStringInfoChar(out, ' ');
-	appendStringInfoString(out, value);
-	appendStringInfoChar(out, '\n');
+	*to++ = ' ';
+	to = write_text(to, value, value_length);
+	*to++ = '\n';
+	*to = '\0';
+	out->len = to - out->data;
 }
 
 /* The labels as jsonb. */
@@ -374,25 +414,43 @@ put_sum(ImonExposition *exposition, const ImonLabels *labels, const char *text,
 	put_line(exposition, "_sum", text, NULL, buffer);
 }
 
+/* The bounds as text, and where they divide the buckets. */
+static void
+find_les(ImonLes *les, const uint64 *bounds)
+{
+	int			bucket = 0;
+
+	les->bounds = bounds;
+	for (les->n = 0; bounds[les->n] != 0; les->n++)
+	{
+		if (les->n == MAX_BOUNDS)
+			elog(ERROR, "too many bounds of a histogram of metrics");
+		while (imon_histogram_bound(bucket) <= bounds[les->n])
+			bucket++;
+		Assert(bucket > 0 && imon_histogram_bound(bucket - 1) == bounds[les->n]);
+		les->behind[les->n] = bucket;
+		print_number(les->texts[les->n], bounds[les->n] / NS_IN_S);
+	}
+}
+
 void
 imon_put_histogram(ImonExposition *exposition, const ImonLabels *labels,
 				   const uint64 *counts, double sum, const uint64 *bounds)
 {
 	const char *text = exposition->rows ? NULL : labels_text(exposition, labels);
+	const ImonLes *les = &exposition->les;
 	uint64		cumulative = 0;
 	int			bucket = 0;
 
+	if (les->bounds != bounds)
+		find_les(&exposition->les, bounds);
 	count_sample(exposition);
 	exposition->samples--;		/* its parts are counted */
-	for (; *bounds != 0; bounds++)
+	for (int i = 0; i < les->n; i++)
 	{
-		char		le[DOUBLE_SHORTEST_DECIMAL_LEN];
-
-		while (imon_histogram_bound(bucket) <= *bounds)
+		while (bucket < les->behind[i])
 			cumulative += counts[bucket++];
-		Assert(bucket > 0 && imon_histogram_bound(bucket - 1) == *bounds);
-		print_number(le, *bounds / NS_IN_S);
-		put_part(exposition, "_bucket", labels, text, le, cumulative);
+		put_part(exposition, "_bucket", labels, text, les->texts[i], cumulative);
 	}
 	while (bucket < IMON_HISTOGRAM_BUCKETS)
 		cumulative += counts[bucket++];
@@ -502,21 +560,25 @@ expose_all(ImonExposition *exposition)
 	imon_put_count(exposition, NULL, exposition->samples + 1);
 }
 
-static char *
+/* The text of a dialect; it need not be copied to be a value of SQL. */
+static text *
 dialect_text(ImonDialect dialect)
 {
 	ImonExposition exposition = {.dialect = dialect};
+	StringInfo	out = &exposition.text;
 
-	initStringInfo(&exposition.text);
-	enlargeStringInfo(&exposition.text, TEXT_ROOM);
+	initStringInfo(out);
+	enlargeStringInfo(out, TEXT_ROOM);
+	out->len = VARHDRSZ;
 	expose_all(&exposition);
-	return exposition.text.data;
+	SET_VARSIZE(out->data, out->len);
+	return (text *) out->data;
 }
 
 char *
 imon_metrics_text(void)
 {
-	return dialect_text(IMON_OWN_DIALECT);
+	return VARDATA(dialect_text(IMON_OWN_DIALECT));
 }
 
 /* SQL: metrics(): name, type, help, labels, value. */
@@ -561,5 +623,5 @@ imon_metrics_text_1_0(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	dialect = find_dialect(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	PG_RETURN_TEXT_P(cstring_to_text(dialect_text(dialect)));
+	PG_RETURN_TEXT_P(dialect_text(dialect));
 }

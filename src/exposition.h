@@ -79,8 +79,8 @@ extern void imon_register_metrics(ImonExpose expose);
 extern void imon_register_dialect(ImonDialect dialect, ImonExpose expose);
 
 /*
- * All metrics of our dialect as text, palloc'd, in the encoding of this database; what needs
- * names of objects is left out without a transaction in a database.  Shared
+ * All metrics of our dialect as text, in the encoding of this database and the
+ * current memory context, but not to be freed alone; what needs names of objects is left out without a transaction in a database.  Shared
  * memory must be ready.
  */
 extern char *imon_metrics_text(void);

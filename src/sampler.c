@@ -1134,10 +1134,14 @@ leave_if_asked(void)
 	proc_exit(1);
 }
 
-/* Exit callback: sampler_status must not name what won't come. */
+/*
+ * Exit callback: sampler_status must not name what won't come, and nobody is
+ * there to overwrite a file.
+ */
 static void
 sampler_ends(int code, Datum arg)
 {
+	imon_remove_spare_files();
 	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
 	sampler->state = SAMPLER_STARTING;
 	sampler->next_tick = 0;

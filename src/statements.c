@@ -1076,30 +1076,22 @@ add_sums(ImonSums *to, ImonStatementCounts *counts)
 
 /*
  * Has the processor fetch what add_sums() needs of slots further on, as what it
- * waits for otherwise is memory: first what leads to the buckets, then these.
+ * waits for otherwise is memory: first the line that leads to the buckets, then
+ * theirs, of which each group is in one.
  */
 static inline void
 fetch_ahead(uint32 number)
 {
 	ImonStatement *slot;
-	uint32		groups;
-	int			first;
 
 	if (number + FETCH_AHEAD >= table->n_touched)
 		return;
-	slot = slot_at(number + FETCH_AHEAD);
-	fetch(slot);
-	fetch(&slot->counts);
-	fetch(&slot->counts.groups);
+	fetch(slot_at(number + FETCH_AHEAD));
 
 	slot = slot_at(number + FETCH_AHEAD / 2);
-	groups = ONLY_BUCKETS(pg_atomic_read_u32(&slot->counts.groups));
-	if (groups == 0)
-		return;
-	first = pg_rightmost_one_pos32(groups) * GROUP_SIZE;
-	fetch(&slot->counts.latency.low[first]);
-	fetch(&slot->counts.latency.low[Min(first + GROUP_SIZE, IMON_HISTOGRAM_BUCKETS) - 1]);
-	fetch((const void *) &slot->counts.latency.halves[first]);
+	for (uint32 groups = ONLY_BUCKETS(pg_atomic_read_u32(&slot->counts.groups));
+		 groups != 0; groups &= groups - 1)
+		fetch(&slot->counts.latency.low[pg_rightmost_one_pos32(groups) * GROUP_SIZE]);
 }
 
 TimestampTz

@@ -9,9 +9,18 @@
  * name in the same directory, and then renamed: a reader sees the old or the new
  * one.  It need not survive a crash, and is not flushed to disk.
  *
+ * To make a file and to free another one costs a file system more than all else
+ * here.  So where the system can do that, the two exchange their names, and the
+ * old file of metrics is the spare one, to be overwritten the next time.  Somebody who has
+ * opened it under its name may still be reading then, however long he takes.
+ * Therefore it is not touched unless the system says that nobody has it open,
+ * and lets nobody open it meanwhile; otherwise it is left to him, and a new one
+ * is made.
+ *
  * The directory may be one in which others can write.  The other name is that
- * of a new file, made by us, or nothing is written: no link is followed, nothing
- * that somebody has put there is opened, and so nothing there can block us.
+ * of a new file, made by us, or of one that we have made and that has no further
+ * name, or nothing is written: no link is followed, nothing that somebody has
+ * put there is written to, and nothing there can block us.
  *
  * The sampler alone writes the shared memory; the lock is for its readers.
  *
@@ -24,6 +33,7 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "compat.h"
 #include "exposition.h"
 #include "guc.h"
 #include "health.h"
@@ -46,6 +56,10 @@
 #ifndef O_NOFOLLOW
 #define O_NOFOLLOW 0			/* O_EXCL alone does not follow links either */
 #endif
+#ifndef O_NONBLOCK
+#define O_NONBLOCK 0			/* there are no spare files then */
+#endif
+#define ALL_PERMISSIONS 07777
 
 typedef enum ImonFileId
 {
@@ -58,6 +72,15 @@ typedef enum ImonFileId
 static const char *const file_names[] = {"metrics", "health"};
 
 StaticAssertDecl(lengthof(file_names) == N_FILES, "each file needs a name");
+
+/*
+ * Is an old file overwritten?  Web servers may send a file without copying it,
+ * and may still do so when they have closed it.  That of the metrics is for a
+ * program that reads it.
+ */
+static const bool is_overwritten[] = {true, false};
+
+StaticAssertDecl(lengthof(is_overwritten) == N_FILES, "each file needs an answer");
 
 /* What has become of a file. */
 typedef struct ImonFile
@@ -77,6 +100,24 @@ typedef struct ImonTextfile
 } ImonTextfile;
 
 static ImonTextfile *textfile = NULL;
+
+/* A file, whatever its name is. */
+typedef struct ImonInode
+{
+	bool		known;
+	dev_t		device;
+	ino_t		number;
+} ImonInode;
+
+/* What this process, the sampler, has written last. */
+typedef struct ImonWritten
+{
+	char		path[MAXPGPATH];
+	ImonInode	file;			/* of this name; known if it may be spare */
+	ImonInode	spare;			/* of the other name */
+} ImonWritten;
+
+static ImonWritten last_written[N_FILES];
 
 PG_FUNCTION_INFO_V1(imon_textfile_state_1_0);
 
@@ -133,14 +174,46 @@ write_all(int fd, const char *path, const char *content, size_t length)
 	return NULL;
 }
 
-/* Makes a new file with this content; NULL, or the problem. */
+/* Which file that is. */
+static ImonInode
+inode_of(const struct stat *status)
+{
+	ImonInode	inode = {true, status->st_dev, status->st_ino};
+
+	return inode;
+}
+
+static bool
+is_inode(const struct stat *status, const ImonInode *inode)
+{
+	return inode->known && S_ISREG(status->st_mode) &&
+		status->st_dev == inode->device && status->st_ino == inode->number;
+}
+
+/* Has this file the name? */
+static bool
+is_there(const char *path, const ImonInode *inode)
+{
+	struct stat status;
+
+	return inode->known && lstat(path, &status) == 0 &&
+		is_inode(&status, inode);
+}
+
+/*
+ * Makes a new file with this content; NULL, or the problem.  The inode is known
+ * if the file can be overwritten some time.
+ */
 static char *
-make_file(const char *path, const char *content, size_t length)
+make_file(const char *path, const char *content, size_t length,
+		  ImonInode *inode)
 {
 	char	   *problem = NULL;
+	struct stat status;
 	int			fd;
 
-	/* what a sampler has left that was killed */
+	inode->known = false;
+	/* what a sampler has left that was killed, or a reader has open */
 	if (unlink(path) < 0 && errno != ENOENT)
 		return problem_of("remove file", path);
 	fd = OpenTransientFilePerm(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | PG_BINARY,
@@ -154,19 +227,108 @@ make_file(const char *path, const char *content, size_t length)
 	if (problem == NULL && fchmod(fd, READABLE_BY_ALL) < 0)
 		problem = problem_of("set permissions of file", path);
 #endif
+	if (problem == NULL && imon_lease_file(fd) && fstat(fd, &status) == 0)
+		*inode = inode_of(&status);
 	if (CloseTransientFile(fd) < 0 && problem == NULL)
 		problem = problem_of("close file", path);
 	return problem;
 }
 
+/*
+ * Is that the spare file as we have left it, with no further name, and ours for
+ * as long as it is open?
+ */
+static bool
+is_spare(int fd, const struct stat *status, const ImonInode *spare)
+{
+	return is_inode(status, spare) && status->st_nlink == 1 &&
+		(status->st_mode & ALL_PERMISSIONS) == READABLE_BY_ALL &&
+		imon_lease_file(fd);
+}
+
+/*
+ * Overwrites the spare file.  False if there is none, somebody still reads it,
+ * or anything else is in the way: a new one should be made.
+ */
+static bool
+overwrite_spare(const char *path, const char *content, size_t length,
+				const ImonInode *spare)
+{
+	struct stat status;
+	bool		done;
+	int			fd;
+
+	if (!is_there(path, spare))
+		return false;
+	/* should it be another one meanwhile, it is not waited for */
+	fd = OpenTransientFile(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | PG_BINARY);
+	if (fd < 0)
+		return false;
+	done = fstat(fd, &status) == 0 && is_spare(fd, &status, spare) &&
+		write_all(fd, path, content, length) == NULL &&
+		(status.st_size <= length || ftruncate(fd, length) == 0);
+	return CloseTransientFile(fd) == 0 && done;
+}
+
+/*
+ * Gives a file that was written under the other name its own; false, and errno,
+ * if that fails.  If the one that has it is ours, it becomes the spare one.
+ */
+static bool
+put_in_place(ImonWritten *last, const char *temporary, ImonInode inode)
+{
+	bool		exchanged = inode.known && is_there(last->path, &last->file) &&
+		imon_exchange_files(temporary, last->path);
+
+	if (!exchanged && rename(temporary, last->path) < 0)
+		return false;
+	last->spare = last->file;
+	last->spare.known = exchanged;
+	last->file = inode;
+	return true;
+}
+
+/* Removes the spare file, if there is one. */
+static void
+remove_spare(ImonWritten *last)
+{
+	char		temporary[MAXPGPATH + sizeof(TEMPORARY_SUFFIX)];
+
+	snprintf(temporary, sizeof(temporary), "%s" TEMPORARY_SUFFIX, last->path);
+	if (is_there(temporary, &last->spare))
+		(void) unlink(temporary);
+	last->spare.known = false;
+}
+
+void
+imon_remove_spare_files(void)
+{
+	for (int i = 0; i < N_FILES; i++)
+		remove_spare(&last_written[i]);
+}
+
 /* Puts a file with this content in the place of another; NULL, or the problem. */
 static char *
-replace_file(const char *path, const char *content)
+replace_file(ImonFileId id, const char *path, const char *content)
 {
+	ImonWritten *last = &last_written[id];
 	char	   *temporary = psprintf("%s" TEMPORARY_SUFFIX, path);
-	char	   *problem = make_file(temporary, content, strlen(content));
+	size_t		length = strlen(content);
+	ImonInode	inode;
+	char	   *problem = NULL;
 
-	if (problem == NULL && rename(temporary, path) < 0)
+	if (strcmp(last->path, path) != 0)
+	{
+		remove_spare(last);
+		strlcpy(last->path, path, sizeof(last->path));
+		last->file.known = false;
+	}
+	inode = last->spare;
+	if (!overwrite_spare(temporary, content, length, &inode))
+		problem = make_file(temporary, content, length, &inode);
+	inode.known &= is_overwritten[id];
+	last->spare.known = false;
+	if (problem == NULL && !put_in_place(last, temporary, inode))
 		problem = problem_of("rename file to", path);
 	if (problem)
 		(void) unlink(temporary);
@@ -217,6 +379,7 @@ note_unwanted(ImonFileId id)
 	textfile->files[id].failing_since = 0;
 	textfile->files[id].written_at = 0;
 	LWLockRelease(textfile->lock);
+	remove_spare(&last_written[id]);
 }
 
 /* Text of this database as UTF-8; without a database it is ASCII anyway. */
@@ -235,7 +398,7 @@ write_metrics(void)
 		note_unwanted(FILE_METRICS);
 	else
 		note_result(FILE_METRICS, imon_textfile,
-					replace_file(imon_textfile, as_utf8(imon_metrics_text())));
+					replace_file(FILE_METRICS, imon_textfile, as_utf8(imon_metrics_text())));
 }
 
 /*
@@ -265,7 +428,7 @@ write_health(void)
 		document = imon_convert_to_utf8(document, encoding);
 	}
 	path = psprintf("%s/" HEALTH_FILE, imon_snapshot_directory);
-	note_result(FILE_HEALTH, path, replace_file(path, psprintf("%s\n", document)));
+	note_result(FILE_HEALTH, path, replace_file(FILE_HEALTH, path, psprintf("%s\n", document)));
 }
 
 void

@@ -18,4 +18,10 @@ extern void imon_textfile_init(void);
  */
 extern void imon_write_textfiles(void);
 
+/*
+ * Removes what was kept beside the files to be overwritten the next time.  For
+ * the end of the sampler.
+ */
+extern void imon_remove_spare_files(void);
+
 #endif							/* IMON_TEXTFILE_H */

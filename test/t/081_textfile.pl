@@ -102,7 +102,8 @@ wait_until(sub { defined value('health_status') }, 'and one with health');
 ok(defined value('query_duration_seconds_count{datname="postgres"}'), 'and with names');
 is(sprintf('%04o', S_IMODE((stat $file)[2])), '0644', 'everybody may read it');
 like(slurp_file($file), qr/\ninfra_monitor_series \d+\n\z/, 'it is whole');
-is(join(' ', map { s!.*/!!r } glob("$directory/*")), 'postgres.prom', 'there is no other file');
+is(join(' ', grep { $_ ne 'postgres.prom.tmp' } map { s!.*/!!r } glob("$directory/*")),
+	'postgres.prom', 'there is no other file but a spare one');
 
 SKIP:
 {
@@ -119,6 +120,82 @@ my $health = decode_json(slurp_file($json));
 like($health->{status}, qr/^(?:healthy|degraded|unhealthy)$/, 'with a status');
 cmp_ok(scalar @{ $health->{checks} }, '>', 50, 'and checks');
 is(sprintf('%04o', S_IMODE((stat $json)[2])), '0644', 'which everybody may read who gets there');
+
+#
+# A file that was opened stays as it is, however long it takes to read it, though
+# where the system can do that, two files are overwritten by turns
+#
+sub wait_for_new_files
+{
+	my ($n, $name) = @_;
+	my $moment = value('collected_timestamp_seconds') // 0;
+	my $seen = 0;
+
+	return wait_until(
+		sub {
+			my $now = value('collected_timestamp_seconds') // $moment;
+
+			$seen++ if $now != $moment;
+			$moment = $now;
+			return $seen >= $n;
+		},
+		$name);
+}
+
+foreach my $name ($file, $json)
+{
+	my $short = $name =~ s!.*/!!r;
+	my @readers;
+
+	# one of each of the two, and a reader who comes when the first is spare
+	foreach (1 .. 3)
+	{
+		open my $reader, '<', $name or die "$name: $!";
+		sysread $reader, my $begin, 1000;
+		push @readers, [ $reader, $begin ];
+		wait_for_new_files(1, "$short: read in part, and replaced");
+	}
+	wait_for_new_files(4, "$short: and again and again");
+	foreach my $reader (@readers)
+	{
+		my ($handle, $read) = @$reader;
+		my ($whole, $of) = ('', $read);
+
+		$of .= $whole while sysread $handle, $whole, 1000;
+		sysseek $handle, 0, 0 or die $!;
+		sysread $handle, $whole, length($of) + 1000;
+		is($of, $whole, "$short: what was read is of one file");
+		if ($name eq $file)
+		{
+			my ($series) = $of =~ /\ninfra_monitor_series (\d+)\n\z/;
+			my $lines = () = $of =~ /^[^#]/mg;
+
+			is($lines, $series, "$short: which is whole");
+		}
+		else
+		{
+			ok(eval { decode_json($of) }, "$short: which is whole");
+		}
+		close $handle;
+	}
+}
+my $link = "$directory/link";
+SKIP:
+{
+	skip 'there are no spare files here', 1 unless -e "$file.tmp";
+	my $before;
+
+	# at a moment when it is not just replaced
+	wait_until(
+		sub {
+			unlink $link;
+			return link("$file.tmp", $link) && ($before = slurp_file($link)) =~ /\ninfra_monitor_series \d+\n\z/;
+		},
+		'a spare file gets another name');
+	wait_for_new_files(4, 'it goes on');
+	is(slurp_file($link), $before, 'and the file that has another name is left alone');
+	unlink $link;
+}
 
 #
 # Nobody can connect
@@ -224,6 +301,10 @@ SKIP:
 	set_file($small);
 	wait_for_new_file('a file on a small disk', $small);
 	my $size = -s $small;
+
+	# what is there could be overwritten
+	set_file('');
+	wait_until(sub { !-e "$small.tmp" }, 'a file that is not written any more has no spare one');
 	try_broken(
 		'full disk',
 		qr/No space left on device/,
@@ -231,6 +312,7 @@ SKIP:
 			open my $filler, '>', "$disk/filler" or die $!;
 			1 while defined syswrite($filler, 'x' x 4096);
 			close $filler;
+			set_file($small);
 		},
 		sub {
 			cmp_ok(-s $small, '>=', $size / 2, 'full disk: the last file is still whole');
@@ -261,7 +343,8 @@ my $victim = "$directory/victim";
 append_to_file($victim, 'precious');
 symlink $victim, "$file.new" or die $!;
 rename "$file.new", $file or die $!;
-symlink $victim, "$file.tmp" or die $!;
+symlink $victim, "$file.new" or die $!;
+rename "$file.new", "$file.tmp" or die $!;
 wait_until(sub { !-l $file && -s $file }, 'a link in its place is replaced');
 wait_for_new_file('and one in the way is');
 is(slurp_file($victim), 'precious', 'what they led to is as it was');
@@ -271,7 +354,7 @@ wait_for_new_file('a pipe blocks nobody');
 mkfifo("$directory/pipe", 0666) or die $!;
 rename "$directory/pipe", $file or die $!;
 wait_until(sub { -f $file }, 'nor does one in its place');
-ok(!-e "$file.tmp", 'nothing is left');
+ok(!-p "$file.tmp" && !-l "$file.tmp", 'nothing is left of them');
 
 #
 # Settings
@@ -321,5 +404,6 @@ wait_for_new_file('and it goes on');
 close_sessions($session);
 $node->stop;
 ok(-s $file, 'the last file stays when the server stops');
+ok(!-e "$file.tmp", 'and nothing else');
 
 done_testing();
