@@ -766,7 +766,11 @@ SKIP:
 			$name, $points[-1][1], 3600 * $slope, $growth, $points[-1][0] - $points[0][0], $n);
 
 		LONG ? diag $line : note $line;
-		cmp_ok($growth, '<=', GROWTH, "memory: $name does not grow") if LONG && $name !~ /reader|observer|ddl/;
+
+		# the caches of some grow with what they see; the sampler's heap, too, with
+		# its largest task: its limit shows only what is much worse than that
+		my $limit = $name eq 'sampler' ? 4 * GROWTH : GROWTH;
+		cmp_ok($growth, '<=', $limit, "memory: $name does not grow") if LONG && $name !~ /reader|observer|ddl/;
 	}
 	cmp_ok(scalar @{ $memory{sampler} // [] }, '>', 5, 'memory: of the sampler was looked at');
 	cmp_ok(scalar @{ $memory{postmaster} // [] }, '>', 5, 'memory: of the postmaster, too');
