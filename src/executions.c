@@ -112,8 +112,9 @@ static bool watching_exit = false;
 /* Has the error that is on its way to the client been counted? */
 static bool error_counted = false;
 
-/* Why this process ends. */
+/* Why this process ends, and the time that "running" had taken then. */
 static int	fatal_sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
+static uint64 fatal_ns = 0;
 
 static IMON_HOT_DATA ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static IMON_HOT_DATA ExecutorRun_hook_type prev_ExecutorRun = NULL;
@@ -336,6 +337,39 @@ terminated(int code, Datum arg)
 	running_utility = NULL;
 	imon_flush_executions();
 	imon_flush_repeated();
+}
+
+/*
+ * The session ends, as the log hook is told: takes note of what runs, should its
+ * transaction be aborted before the exit callback.
+ */
+static void
+note_running(void)
+{
+	ImonExecution *execution = running ? find_execution(running) : NULL;
+
+	if (execution == NULL)
+		return;
+	fatal_ns = time_so_far(execution);
+	imon_note_slow_text(debug_query_string, execution->beginning.statement,
+						(int64) (imon_elapsed_ns(&execution->beginning, fatal_ns) / 1000));
+}
+
+/*
+ * A transaction or subtransaction aborts while the process ends: an exit callback
+ * that was asked for later than ours, such as that of temporary tables, comes
+ * earlier and does that.  What the executor knew has gone by now.
+ */
+static void
+count_running(void)
+{
+	ImonExecution *execution = running ? find_execution(running) : NULL;
+
+	running = NULL;
+	if (execution == NULL)
+		return;
+	execution->desc = NULL;
+	query_failed(execution, IMON_TERMINATED, fatal_sqlerrcode, fatal_ns);
 }
 
 /* Makes room for more to be watched, if there is memory. */
@@ -757,6 +791,7 @@ imon_note_error(ErrorData *edata)
 		fatal_sqlerrcode = edata->sqlerrcode;
 		if (nesting == 0 && debug_query_string != NULL)
 			note_failure(IMON_TERMINATED, edata->sqlerrcode);
+		note_running();
 	}
 	else if (edata->elevel == ERROR && nesting == 0)
 	{
@@ -784,6 +819,8 @@ transaction_ends(XactEvent event)
 	if (!watching_exit)
 		before_shmem_exit(terminated, (Datum) 0);
 	watching_exit = true;
+	if (unlikely(proc_exit_inprogress))
+		count_running();
 	newest = executions;
 	count_noted_failure();
 	imon_repeated_end_transaction();
@@ -801,6 +838,8 @@ subtransaction_ends(SubXactEvent event, SubTransactionId mySubid,
 	current_subid = event == SUBXACT_EVENT_START_SUB ? mySubid : parentSubid;
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
+	if (unlikely(proc_exit_inprogress))
+		count_running();
 	for (ImonExecution *open = newest; open > executions; open--)
 		if (open->subid >= mySubid)
 			forget(open);

@@ -160,6 +160,7 @@ typedef struct ImonSampler
 	ImonSamplerState state;
 	TimestampTz last_tick;		/* of the sample task; 0 = never */
 	TimestampTz next_tick;		/* 0 = not known */
+	int64		sample_due;		/* the same, monotonic ms; outlives the process */
 	TimestampTz next_partitions;	/* of that task; 0 = not known */
 	TimestampTz last_error_at;	/* 0 = never */
 	char		last_error[MAX_MESSAGE];	/* in "error_encoding" */
@@ -560,6 +561,23 @@ run_now(ImonTask *task)
 		task->due = imon_clock_ms();
 }
 
+/*
+ * Lets the samples go on where the incarnation before this one has ended: those
+ * that were due since then are late, and count as missed.
+ */
+static void
+resume_samples(void)
+{
+	ImonTask   *task = &tasks[TASK_SAMPLE];
+	int64		due;
+
+	LWLockAcquire(sampler->lock, LW_SHARED);
+	due = sampler->sample_due;
+	LWLockRelease(sampler->lock);
+	if (due != 0)
+		task->due = Min(task->due, due);
+}
+
 /* Lets all tasks run now, but for one that is not urgent. */
 static void
 run_all_now(void)
@@ -567,6 +585,16 @@ run_all_now(void)
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].due = imon_clock_ms();
 	tasks[TASK_DATABASES].due += Min(FIRST_ROUND_MS, imon_database_check_interval);
+	resume_samples();
+}
+
+/* Nobody wants samples now, so none is missed until there is one. */
+static void
+suspend_samples(void)
+{
+	LWLockAcquire(sampler->lock, LW_EXCLUSIVE);
+	sampler->sample_due = 0;
+	LWLockRelease(sampler->lock);
 }
 
 /*
@@ -838,6 +866,7 @@ account_for_tick(const ImonTask *task, int64 left_out)
 	if (task_done)
 		sampler->last_tick = now;
 	sampler->next_tick = now + (task->due - imon_clock_ms()) * 1000;
+	sampler->sample_due = absent ? 0 : task->due;
 	LWLockRelease(sampler->lock);
 }
 
@@ -1022,7 +1051,10 @@ wait_to_connect(void)
 		int64		next = imon_clock_ms() + LOOK_FOR_EXTENSION_MS;
 
 		if (!imon_enabled)
+		{
+			suspend_samples();
 			set_state(SAMPLER_DISABLED);
+		}
 		else if (imon_home_wanted() && !away_for_too_long())
 		{
 			set_state(SAMPLER_AWAY);
@@ -1120,7 +1152,10 @@ leave_if_asked(void)
 	const char *why = NULL;
 
 	if (!imon_enabled)
+	{
+		suspend_samples();
 		why = "infra_monitor.enabled is off";
+	}
 	else if (strcmp(connected_to, imon_database) != 0)
 		why = "infra_monitor.database was changed";
 	else if (imon_home_wanted())

@@ -18,7 +18,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(new_server wait_for wait_for_sample status_of end_sampler log_count
+our @EXPORT = qw(allow_seconds new_server wait_for wait_for_sample status_of end_sampler log_count
   begin_session await_session open_session ask try_ask send_query has_answered
   answer_of wait_in_session
   close_sessions log_end worker_log seconds copies_of read_everything
@@ -39,6 +39,16 @@ $SIG{ALRM} = sub {
 	exit 1;
 };
 alarm $file_limit;
+
+# Allows this file so many seconds more than all files have.
+sub allow_seconds
+{
+	my ($seconds) = @_;
+
+	$file_limit += $seconds;
+	alarm $file_limit;
+	return;
+}
 
 # A configured server that has not been started: infra_monitor preloaded behind
 # pg_stat_statements, one sample and one evaluation a second, and no look at the

@@ -219,6 +219,25 @@ subtest 'the session ends' => sub {
 		$victim = open_victim();
 	}
 
+	# what PostgreSQL does about temporary tables comes before anything of ours
+	foreach my $before ('SELECT 1', 'SAVEPOINT s')
+	{
+		ask($victim, 'CREATE TEMP TABLE x (i int)');
+		ask($victim, 'BEGIN');
+		ask($victim, $before);
+		ask($victim, 'SET LOCAL infra_monitor.slow_query_threshold = 0');
+		start_over();
+		send_query($victim, $nap);
+		wait_until_waiting($victim, 'PgSleep');
+		usleep(300_000);
+		ask($observer, "SELECT pg_terminate_backend($victim->{pid})");
+		await_session($victim);
+		is_failure("with a temporary table, $before", $nap_id, '0|0|1|0', 300, 60_000);
+		is( ask($observer, "SELECT outcome, sqlstate, exec_time >= 300, query FROM infra_monitor.slow_query_log() WHERE pid = $victim->{pid}"),
+			'terminated|57P01|t|SELECT pg_sleep($1)', 'and logged once');
+		$victim = open_victim();
+	}
+
 	# inside of a command
 	start_over();
 	send_query($victim, 'DO $$ BEGIN PERFORM pg_sleep(60); END $$');
