@@ -160,7 +160,8 @@ typedef struct ImonSampler
 	ImonSamplerState state;
 	TimestampTz last_tick;		/* of the sample task; 0 = never */
 	TimestampTz next_tick;		/* 0 = not known */
-	int64		sample_due;		/* the same, monotonic ms; outlives the process */
+	int64		sample_due;		/* the same, monotonic ms; outlives the
+								 * process */
 	TimestampTz next_partitions;	/* of that task; 0 = not known */
 	TimestampTz last_error_at;	/* 0 = never */
 	char		last_error[MAX_MESSAGE];	/* in "error_encoding" */

@@ -96,7 +96,8 @@ headers_alone()
 	local header
 
 	for header in src/*.h; do
-		gcc -fsyntax-only -Wall -x c -include postgres.h -Isrc \
+		# shellcheck disable=SC2046 # several words
+		gcc -fsyntax-only -Wall $("$PG_CONFIG" --cppflags) -x c -include postgres.h -Isrc \
 			-I"$("$PG_CONFIG" --includedir-server)" "$header" || return
 	done
 }

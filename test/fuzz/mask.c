@@ -44,9 +44,11 @@ masked(const char *text, int size, bool is_plan, int location, int length,
 static int
 highest_parameter(const char *text)
 {
-	ImonMasker	m = {.at = text,.end = text + strlen(text)};
+	ImonMasker	m = {0};
 
-	m.number = 0;
+	m.at = text;
+	m.end = text +strlen(text);
+
 	m.with_literals = true;
 	mask(&m);
 	return m.number;
@@ -71,8 +73,10 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 	fuzz_encoding = encodings[(choices >> 4) % lengthof(encodings)];
 	room = room == 0 ? 4 * (int) size + 64 : room;
 	text = fuzz_text(&input);
+
 	if (fuzz_choice(&input) == 0xff)
 		text = behind_long_literal(text);
+
 	valid = fuzz_is_valid(text);
 
 	if (is_part)

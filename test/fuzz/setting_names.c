@@ -20,6 +20,7 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 
 	fuzz_begin();
 	text = fuzz_text(&input);
+
 	name = family_name(text, suffix);
 	MUST(unit > 0);
 	MUST(strlen(name) == strlen("settings_") + strlen(text) + strlen(suffix));

@@ -59,7 +59,7 @@ fuzz_text(const FuzzInput *input)
 	char	   *text = palloc(input->size + 1);
 
 	memcpy(text, input->data, input->size);
-	text[input->size] = '\0';
+	text[		input->size] = '\0';
 	return text;
 }
 
@@ -259,7 +259,7 @@ pg_mbcliplen(const char *text, int length, int limit)
 
 	while (clipped < length && text[clipped])
 	{
-		int			letter = pg_encoding_mblen(fuzz_encoding, text + clipped);
+		int			letter = pg_encoding_mblen(fuzz_encoding, text +clipped);
 
 		if (clipped + letter > limit)
 			break;

@@ -45,10 +45,12 @@ divide(char *text)
 	for (int i = 0; i < N_FILES; i++)
 	{
 		files[i] = text;
+
 		if (text)
 			text = strchr(text, '\036');
+
 		if (text)
-			*text++ = '\0';
+			*text ++= '\0';
 	}
 }
 
