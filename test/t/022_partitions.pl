@@ -12,8 +12,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 # Days are counted from today: not across midnight
-my $left = 86400 - time % 86400;
-sleep $left + 1 if $left < 60;
+not_across_midnight(400);
 
 my $node =
   new_server('partitions', conf => "infra_monitor.statement_interval = 1s\n");

@@ -16,8 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 # Days are counted from today: not across midnight
-my $left = 86400 - time % 86400;
-sleep $left + 1 if $left < 180;
+not_across_midnight(400);
 
 my $node = new_server('primary', init => [ allows_streaming => 1 ]);
 

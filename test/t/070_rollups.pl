@@ -10,8 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 # Days are counted from today: not across midnight
-my $left = 86400 - time % 86400;
-sleep $left + 1 if $left < 900;
+not_across_midnight(600);
 
 use constant MB => 1024 * 1024;
 

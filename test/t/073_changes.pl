@@ -9,6 +9,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# A day begins with all settings, and its partition is looked at
+not_across_midnight(300);
+
 my $node = new_server('changes', conf => <<'CONF');
 infra_monitor.statement_interval = 1s
 infra_monitor.health_interval = 1min
