@@ -231,7 +231,8 @@ my $time = seconds
 {
 	wait_for_sample($nodes->{rolling_back}, 'rolled back: samples again', 'home');
 };
-cmp_ok($time, '<', 5, sprintf('and needs no retry for that: %.1f s', $time));
+# a retry would be half a minute away; the postmaster may just be waiting its five seconds
+cmp_ok($time, '<', 15, sprintf('and needs no retry for that: %.1f s', $time));
 
 eval { $sessions{terminated}->quit };
 wait_for_sample($nodes->{terminated}, 'terminated in between: samples again',

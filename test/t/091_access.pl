@@ -275,7 +275,7 @@ is( join(' ', grep { !$found{monitor}{$_} } @texts), '', 'A1: pg_monitor sees it
 is( join(' ', grep { !$found{statistician}{$_} } @texts), '', 'A1: so does pg_read_all_stats, where it may look');
 
 # what shows a second of history shows another one to each who asks
-my $of_a_second = qr/^(?:compare|query_regressions|ranked_statements|report|report_statements|top_statements)\(\)$/;
+my $of_a_second = qr/^(?:compare|query_regressions|ranked_statements|report\w*|top_statements)\(\)$/;
 my %own = map { $_ => 1 } keys %{ $found{statistician} };
 is( join(' ', grep { !$own{$_} && !/$of_a_second/ } keys %{ $found{monitor} }),
 	join(' ', grep { /^(?:statement_texts|statement_texts_monthly|slow_query_samples)$/ && !$own{$_} } keys %{ $found{monitor} }),
