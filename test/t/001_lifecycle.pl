@@ -70,7 +70,7 @@ is( $node->safe_psql('postgres',
 	),
 	't',
 	'a terminated sampler is gone for the status, too');
-back_after('pg_terminate_backend', 10, $old_pid);
+back_after('pg_terminate_backend', 20, $old_pid);
 wait_for_sample($node, 'and samples');
 is( $session->query_safe('SELECT pg_backend_pid()'),
 	$session_pid, 'another session went on meanwhile');
@@ -94,7 +94,7 @@ $node->safe_psql('postgres', 'CHECKPOINT');
 $old_pid = status_of($node, 'pid');
 my $log = log_end($node);
 kill 'KILL', $session_pid;
-back_after('a crash', 15, $old_pid, crash => $log);
+back_after('a crash', 30, $old_pid, crash => $log);
 # its connection is gone, psql is not
 $session->quit;
 

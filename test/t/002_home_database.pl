@@ -60,17 +60,30 @@ $odd->start;
 $odd->safe_psql('postgres',
 	qq(ALTER DATABASE home RENAME TO "q""uote's${feed}l\xc3\xafne"));
 
+# How long a command may take here, that nobody holds up: two seconds, and what two
+# such take that have nothing to do with the sampler.
+sub limit_of
+{
+	my ($node) = @_;
+
+	return 2 + seconds
+	{
+		$node->safe_psql('postgres', $_) foreach 'CREATE DATABASE usual TEMPLATE template0', 'DROP DATABASE usual';
+	};
+}
+
 # A command works, although the sampler is connected, and is not held up.  It
 # is PostgreSQL that waits up to 5 seconds for other sessions and then fails.
 sub works
 {
 	my ($node, $command) = @_;
+	my $limit = limit_of($node);
 	my $status;
 	my $time = seconds { $status = $node->psql('postgres', $command) };
 	(my $name = $command) =~ s/\n/\\n/g;
 
 	is($status, 0, "works: $name");
-	cmp_ok($time, '<', 2, sprintf('within 2 s: %.2f s', $time));
+	cmp_ok($time, '<', $limit, sprintf('within %.2f s: %.2f s', $limit, $time));
 	return;
 }
 
@@ -171,8 +184,8 @@ foreach my $name (qw(rolling_back terminated))
 		$sessions{$name}->query_safe('BEGIN');
 		$sessions{$name}->query_safe('ALTER DATABASE home RENAME TO away');
 	};
-	cmp_ok($time, '<', 2,
-		sprintf('RENAME in a transaction, within 2 s: %.2f s', $time));
+	cmp_ok($time, '<', 4,
+		sprintf('RENAME in a transaction, within 4 s: %.2f s', $time));
 }
 $pid = $sessions{terminated}->query_safe('SELECT pg_backend_pid()');
 $nodes->{terminated}->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
@@ -193,8 +206,8 @@ $out = $node->safe_psql('postgres',
 	  . join('', map { "CREATE DATABASE d$_;\nDROP DATABASE d$_;\n" } 1 .. 50));
 my @times = sort { $a <=> $b } $out =~ /^Time: ([0-9.]+) ms/mg;
 is(scalar @times, 100, 'a database was created and dropped 50 times');
-cmp_ok($times[-1], '<', 2000,
-	sprintf('none took 2 s, the slowest %.0f ms', $times[-1]));
+cmp_ok($times[-1], '<', 4000,
+	sprintf('none took 4 s, the slowest %.0f ms', $times[-1]));
 wait_for_sample($node, 'the sampler samples on');
 is(status_of($node, 'pid'), $pid, 'as the same process');
 
@@ -296,7 +309,7 @@ $time = seconds
 	$locker->query_safe('ROLLBACK');
 	ok(defined answer_of($renamer), 'the command succeeds');
 };
-cmp_ok($time, '<', 2, sprintf('at once: %.2f s', $time));
+cmp_ok($time, '<', 4, sprintf('at once: %.2f s', $time));
 close_sessions($renamer);
 $locker->quit;
 

@@ -422,6 +422,7 @@ $standby->init_from_backup($node, 'copy', has_streaming => 1);
 $standby->start;
 wait_for($standby, "SELECT status = 'critical' AND value = 500 FROM infra_monitor.health_checks WHERE name = 'long_transactions'",
 	'standby: a status of its own');
+$standby->wait_for_log(qr/LOG:  health check "long_transactions" changed from no status to critical/);
 is(log_count($standby, 'LOG:  health check "long_transactions" changed from no status to critical \(500 seconds\)'), 1,
 	'standby: it is logged');
 is( $standby->safe_psql('postgres',

@@ -197,7 +197,8 @@ foreach my $i (1 .. $#moments)
 
 	$missing += $intervals - 1 if $intervals > 1;
 }
-cmp_ok($missing, '<=', $stalled / INTERVAL, "each interval has a file: there are " . @files);
+# one may be late by half an interval, on a machine that keeps only the sampler waiting
+cmp_ok($missing, '<=', 1 + $stalled / INTERVAL, "each interval has a file: there are " . @files);
 is($numbers[-1] - $numbers[0], $#numbers, 'and each of them was seen') if $stalled == 0;
 is_deeply([ grep { $_->{'pool_slots{class="used"}'} != 10 } @files ], [], 'each says that all slots are used');
 foreach my $class (qw(free superuser_reserved reserved))
