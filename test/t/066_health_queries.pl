@@ -202,7 +202,8 @@ set('track_io_timing', 'on');
 becomes('track_io_timing', 'ok', 'on again');
 
 # the sampler stands still for some intervals
-becomes('missed_ticks', 'ok', 'none');
+# (what a busy machine has kept it from is forgotten, too)
+forget('missed_ticks');
 my $pid = status_of($node, 'pid');
 my $last = status_of($node, 'last_tick');
 kill 'STOP', $pid;
