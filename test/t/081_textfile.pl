@@ -102,7 +102,8 @@ wait_until(sub { defined value('health_status') }, 'and one with health');
 ok(defined value('query_duration_seconds_count{datname="postgres"}'), 'and with names');
 is(sprintf('%04o', S_IMODE((stat $file)[2])), '0644', 'everybody may read it');
 like(slurp_file($file), qr/\ninfra_monitor_series \d+\n\z/, 'it is whole');
-is(join(' ', map { s!.*/!!r } glob("$directory/*")), 'postgres.prom', 'there is no other file');
+# the next one is being written each second
+wait_until(sub { join(' ', map { s!.*/!!r } glob("$directory/*")) eq 'postgres.prom' }, 'there is no other file');
 
 SKIP:
 {
@@ -211,7 +212,7 @@ SKIP:
 try_broken(
 	'a directory in its place',
 	qr/could not rename file/,
-	sub { unlink $file; mkdir $file or die $!; },
+	sub { until (mkdir $file) { unlink $file or die $! } },
 	sub { rmdir $file or die $! });
 
 SKIP:
@@ -235,7 +236,7 @@ SKIP:
 		sub {
 			cmp_ok(-s $small, '>=', $size / 2, 'full disk: the last file is still whole');
 			like(slurp_file($small), qr/\ninfra_monitor_series \d+\n\z/, 'to its end');
-			ok(!-e "$small.tmp", 'and nothing is left of the next');
+			wait_until(sub { !-e "$small.tmp" }, 'and nothing is left of the next');
 			unlink "$disk/filler" or die $!;
 			wait_for_new_file('full disk: it goes on there', $small);
 			set_file($file);
@@ -261,7 +262,8 @@ my $victim = "$directory/victim";
 append_to_file($victim, 'precious');
 symlink $victim, "$file.new" or die $!;
 rename "$file.new", $file or die $!;
-symlink $victim, "$file.tmp" or die $!;
+symlink $victim, "$file.new" or die $!;
+rename "$file.new", "$file.tmp" or die $!;
 wait_until(sub { !-l $file && -s $file }, 'a link in its place is replaced');
 wait_for_new_file('and one in the way is');
 is(slurp_file($victim), 'precious', 'what they led to is as it was');
@@ -271,7 +273,7 @@ wait_for_new_file('a pipe blocks nobody');
 mkfifo("$directory/pipe", 0666) or die $!;
 rename "$directory/pipe", $file or die $!;
 wait_until(sub { -f $file }, 'nor does one in its place');
-ok(!-e "$file.tmp", 'nothing is left');
+wait_until(sub { !-e "$file.tmp" }, 'nothing is left');
 
 #
 # Settings

@@ -298,7 +298,7 @@ my $ticks = status_of($node, 'ticks');
 my %fired_before = map { $_ => fired($_) } qw(tick task visit);
 my $rounds = 0;
 my $quiet = 0;
-my $until = time + 120;
+my $until = time + 300;
 
 set(fail_in => 'tick task', fail_allocation => -1);
 while ($quiet < 3 && time < $until)
