@@ -70,12 +70,14 @@ sub play
 
 	for (1 .. 10)
 	{
-		my $first = $node->safe_psql('postgres', 'SELECT last_value + 2 FROM evaluation');
-		my $last = $first + $#values;
-		my $n = $first;
+		my $n = 2;
+		my $list = join(', ', map { '(' . $n++ . ", $_\::float8)" } @values);
 
-		$node->safe_psql('postgres',
-			'INSERT INTO script VALUES ' . join(', ', map { '(' . $n++ . ", $_)" } @values));
+		# in one command: there is a second for it
+		my ($first) = split /\n/, $node->safe_psql('postgres',
+			"INSERT INTO script SELECT last_value + i, value FROM evaluation, (VALUES $list) v (i, value) ORDER BY i RETURNING n");
+		my $last = $first + $#values;
+
 		$node->poll_query_until('postgres', "SELECT max(n) > $last FROM seen")
 		  or die 'nobody evaluates';
 		my $found = $node->safe_psql('postgres',
