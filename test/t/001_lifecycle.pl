@@ -31,6 +31,7 @@ is(status_of($node, 'state'), 'running', 'and says so');
 
 # The same state of a session, before and after.
 my $session = $node->background_psql('postgres');
+$session->set_query_timer_restart;
 my $session_pid = $session->query_safe('SELECT pg_backend_pid()');
 
 # Runs a sampler with another pid, and how long after this call?  Options: crash
@@ -156,6 +157,7 @@ $log = log_end($node);
 $node->safe_psql('postgres', 'CREATE DATABASE watch');
 $node->safe_psql('watch', 'CREATE EXTENSION infra_monitor CASCADE');
 $session = $node->background_psql('postgres');
+$session->set_query_timer_restart;
 $session->query_safe('BEGIN');
 $session->query_safe('DROP EXTENSION infra_monitor');
 my $tick = status_of($node, 'next_tick', 'watch');

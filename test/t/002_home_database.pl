@@ -165,6 +165,7 @@ works($odd,               'DROP DATABASE "q""uote\'s' . "${feed}l\xc3\xafne\"");
 # up: the sampler is told to end.
 $node = $nodes->{forcing};
 my $holder = $node->background_psql('home');
+$holder->set_query_timer_restart;
 $holder->query_safe(
 	'BEGIN; LOCK TABLE infra_monitor.samples, infra_monitor.health_threshold_overrides IN ACCESS EXCLUSIVE MODE');
 wait_for(
@@ -179,6 +180,7 @@ my %sessions;
 foreach my $name (qw(rolling_back terminated))
 {
 	$sessions{$name} = $nodes->{$name}->background_psql('postgres');
+	$sessions{$name}->set_query_timer_restart;
 	my $time = seconds
 	{
 		$sessions{$name}->query_safe('BEGIN');
@@ -294,6 +296,7 @@ wait_for_sample($odd, 'odd: it samples as soon as its database is back',
 # for another lock before it takes that of its database.
 $node = $nodes->{moving};
 my $locker = $node->background_psql('postgres');
+$locker->set_query_timer_restart;
 $locker->query_safe('BEGIN; LOCK TABLE pg_database IN SHARE MODE');
 my $last = $node->safe_psql('home', 'SELECT max(sampled_at) FROM infra_monitor.samples');
 my $renamer = open_session($node);

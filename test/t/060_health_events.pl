@@ -239,6 +239,7 @@ is(join(' ', sort @told), $expected, 'each event is told, once');
 # An event that cannot be stored is stored later, once
 #
 my $holder = $node->background_psql('postgres');
+$holder->set_query_timer_restart;
 $holder->query_safe('BEGIN; LOCK TABLE infra_monitor.health_state IN EXCLUSIVE MODE');
 $log = log_end($node);
 $start = $node->safe_psql('postgres', 'SELECT max(at) FROM seen');

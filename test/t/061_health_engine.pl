@@ -293,6 +293,7 @@ wait_for($node, "SELECT status = 'ok' FROM infra_monitor.health_checks WHERE nam
 # health() reads memory only: it waits for no lock on any table, its own included
 #
 my $holder = $node->background_psql('postgres');
+$holder->set_query_timer_restart;
 $holder->query_safe('CREATE TABLE users_own (i int); BEGIN; LOCK TABLE users_own IN ACCESS EXCLUSIVE MODE');
 $holder->query_safe($_) for split /\n/, $node->safe_psql('postgres', <<'SQL');
 SELECT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', oid::regclass) FROM pg_class
