@@ -94,9 +94,18 @@ SELECT last_value > $attempts AND EXISTS (SELECT FROM pg_stat_activity WHERE bac
 FROM attempts
 SQL
 }
-wait_until_asleep();
-my $pid = status_of($node, 'pid');
-$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+# (seen asleep and cancelled in one command: between two tasks a cancel ends the sampler)
+my $canceller = open_session($node);
+end_sampler($canceller);
+my $pid = '';
+for (1 .. 50 * $PostgreSQL::Test::Utils::timeout_default)
+{
+	$pid = ask($canceller,
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'infra_monitor sampler' AND wait_event = 'PgSleep' AND pg_cancel_backend(pid)");
+	last if $pid ne '';
+	usleep(20_000);
+}
+close_sessions($canceller);
 wait_for($node, "SELECT last_error LIKE 'health: canceling statement due to user request' FROM infra_monitor.sampler_status",
 	'a cancel ends the evaluation');
 is(status_of($node, 'pid'), $pid, 'and not the sampler');
