@@ -101,7 +101,7 @@ my $pid = '';
 for (1 .. 50 * $PostgreSQL::Test::Utils::timeout_default)
 {
 	$pid = ask($canceller,
-		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'infra_monitor sampler' AND wait_event = 'PgSleep' AND pg_cancel_backend(pid)");
+		"SELECT pid FROM pg_stat_activity WHERE CASE WHEN backend_type = 'infra_monitor sampler' AND wait_event = 'PgSleep' THEN pg_cancel_backend(pid) END");
 	last if $pid ne '';
 	usleep(20_000);
 }
