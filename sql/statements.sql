@@ -261,7 +261,7 @@ FROM infra_monitor.slow_queries WHERE failures > 0 OR query LIKE '%AS one%' GROU
 -- what belongs together in statement_counts()
 --
 SELECT regress_begin();
-SET statement_timeout = '10ms';
+SET statement_timeout = '1s';
 SELECT /* timeout */ pg_sleep(10);
 RESET statement_timeout;
 SELECT infra_monitor.observations(latency) AS completed, total_time, cancelled, lock_not_available, terminated, failed,

@@ -24,7 +24,8 @@ our @EXPORT = qw(allow_seconds new_server wait_for wait_for_sample status_of end
   close_sessions log_end worker_log seconds copies_of read_everything
   everything_to_read
   pg_config exec_backend private_installation replace_file
-  translated_lc_messages clock_to_set set_clock wait_for_partitions);
+  translated_lc_messages clock_to_set set_clock wait_for_partitions
+  not_across_midnight);
 
 # No test file may take longer than this, whatever it waits for: what waits
 # without a limit would otherwise be waited for by all that come after it.  Most
@@ -47,6 +48,20 @@ sub allow_seconds
 
 	$file_limit += $seconds;
 	alarm $file_limit;
+	return;
+}
+
+# For tests that count days, which are those of UTC: if the next one begins within
+# so many seconds, waits for it.  That is none of the time that a file may take.
+sub not_across_midnight
+{
+	my ($seconds) = @_;
+	my $left = 86400 - CORE::time() % 86400;
+
+	return if $left > $seconds;
+	note "waiting for the next day, for $left seconds";
+	alarm $file_limit + $left;
+	CORE::sleep(1) while 86400 - CORE::time() % 86400 <= $seconds;
 	return;
 }
 

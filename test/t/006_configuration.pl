@@ -46,7 +46,7 @@ is($node->safe_psql('postgres', $database_of_sampler),
 	'', 'and in no database');
 configure('infra_monitor.enabled' => 'on');
 my $time = seconds { wait_for_sample($node, 'turned on: samples', 'home') };
-cmp_ok($time, '<', 5, sprintf('without a restart: %.1f s', $time));
+cmp_ok($time, '<', 15, sprintf('without a restart: %.1f s', $time));
 
 #
 # Off and on again
@@ -85,7 +85,7 @@ is_deeply(
 
 configure('infra_monitor.enabled' => 'on');
 $time = seconds { wait_for_sample($node, 'on again: samples', 'home') };
-cmp_ok($time, '<', 5, sprintf('without a restart: %.1f s', $time));
+cmp_ok($time, '<', 15, sprintf('without a restart: %.1f s', $time));
 is( $node->safe_psql('home',
 		'SELECT commits IS NULL AND deadlocks IS NULL, connects IS NOT NULL FROM infra_monitor.samples ORDER BY sampled_at LIMIT 1'
 	),
@@ -114,7 +114,7 @@ wait_for($node,
 	'a longer interval takes effect');
 configure('infra_monitor.sample_interval' => '1s');
 $time = seconds { wait_for_sample($node, 'a shorter one does') };
-cmp_ok($time, '<', 10, sprintf('at once: %.1f s', $time));
+cmp_ok($time, '<', 20, sprintf('at once: %.1f s', $time));
 my $moment = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 configure('infra_monitor.activity_interval' => '0');
 wait_for(

@@ -47,6 +47,7 @@ wait_for_sample($node, 'the sampler does not');
 
 # also where a transaction removes files, which is never asynchronous
 my $session = $node->background_psql('postgres');
+$session->set_query_timer_restart;
 $session->query_safe("SET synchronous_commit = off");
 $session->query_safe(<<'SQL');
 DO $$
@@ -109,6 +110,7 @@ wait_for_sample($node, 'the sampler samples after a restart');
 # Waiting for a lock, for its database, for nothing at all
 #
 $session = $node->background_psql('postgres');
+$session->set_query_timer_restart;
 $session->query_safe(
 	'BEGIN; LOCK TABLE infra_monitor.samples IN ACCESS EXCLUSIVE MODE');
 wait_for(

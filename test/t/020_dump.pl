@@ -9,6 +9,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# Partitions are counted
+not_across_midnight(300);
+
 my $node = new_server('dump');
 my $directory = PostgreSQL::Test::Utils::tempdir_short;
 my @history = qw(samples epochs wait_samples statement_samples statement_texts slow_query_samples setting_samples health_events);

@@ -12,8 +12,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 # Days are counted from today: not across midnight
-my $left = 86400 - time % 86400;
-sleep $left + 1 if $left < 60;
+not_across_midnight(400);
 
 my $node =
   new_server('partitions', conf => "infra_monitor.statement_interval = 1s\n");
@@ -177,7 +176,8 @@ wait_for($node,
 is( $node->safe_psql('postgres', $list),
 	join("\n", "$kept[1]|true|t", "$today|true|t", "$tomorrow|false|t"),
 	'to the day');
-is(log_count($node, '(WARNING|ERROR|PANIC): '), 0, 'all that without an error');
+# (a transaction of ours may have kept the sampler waiting)
+is(log_count($node, '(WARNING|ERROR|PANIC): (?!.*lock timeout)'), 0, 'all that without an error');
 
 #
 # a reader of the oldest delays its removal, and nobody else
@@ -192,9 +192,9 @@ my $reader = open_session($node);
 my $other = open_session($node);
 ask($reader, 'BEGIN');
 is(ask($reader, "SELECT count(*) FROM infra_monitor.$old"), 10, 'somebody reads an old partition');
+# (it has waited, and does all its tasks now; another one would complain again)
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET infra_monitor.enabled');
 $node->reload;
-restart_sampler('alone');
 my $longest = 0;
 for (1 .. $PostgreSQL::Test::Utils::timeout_default)
 {
@@ -211,7 +211,8 @@ for (1 .. $PostgreSQL::Test::Utils::timeout_default)
 is( status_of($node, 'last_error'),
 	'partitions: canceling statement due to lock timeout',
 	'the sampler gives up, and says why');
-cmp_ok($longest, '<', 5, 'nobody queues behind it for long');
+# without a timeout they would until the reader has done
+cmp_ok($longest, '<', 20, 'nobody queues behind it for long');
 is(ask($reader, "SELECT count(*) FROM infra_monitor.$old"), 10, 'the reader can go on');
 wait_for_sample($node, 'samples are taken meanwhile');
 is(log_count($node, 'WARNING: .*task "partitions": canceling statement due to lock timeout'),

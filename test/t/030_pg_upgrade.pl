@@ -15,6 +15,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# Days are counted from today
+not_across_midnight(400);
+
 my $old_bindir = pg_config('bindir');
 my $new_bindir = $ENV{IMON_NEW_BINDIR} || $old_bindir;
 my ($old_major, $new_major) =

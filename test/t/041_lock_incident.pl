@@ -8,6 +8,7 @@ use InfraMonitor;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 # how long it lasts: IMON_INCIDENT_SECONDS=60 for a longer one
 my $seconds = $ENV{IMON_INCIDENT_SECONDS} // 10;
@@ -53,14 +54,13 @@ SELECT sum(extract(epoch FROM clock_timestamp() - waitstart) * 1000)
 FROM pg_locks WHERE NOT granted
 SQL
 
-# Is it so within 5 %?
+# Is it between these, within 5 %?
 sub about
 {
-	my ($got, $expected, $name) = @_;
+	my ($got, $least, $most, $name) = @_;
 
-	note(sprintf '%s: %.1f ms of %.1f ms, %+.2f %%',
-		$name, $got, $expected, 100 * ($got / $expected - 1));
-	return ok(abs($got - $expected) <= 0.05 * $expected, $name);
+	note(sprintf '%s: %.1f ms, of %.1f ms to %.1f ms', $name, $got, $least, $most);
+	return ok($got >= 0.95 * $least && $got <= 1.05 * $most, $name);
 }
 
 is(ask($control, 'SELECT count(*) FROM infra_monitor.lock_waits'),
@@ -145,9 +145,22 @@ wait_for($node,
 	"SELECT min(wait_time) >= $seconds * 1000 FROM infra_monitor.lock_waits",
 	"everybody waits for $seconds s");
 
-my $expected = ask($control, $waited);
+# A look of the sampler may be late: what it has seen by now is the least.  When
+# all have done, it is known what it can be at most.
+my ($waits, $begun) = split /\|/, ask($control,
+	'SELECT count(*), sum(extract(epoch FROM waitstart)) FROM pg_locks WHERE NOT granted');
+my $up_to_date = "SELECT waited FROM (SELECT ($waited) AS waited, ($total) AS charged) x WHERE charged >= 0.97 * waited";
+my $least = '';
+for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+{
+	last if ($least = ask($control, $up_to_date)) ne '';
+	usleep(100_000);
+}
+isnt($least, '', 'the sampler has looked');
+$least ||= 0;
 ask($root, 'COMMIT');
 ok(defined answer_of($waiter{$_}), "$_ is done") for sort keys %waiter;
+my $most = 1000 * ($waits * ask($control, 'SELECT extract(epoch FROM clock_timestamp())') - $begun);
 close_sessions($root, values %waiter);
 wait_in_session($control, 'SELECT count(*) FROM infra_monitor.lock_waits',
 	'nobody waits any more', 0);
@@ -158,8 +171,8 @@ wait_for_sample($node, 'and passes');
 
 my $forgetful = "FROM infra_monitor.lock_blame WHERE application_name = 'forgetful'";
 about(ask($control, "SELECT blocked_time $forgetful"),
-	$expected, 'the root is charged with all the waits');
-about(ask($control, $total), $expected, 'and nobody else');
+	$least, $most, 'the root is charged with all the waits');
+about(ask($control, $total), $least, $most, 'and nobody else');
 is( ask($control, <<SQL),
 SELECT usename, datname, state, incidents, query, queryid IS NOT NULL,
 	last_at BETWEEN now() - interval '10 min' AND now()
@@ -185,9 +198,10 @@ foreach my $role (sort keys %texts)
 	is(ask($control, $seen), $texts{$role}, "what $role sees of it");
 	ask($control, 'RESET ROLE');
 }
+# ("next" waits anew, for "first", until that has committed: mostly too short to be seen)
 is( ask($control,
-		"SELECT (SELECT sum(incidents) FROM infra_monitor.lock_blame) - 6"),
-	0,
+		"SELECT (SELECT sum(incidents) FROM infra_monitor.lock_blame) - 6 BETWEEN 0 AND 1"),
+	't',
 	'each wait was an incident once');
 
 #
@@ -221,9 +235,9 @@ while (ask($control, "SELECT $dropped > 20") ne 't' && $names < 10_000)
 	  while ask($control,
 		"SELECT $before = coalesce(($total), 0)") eq 't';
 }
-$expected = ask($control, $waited);
-my $charged = ask($control, $total);
-about($charged, $expected, 'with many roots the sum is the same');
+wait_in_session($control,
+	"SELECT abs(charged - waited) <= 0.05 * waited FROM (SELECT ($waited) AS waited, ($total) AS charged) x",
+	'with many roots the sum is the same');
 is( ask($control,
 		"SELECT count(*) <= 257, count(*) FILTER (WHERE state = 'other') FROM infra_monitor.lock_blame"
 	),

@@ -74,6 +74,10 @@ sub breathe
 	return;
 }
 
+# By how many seconds we, and then what we lead to, were behind, on a machine that
+# is busy: such a leak is not as steady as it should be.
+my $late = 0;
+
 # Lives for some seconds: five times in each "often" is called, once in each
 # "each_second".  Ends early when either says so.
 sub live
@@ -89,6 +93,7 @@ sub live
 		last if ++$ticks % 5 == 0 && !$each_second->();
 		my $rest = $start + $ticks / 5 - time;
 		usleep(1e6 * $rest) if $rest > 0;
+		$late = -$rest if -$rest > $late;
 	}
 	return;
 }
@@ -149,6 +154,7 @@ read_calmly('after one step up');
 #
 my (@leaked, @forecasts, $named_after);
 my $leak_begin = time;
+$late = 0;
 my $others_named = 0;
 
 # connections that somebody forgets after a query
@@ -197,7 +203,9 @@ foreach my $f (grep { $_->{exhausted_in} ne '' } @forecasts)
 }
 my ($third) = grep { $_->{used} >= $limit / 3 } @forecasts;
 isnt($third->{exhausted_in}, '', 'a forecast while exhaustion is two thirds away');
-cmp_ok(abs($third->{error} // 9), '<=', 0.15, 'and it is right within 15 %');
+note(sprintf 'we were late by %.1f s at most', $late);
+my $tolerance = 0.15 + ($late > 1 ? $late / 20 : 0);
+cmp_ok(abs($third->{error} // 9), '<=', $tolerance, 'and it is right within 15 %');
 cmp_ok($third->{r2}, '>=', 0.8, 'r2');
 cmp_ok($third->{observations}, '>=', 30, 'observations');
 is($third->{limit}, $limit, 'limit_value is without reserved connections');
@@ -226,7 +234,7 @@ SKIP:
 		is($row->{top}, 'leaking', "$scope: who contributes most");
 		next if $scope eq 'server';
 		cmp_ok(abs($row->{exhausted_in} / ($row->{limit} - $row->{used}) * $rate - 1),
-			'<=', 0.15, "$scope: when it ends");
+			'<=', $tolerance, "$scope: when it ends");
 	}
 }
 
@@ -244,7 +252,7 @@ SKIP:
 	like(ask($admin, $checks), qr/^connection_leak (warning|critical), exhaustion_eta critical$/, 'health checks say so');
 	my $growth = ask($admin, 'SELECT growth_per_hour FROM infra_monitor.connection_leaks');
 
-	cmp_ok(abs($growth / 3600 / $rate - 1), '<=', 0.15, 'how fast it grows');
+	cmp_ok(abs($growth / 3600 / $rate - 1), '<=', $tolerance, 'how fast it grows');
 	# a role that has a limit keeps it; another one may get one
 	my $prevention = 'SELECT prevention FROM infra_monitor.connection_leaks';
 	is(ask($admin, "SELECT prevention ~ 'LIMIT' FROM infra_monitor.connection_leaks"),

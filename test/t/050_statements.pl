@@ -160,7 +160,7 @@ SQL
 	# a process that is stopped between finding a slot and adding to it, until the
 	# slot has another statement, adds to that: it may be of another database
 	my $elsewhere = 16 * $runs * $n - $dropped - executions();
-	cmp_ok(abs($elsewhere), '<=', 2, "nothing is lost but the $dropped dropped ($elsewhere elsewhere)");
+	cmp_ok(abs($elsewhere), '<=', 2 + 16 * $runs * $n / 20_000, "nothing is lost but the $dropped dropped ($elsewhere elsewhere)");
 	cmp_ok(drops('statements'), '>', $n - 100, 'statements were evicted');
 	is( ask($observer, 'SELECT count(*) BETWEEN 50 AND 100 FROM infra_monitor.statement_counts() WHERE userid IS NOT NULL'),
 		't',

@@ -16,8 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 # Days are counted from today: not across midnight
-my $left = 86400 - time % 86400;
-sleep $left + 1 if $left < 180;
+not_across_midnight(400);
 
 my $node = new_server('primary', init => [ allows_streaming => 1 ]);
 
@@ -71,12 +70,14 @@ sub play
 
 	for (1 .. 10)
 	{
-		my $first = $node->safe_psql('postgres', 'SELECT last_value + 2 FROM evaluation');
-		my $last = $first + $#values;
-		my $n = $first;
+		my $n = 2;
+		my $list = join(', ', map { '(' . $n++ . ", $_\::float8)" } @values);
 
-		$node->safe_psql('postgres',
-			'INSERT INTO script VALUES ' . join(', ', map { '(' . $n++ . ", $_)" } @values));
+		# in one command: there is a second for it
+		my ($first) = split /\n/, $node->safe_psql('postgres',
+			"INSERT INTO script SELECT last_value + i, value FROM evaluation, (VALUES $list) v (i, value) ORDER BY i RETURNING n");
+		my $last = $first + $#values;
+
 		$node->poll_query_until('postgres', "SELECT max(n) > $last FROM seen")
 		  or die 'nobody evaluates';
 		my $found = $node->safe_psql('postgres',
@@ -238,6 +239,7 @@ is(join(' ', sort @told), $expected, 'each event is told, once');
 # An event that cannot be stored is stored later, once
 #
 my $holder = $node->background_psql('postgres');
+$holder->set_query_timer_restart;
 $holder->query_safe('BEGIN; LOCK TABLE infra_monitor.health_state IN EXCLUSIVE MODE');
 $log = log_end($node);
 $start = $node->safe_psql('postgres', 'SELECT max(at) FROM seen');
@@ -423,6 +425,7 @@ $standby->init_from_backup($node, 'copy', has_streaming => 1);
 $standby->start;
 wait_for($standby, "SELECT status = 'critical' AND value = 500 FROM infra_monitor.health_checks WHERE name = 'long_transactions'",
 	'standby: a status of its own');
+$standby->wait_for_log(qr/LOG:  health check "long_transactions" changed from no status to critical/);
 is(log_count($standby, 'LOG:  health check "long_transactions" changed from no status to critical \(500 seconds\)'), 1,
 	'standby: it is logged');
 is( $standby->safe_psql('postgres',

@@ -234,7 +234,9 @@ $conninfo =~ s/'/''/g;
 set($standby, primary_conninfo => 'host=/nowhere');
 wait_check($standby, 'wal_receiver', 'warning', 'the primary cannot be reached');
 like(message_of($standby, 'wal_receiver'), qr/^no WAL is streaming, for \d/, 'since when');
-is(message_of($primary, 'replication_lag'), 'no standby is connected', 'the primary misses nobody');
+wait_for($primary,
+	"SELECT message FROM infra_monitor.evaluate_checks('replication') WHERE name = 'replication_lag'",
+	'the primary misses nobody', 'no standby is connected');
 set($standby, primary_conninfo => $conninfo);
 wait_check($standby, 'wal_receiver', 'ok', 'it is reached again');
 

@@ -119,8 +119,11 @@ SQL
 		'the small one is known');
 	wait_check('disk_free', 'ok', 'there is room');
 	wait_check('disk_time_to_full', 'ok', 'nothing fills up');
-	like(check('disk_time_to_full', 'value, message'),
-		qr/^31536000\|by the last 00:\d\d:\d\d no file system fills up$/, 'a year stands for never');
+	# (what others write to the machine's own disk may fill that up, some day)
+	wait_for($node, <<'SQL', 'a year stands for never');
+SELECT value = 31536000 AND message ~ '^by the last 00:\d\d:\d\d no file system fills up$'
+FROM infra_monitor.evaluate_checks('database') WHERE name = 'disk_time_to_full'
+SQL
 
 	my (%free, %time);
 	foreach (1 .. 60)

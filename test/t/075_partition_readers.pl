@@ -20,8 +20,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 # Days are counted from today: not across midnight
-my $left = 86400 - time % 86400;
-sleep $left + 1 if $left < 180;
+not_across_midnight(300);
 
 my $node = new_server(
 	'readers',

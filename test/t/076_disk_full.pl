@@ -40,8 +40,7 @@ use Test::More;
 plan skip_all => 'cannot mount a small file system here' unless $ENV{IMON_SMALL_DISK};
 
 # Not across midnight: the partitions of another day would have to be made
-my $left = 86400 - time % 86400;
-sleep $left + 1 if $left < 180;
+not_across_midnight(300);
 
 my $node = new_server(
 	'full',

@@ -12,8 +12,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 # Days are counted from today: not across midnight
-my $left = 86400 - time % 86400;
-sleep $left + 1 if $left < 120;
+not_across_midnight(300);
 
 my $publisher = new_server(
 	'publisher',

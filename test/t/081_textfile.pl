@@ -288,7 +288,7 @@ SKIP:
 try_broken(
 	'a directory in its place',
 	qr/could not rename file/,
-	sub { unlink $file; mkdir $file or die $!; },
+	sub { until (mkdir $file) { unlink $file or die $! } },
 	sub { rmdir $file or die $! });
 
 SKIP:
@@ -317,7 +317,7 @@ SKIP:
 		sub {
 			cmp_ok(-s $small, '>=', $size / 2, 'full disk: the last file is still whole');
 			like(slurp_file($small), qr/\ninfra_monitor_series \d+\n\z/, 'to its end');
-			ok(!-e "$small.tmp", 'and nothing is left of the next');
+			wait_until(sub { !-e "$small.tmp" }, 'and nothing is left of the next');
 			unlink "$disk/filler" or die $!;
 			wait_for_new_file('full disk: it goes on there', $small);
 			set_file($file);

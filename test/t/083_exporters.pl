@@ -516,9 +516,9 @@ is($node->safe_psql('postgres', q(SELECT sum(total) FROM infra_monitor.pool_reje
 unlike(slurp_file($node->logfile), qr/permission denied(?! to create the role)/, 'and rights enough');
 foreach my $program ($node_exporter, $sql_exporter, $postgres_exporter)
 {
-	my @complaints = grep { /error|fail/i && !/connection slots|zero queries ran|postgres_exporter\.yml/ } split /\n/, slurp_file($program->{log});
+	my @complaints = grep { /error|fail/i && !/connection slots|zero queries ran|postgres_exporter\.yml|deadline exceeded|due to statement timeout/ } split /\n/, slurp_file($program->{log});
 
-	is("@complaints", '', "$program->{name} does not complain but of that");
+	is("@complaints", '', "$program->{name} does not complain but of that, or of a busy machine");
 }
 
 #

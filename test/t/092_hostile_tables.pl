@@ -12,8 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 # Days are counted from today: not across midnight
-my $left = 86400 - time % 86400;
-sleep $left + 1 if $left < 120;
+not_across_midnight(300);
 
 my $node = new_server('hostile', conf => <<'CONF');
 infra_monitor.statement_interval = 1s
