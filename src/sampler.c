@@ -563,8 +563,9 @@ run_now(ImonTask *task)
 }
 
 /*
- * Lets the samples go on where the incarnation before this one has ended: those
- * that were due since then are late, and count as missed.
+ * Lets the samples that were due since the incarnation before this one has ended
+ * count as missed, but for the one that is taken now.  The grid begins anew: the
+ * next one is after an interval, in which sessions are looked at.
  */
 static void
 resume_samples(void)
@@ -575,8 +576,8 @@ resume_samples(void)
 	LWLockAcquire(sampler->lock, LW_SHARED);
 	due = sampler->sample_due;
 	LWLockRelease(sampler->lock);
-	if (due != 0)
-		task->due = Min(task->due, due);
+	if (due != 0 && due < task->due && task->interval > 0)
+		task->due -= (task->due - due) / task->interval * task->interval;
 }
 
 /* Lets all tasks run now, but for one that is not urgent. */
