@@ -658,6 +658,8 @@ my %things = (
 	waits => [ 0.1, \&look_at_waits ]);
 
 start_pgbench(SECONDS);
+# once at least, whatever chance says: it runs now
+$things{kill}[1]->();
 load_for(SECONDS / 2, \%things);
 
 # in the second half the sampler is left alive, and its memory is looked at
