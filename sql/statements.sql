@@ -180,6 +180,36 @@ SELECT count(*) FROM infra_monitor.statement_counts();
 RESET infra_monitor.track;
 
 --
+-- what functions execute while a statement is planned: nested since 17, for
+-- pg_stat_statements too
+--
+CREATE FUNCTION regress_constant() RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$
+DECLARE
+	n bigint;
+BEGIN
+	SELECT /* while planning */ count(*) INTO n FROM regress_t;
+	RETURN n;
+END $$;
+CREATE VIEW regress_different AS
+SELECT s.calls, p.calls AS theirs, toplevel
+FROM (SELECT * FROM infra_monitor.slow_queries WHERE calls > 0 AND datname = current_database()) s
+	FULL JOIN (SELECT * FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())) p
+	USING (userid, queryid, toplevel)
+WHERE s.calls IS DISTINCT FROM p.calls;
+SELECT regress_begin();
+SELECT /* constant */ regress_constant();
+SELECT * FROM regress_different;
+SET infra_monitor.track = 'all';
+SET pg_stat_statements.track = 'all';
+SELECT regress_begin();
+SELECT /* constant */ regress_constant();
+SELECT count(*) FILTER (WHERE top) = (current_setting('server_version_num')::int < 170000)::int AS top, sum(calls) AS calls, sum(theirs) AS theirs
+FROM regress_counts WHERE statement = 'while planning';
+RESET infra_monitor.track;
+RESET pg_stat_statements.track;
+DROP VIEW regress_different;
+
+--
 -- executions that did not finish
 --
 SELECT regress_begin();

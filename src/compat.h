@@ -337,6 +337,25 @@ imon_sampler_wait_event(void)
 #define IMON_EXECUTOR_RUN_ARGUMENTS queryDesc, direction, count, execute_once
 #endif
 
+/* 19 has given the planner a parameter. */
+#if PG_VERSION_NUM >= 190000
+#define IMON_PLANNER_PARAMETERS \
+	Query *parse, const char *query_string, int cursorOptions, \
+	ParamListInfo boundParams, ExplainState *es
+#define IMON_PLANNER_ARGUMENTS parse, query_string, cursorOptions, boundParams, es
+#else
+#define IMON_PLANNER_PARAMETERS \
+	Query *parse, const char *query_string, int cursorOptions, \
+	ParamListInfo boundParams
+#define IMON_PLANNER_ARGUMENTS parse, query_string, cursorOptions, boundParams
+#endif
+
+/*
+ * Is a statement nested that a function executes while another one is planned?
+ * pg_stat_statements says so since 17.
+ */
+#define IMON_PLANNING_NESTS (PG_VERSION_NUM >= 170000)
+
 /* 16 keeps what a query needs to be allowed apart from its range table. */
 #if PG_VERSION_NUM >= 160000
 #define IMON_CHECK_PERMS_PARAMETERS \

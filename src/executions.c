@@ -32,6 +32,7 @@
 #include "guc.h"
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
+#include "optimizer/planner.h"
 #include "portability/instr_time.h"
 #include "repeated.h"
 #include "slow_log.h"
@@ -70,8 +71,12 @@ static IMON_HOT_DATA ImonExecution *last_place = &first_executions[MIN_OPEN - 1]
 /* The subtransaction that runs now, as its callback has said. */
 static IMON_HOT_DATA SubTransactionId current_subid = TopSubTransactionId;
 
-/* How deep in the executor and in utility commands are we? */
+/*
+ * How deep in the executor, in utility commands and in the planner are we?  And
+ * in the planner alone?
+ */
 static IMON_HOT_DATA int nesting = 0;
+static int	planning = 0;
 
 /* The client's own statement that is in the executor now, if any. */
 static IMON_HOT_DATA QueryDesc *running = NULL;
@@ -120,6 +125,7 @@ static IMON_HOT_DATA ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static IMON_HOT_DATA ExecutorRun_hook_type prev_ExecutorRun = NULL;
 static IMON_HOT_DATA ExecutorFinish_hook_type prev_ExecutorFinish = NULL;
 static IMON_HOT_DATA ExecutorEnd_hook_type prev_ExecutorEnd = NULL;
+static planner_hook_type prev_planner = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
@@ -650,6 +656,30 @@ imon_ExecutorEnd(QueryDesc *queryDesc)
 		standard_ExecutorEnd(queryDesc);
 }
 
+/* Planner hook: what functions execute meanwhile is nested. */
+static PlannedStmt *
+imon_plan(IMON_PLANNER_PARAMETERS)
+{
+	PlannedStmt *result;
+
+	nesting++;
+	planning++;
+	PG_TRY();
+	{
+		if (prev_planner)
+			result = prev_planner(IMON_PLANNER_ARGUMENTS);
+		else
+			result = standard_planner(IMON_PLANNER_ARGUMENTS);
+	}
+	PG_FINALLY();
+	{
+		nesting--;
+		planning--;
+	}
+	PG_END_TRY();
+	return result;
+}
+
 /* Calls the next utility hook. */
 static inline void
 run_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
@@ -764,7 +794,8 @@ static void
 note_failure(ImonOutcome outcome, int sqlerrcode)
 {
 	if (noted_failure.is_set || MyProcPort == NULL || CritSectionCount > 0 ||
-		proc_exit_inprogress || !IsTransactionState() || !is_tracked())
+		proc_exit_inprogress || !IsTransactionState() || IsParallelWorker() ||
+		imon_tracked_depth == 0)
 		return;
 	noted_failure.is_set = true;
 	imon_awaits |= IMON_AWAITS_FAILURE;
@@ -789,7 +820,7 @@ imon_note_error(ErrorData *edata)
 	if (edata->elevel == FATAL)
 	{
 		fatal_sqlerrcode = edata->sqlerrcode;
-		if (nesting == 0 && debug_query_string != NULL)
+		if (nesting == planning && debug_query_string != NULL)
 			note_failure(IMON_TERMINATED, edata->sqlerrcode);
 		note_running();
 	}
@@ -859,6 +890,11 @@ imon_executions_init(void)
 	ExecutorFinish_hook = imon_ExecutorFinish;
 	prev_ExecutorEnd = ExecutorEnd_hook;
 	ExecutorEnd_hook = imon_ExecutorEnd;
+	if (IMON_PLANNING_NESTS)
+	{
+		prev_planner = planner_hook;
+		planner_hook = imon_plan;
+	}
 	prev_ProcessUtility = ProcessUtility_hook;
 	ProcessUtility_hook = imon_execute_utility;
 	prev_emit_log_hook = emit_log_hook;

