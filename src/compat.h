@@ -50,10 +50,11 @@
 #endif
 #include "version.h"
 
-/* Before 16, functions that walk through nodes have prototypes of old. */
+/* Before 16, functions that walk through nodes, or plan, have prototypes of old. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wstrict-prototypes"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/planner.h"
 #pragma GCC diagnostic pop
 
 /* 18 records name and version of a module. */

@@ -32,7 +32,6 @@
 #include "guc.h"
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
-#include "optimizer/planner.h"
 #include "portability/instr_time.h"
 #include "repeated.h"
 #include "slow_log.h"
