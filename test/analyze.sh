@@ -90,22 +90,6 @@ without_reason()
 	awk 'NF && $1 !~ /^#/ && NF < 4' "$known"
 }
 
-# check NAME COMMAND...: run a command that fails, or prints something, when the
-# check does.
-check()
-{
-	local name=$1 output status=0
-
-	output=$("${@:2}" 2>&1) || status=$?
-	if [ $status -eq 0 ] && [ -z "$output" ]; then
-		passed=$((passed + 1))
-		printf 'ok      %s\n' "$name"
-	else
-		failed=$((failed + 1))
-		printf '%s\nFAILED  %s\n' "$output" "$name"
-	fi
-}
-
 # analyze ANALYZER
 analyze()
 {

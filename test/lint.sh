@@ -44,22 +44,6 @@ indent_options=(
 	-lpl -nip -npro -sac -tpg -ts4
 )
 
-# check NAME COMMAND...: run a command that fails, or prints something, when
-# the check does.
-check()
-{
-	local name=$1 output status=0
-
-	output=$("${@:2}" 2>&1) || status=$?
-	if [ $status -eq 0 ] && [ -z "$output" ]; then
-		passed=$((passed + 1))
-		printf 'ok      %s\n' "$name"
-	else
-		failed=$((failed + 1))
-		printf '%s\nFAILED  %s\n' "$output" "$name"
-	fi
-}
-
 # compile COMPILER FLAG...: build a copy of the tree.
 compile()
 {

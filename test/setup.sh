@@ -540,3 +540,19 @@ add_counts()
 		failed=$((failed + 1))
 	fi
 }
+
+# check NAME COMMAND...: run a command that fails, or prints something, when
+# the check does.  Counts in the caller's variables "passed" and "failed".
+check()
+{
+	local name=$1 output status=0
+
+	output=$("${@:2}" 2>&1) || status=$?
+	if [ $status -eq 0 ] && [ -z "$output" ]; then
+		passed=$((passed + 1))
+		printf 'ok      %s\n' "$name"
+	else
+		failed=$((failed + 1))
+		printf '%s\nFAILED  %s\n' "$output" "$name"
+	fi
+}
