@@ -90,10 +90,13 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 	if (with_literals && (is_plan || !imon_mentions_secret(text, strnlen(text, MAX_SCANNED))))
 		return 0;
 
-	/* in a plan "?" may be an operator, and where a line begins depends on it */
-	MUST(strcmp(result, masked(result, 4 * strlen(result) + 64, is_plan, -1, 0, false)) == 0);
+	/*
+	 * In a plan what is masked depends on how its line begins, and a literal
+	 * that had several lines is one "?" then.
+	 */
 	if (!is_plan)
 	{
+		MUST(strcmp(result, masked(result, 4 * strlen(result) + 64, false, -1, 0, false)) == 0);
 		MUST(!fuzz_has(result, "/*") || strchr(result, '"') != NULL);
 		MUST(highest_parameter(result) >= 0);
 	}
