@@ -64,7 +64,7 @@ sub holds_only
 }
 
 # Both partitions are there: the sampler has done all its work.
-sub wait_for_partitions
+sub wait_for_sample_partitions
 {
 	my ($server, $name) = @_;
 
@@ -95,7 +95,7 @@ foreach my $round (1 .. 2)
 {
 	$node->safe_psql('postgres', 'CREATE EXTENSION infra_monitor');
 	wait_for_sample($node, "it samples, round $round");
-	wait_for_partitions($node, 'into its partitions');
+	wait_for_sample_partitions($node, 'into its partitions');
 	$node->safe_psql('postgres', <<'SQL');
 INSERT INTO infra_monitor.health_threshold_overrides (check_name, warning) VALUES ('lock_waits', 42);
 GRANT SELECT ON infra_monitor.pool_pressure TO auditor;
@@ -119,7 +119,7 @@ GRANT USAGE ON SCHEMA infra_monitor TO auditor;
 GRANT EXECUTE ON FUNCTION infra_monitor.take_sample() TO auditor;
 SQL
 wait_for_sample($node, 'there is history that could be dumped');
-wait_for_partitions($node, 'and partitions');
+wait_for_sample_partitions($node, 'and partitions');
 $node->safe_psql('postgres', "INSERT INTO infra_monitor.health_threshold_overrides (check_name, critical) VALUES ('long_transactions', -1)");
 wait_for($node, 'SELECT count(*) > 0 FROM infra_monitor.health_events', 'and events');
 $node->safe_psql('postgres', "DELETE FROM infra_monitor.health_threshold_overrides WHERE check_name = 'long_transactions'");
