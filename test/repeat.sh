@@ -51,7 +51,7 @@ alone()
 	export WORK
 	# shellcheck disable=SC2016 # the inner shell's arguments
 	unshare --mount --pid --ipc --net --fork --kill-child --mount-proc \
-		bash -c "set -e; $(declare -f make_places); make_places; exec \"\$@\"" bash "$@"
+		bash -c "set -e; cd /; $(declare -f make_places); make_places; exec \"\$@\"" bash "$@"
 }
 
 # run NUMBER: a run.  What was interrupted has no closing line in its file, as that
