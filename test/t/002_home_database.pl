@@ -60,13 +60,13 @@ $odd->start;
 $odd->safe_psql('postgres',
 	qq(ALTER DATABASE home RENAME TO "q""uote's${feed}l\xc3\xafne"));
 
-# How long a command may take here, that nobody holds up: two seconds, and what two
-# such take that have nothing to do with the sampler.
+# How long a command may take here, that nobody holds up: two seconds, and three times
+# what two such take that have nothing to do with the sampler.
 sub limit_of
 {
 	my ($node) = @_;
 
-	return 2 + seconds
+	return 2 + 3 * seconds
 	{
 		$node->safe_psql('postgres', $_) foreach 'CREATE DATABASE usual TEMPLATE template0', 'DROP DATABASE usual';
 	};
