@@ -66,6 +66,7 @@ build_postgres()
 	for name in . "${OWN_CONTRIB[@]/#/contrib/}"; do
 		as_builder make -C "$name" install DESTDIR="$WORK/installation" || return
 	done
+	cp src/tools/valgrind.supp "$WORK/installation$installation" || return
 	cd "$OLDPWD" || return
 	mv "$WORK/installation$installation"/* "$installation"
 }
