@@ -198,7 +198,7 @@ sub unreached
 			my $first = shift @missing;
 			my $last = $first;
 			my $text = $source->[ $all[$first] ];
-			my @same = grep { !$file->{lines}{$_} && $source->[$_] eq $text } @all;
+			my @same = grep { $source->[$_] eq $text } @all;
 
 			$last = shift @missing while @missing && $missing[0] == $last + 1;
 			$text = "$source->[ $all[ $first - 1 ] ] => $text" if @same > 1 && $first > 0;
