@@ -149,6 +149,32 @@ FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.pronamespace = 'infra_monitor'::regnamespace AND l.lanname NOT IN ('c', 'internal')
 	AND (p.proconfig @> '{"search_path=pg_catalog, pg_temp"}') IS NOT TRUE;
 
+-- functions in C that are STRICT survive NULL, should they be declared otherwise; those of a number take it for 0
+CREATE SCHEMA lenient;
+CREATE FUNCTION lenient.answers(function regprocedure) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	answers bigint;
+	arguments text;
+BEGIN
+	EXECUTE regexp_replace(replace(pg_get_functiondef(function), ' STRICT', ''),
+		'FUNCTION infra_monitor\.', 'FUNCTION lenient.');
+	SELECT string_agg(format('NULL::%s', t::regtype), ', ') INTO arguments
+	FROM pg_proc p, unnest(p.proargtypes) t WHERE p.oid = function;
+	EXECUTE format('SELECT count(r) FROM lenient.%I(%s) r', (SELECT proname FROM pg_proc WHERE oid = function), arguments)
+		INTO answers;
+	RETURN answers;
+END $$;
+SELECT function, answers > 0 AS answer
+FROM (SELECT p.oid::regprocedure AS function, lenient.answers(p.oid::regprocedure)
+	FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+	WHERE p.pronamespace = 'infra_monitor'::regnamespace AND l.lanname = 'c' AND p.proisstrict AND p.pronargs > 0
+		AND 'internal'::regtype <> ALL (p.proargtypes)
+	OFFSET 0) s (function, answers)
+ORDER BY function::text COLLATE "C";
+SET client_min_messages = warning;
+DROP SCHEMA lenient CASCADE;
+RESET client_min_messages;
+
 -- the extension
 SELECT extrelocatable, extnamespace::regnamespace AS schema,
 	extconfig::regclass[] AS dumped, extcondition AS condition

@@ -38,6 +38,8 @@ DECLARE c CURSOR FOR SELECT id FROM regress_slow WHERE note <> 'secret' ORDER BY
 FETCH 2 FROM c;
 COMMIT;
 COPY (SELECT id FROM regress_slow WHERE id < 3 ORDER BY id) TO STDOUT;
+SELECT count(*) FROM regress_slow WHERE note LIKE'secret'OR note = N'secret'OR U&"note" = U&'secret'OR false;
+SELECT $ 0x1F, 'secret';
 SELECT missing FROM regress_slow WHERE note = 'secret';
 SELECT 'secret;
 ';

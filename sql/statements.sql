@@ -209,6 +209,33 @@ RESET infra_monitor.track;
 RESET pg_stat_statements.track;
 DROP VIEW regress_different;
 
+-- cursors that end in another order than they began
+SET infra_monitor.track = 'all';
+SET pg_stat_statements.track = 'all';
+SELECT regress_begin();
+DO $$
+DECLARE
+	one refcursor;
+	two refcursor;
+	three refcursor;
+	r record;
+BEGIN
+	OPEN one FOR SELECT /* cursor one */ i FROM regress_t;
+	OPEN two FOR SELECT /* cursor two */ i, t FROM regress_t;
+	OPEN three FOR SELECT /* cursor three */ t, i FROM regress_t;
+	FETCH one INTO r;
+	MOVE FORWARD 2 FROM two;
+	MOVE FORWARD 3 FROM three;
+	CLOSE one;
+	CLOSE three;
+	CLOSE two;
+END $$;
+SELECT p.query, toplevel, p.calls, s.calls = p.calls AS same_calls, s.rows = p.rows AS same_rows
+FROM infra_monitor.slow_queries s JOIN pg_stat_statements p USING (userid, dbid, queryid, toplevel)
+WHERE p.query ~ '^SELECT /\* cursor' ORDER BY p.query;
+RESET infra_monitor.track;
+RESET pg_stat_statements.track;
+
 --
 -- executions that did not finish
 --

@@ -32,6 +32,7 @@ BEGIN
 }
 
 use Cwd qw(abs_path);
+use File::Path qw(rmtree);
 use InfraMonitor;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -158,7 +159,34 @@ SQL
 	$node->safe_psql('postgres', 'DROP TABLESPACE small');
 	is($node->safe_psql('postgres', "SELECT count(*) FROM infra_monitor.disk_usage() WHERE what = 'tablespace'"),
 		0, 'it is gone');
+
+	# Links that lead nowhere: of a tablespace, and of none.
+	$node->safe_psql('postgres', "CREATE TABLESPACE lost LOCATION '$location'");
+	rename $location, "$location.away" or die "$location: $!";
+	my $link = $node->data_dir . '/pg_tblspc/4242';
+	symlink $location, $link or die "$link: $!";
+	is( $node->safe_psql('postgres',
+			"SELECT what, tablespace, total, available, observed FROM infra_monitor.disk_usage() WHERE what <> 'data directory'"),
+		'tablespace|lost|||', 'what cannot be asked is not known');
+	next_evaluation();
+	is($node->safe_psql('postgres', 'SELECT count(*) > 0 FROM infra_monitor.disk_usage() WHERE observed IS NOT NULL'),
+		't', 'the others are');
+	unlink $link or die "$link: $!";
+	rename "$location.away", $location or die "$location: $!";
+	$node->safe_psql('postgres', 'DROP TABLESPACE lost');
 	rmdir $location;
+
+	# WAL elsewhere.
+	my $wal = new_server('wal',
+		init => [ extra => [ '--wal-segsize=1', "--waldir=$location.wal" ] ],
+		conf => "max_wal_size = 8MB\nmin_wal_size = 2MB\n");
+	$wal->start;
+	$wal->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
+	is( $wal->safe_psql('postgres',
+			'SELECT what, total < 64 * 1024 * 1024 FROM infra_monitor.disk_usage() ORDER BY total'),
+		"WAL directory|t\ndata directory|f", 'the file system of the WAL directory is known');
+	$wal->stop;
+	rmtree("$location.wal");
 }
 
 #

@@ -119,6 +119,21 @@ sequence_at(
 sequence_at(
 	'CREATE TABLE orders (id bigserial); ALTER TABLE orders ALTER id TYPE int; ALTER SEQUENCE orders_id_seq AS bigint; SELECT setval(\'orders_id_seq\', 2000000000)',
 	'critical', qr/$odd public\.orders_id_seq has used 93\.1 %/, 'ALTER TABLE orders ALTER id TYPE bigint', 'larger than its column');
+# one that is being dropped, and one with more numbers than its column takes
+$node->safe_psql('odd "name', 'CREATE SEQUENCE going AS smallint; SELECT setval(\'going\', 32000)');
+my $dropper = open_session($node, database => 'odd "name');
+ask($dropper, 'BEGIN');
+ask($dropper, 'DROP SEQUENCE going');
+$node->safe_psql('odd "name',
+	'CREATE TABLE narrow (id int); CREATE SEQUENCE high MINVALUE 3000000000 OWNED BY narrow.id');
+after_a_round();
+check_is('sequence_exhaustion', 'ok', qr/./, 'neither is looked at');
+ask($dropper, 'ROLLBACK');
+after_a_round();
+check_is('sequence_exhaustion', 'critical', qr/$odd public\.going has used 97\.7 %/, 'the one that stays');
+ask($dropper, 'DROP SEQUENCE going');
+close_sessions($dropper);
+after_a_round();
 
 #
 # vacuum_debt

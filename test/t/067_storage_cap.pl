@@ -276,6 +276,8 @@ wait_for($node, "SELECT last_error = 'sample: the history has reached infra_moni
 $n{samples} = ask($session, $count{samples});
 is(try_ask($session, 'SELECT infra_monitor.take_sample()'), undef, 'nor by hand');
 is($session->{sqlstate}, '53400', 'with the same error');
+is(try_ask($session, 'SELECT infra_monitor.roll_up(now())'), undef, 'nothing is rolled up');
+is($session->{sqlstate}, '53400', 'which is that error, too');
 check_is('critical', '.*; nothing is written but health events', 'the check says so');
 $n{events} = ask($session, $events);
 ask($session, "INSERT INTO infra_monitor.health_threshold_overrides VALUES ('lock_waits', 0, 0)");

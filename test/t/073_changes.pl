@@ -154,6 +154,9 @@ is(sql("SELECT count(*) FROM infra_monitor.changes('$start') WHERE kind = 'setti
 is(sql("SELECT name, new::timestamptz = pg_postmaster_start_time(), at = pg_postmaster_start_time(), old::timestamptz < '$start' FROM infra_monitor.changes('$start') WHERE kind = 'restart'"),
 	'server|t|t|t', 'the restart itself');
 
+# another source of the same value, which the sampler sees when it connects again
+sql('ALTER DATABASE postgres SET hash_mem_multiplier = 3');
+
 sub crash
 {
 	my $pid = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
@@ -165,6 +168,9 @@ sub crash
 	return;
 }
 crash();
+wait_for($node, <<'SQL', 'a value that comes from elsewhere is known', 'database|source');
+SELECT source, change FROM infra_monitor.setting_samples WHERE name = 'hash_mem_multiplier' ORDER BY number DESC LIMIT 1
+SQL
 is(changes('name, (new::timestamptz > old::timestamptz), at = new::timestamptz', 'crash'), 'server|t|t', 'the crash is known');
 is(changes('count(*)', 'restart'), 1, 'it is no restart');
 is(changes('count(*)', 'reset'), 3, 'and nothing was reset');

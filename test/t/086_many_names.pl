@@ -157,6 +157,40 @@ is_deeply(\@differences, [], 'and keeps its counts, under its OID');
 is(sum_of($dropped, 'pool_connections'), NAMES + 1, 'it has no connections');
 is(scalar(my @now = names($dropped, 'pool_connections', 'datname')), OWN + 1, 'and another database has series of these');
 
+like(ask($session, q{SELECT infra_monitor.metrics_text('postgres_exporter')}),
+	qr/^pg_database_wraparound_age_datfrozenxid_seconds\{datname="other"\} \d+$/m,
+	'the names of postgres_exporter: the age of the oldest of the others');
+
+#
+# A role goes
+#
+ask($session, 'CREATE ROLE gone LOGIN');
+$oid = ask($session, "SELECT 'gone'::regrole::oid");
+my $client = open_session($node, user => 'gone');
+ask($client, 'SELECT 1 AS gone') foreach 1 .. 300;
+close_sessions($client);
+my $by_name = role_is_shown('gone');
+ok($by_name, 'a role has executed something');
+ask($session, 'DROP ROLE gone');
+is(role_is_shown("($oid)"), $by_name, 'which stays when it is dropped, under its OID');
+
+# Waits until a role has counts of statements; returns how many.
+sub role_is_shown
+{
+	my ($name) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (time < $deadline)
+	{
+		my $counts = series_of(read_metrics($session), 'statement_duration_seconds_count');
+		my @shown = grep { /usename="\Q$name\E"/ } keys %$counts;
+
+		return sum0(@{$counts}{@shown}) if @shown;
+		usleep(100_000);
+	}
+	return;
+}
+
 #
 # Applications that others wait for
 #

@@ -131,6 +131,8 @@ my @alterations = (
 		'DROP INDEX infra_monitor.hostile', 'both' ],
 	[ 'it has a check constraint with a function that is not ours', 'ALTER TABLE TABLE ADD CONSTRAINT hostile CHECK (mallory.f(used_connections) > 0) NOT VALID',
 		'ALTER TABLE TABLE DROP CONSTRAINT hostile', 'both' ],
+	[ 'it has a check constraint with a function that is not ours', 'ALTER TABLE TABLE ADD CONSTRAINT hostile CHECK (used_connections::mallory.d IS NOT NULL) NOT VALID',
+		'ALTER TABLE TABLE DROP CONSTRAINT hostile', 'both' ],
 	[ 'it has a check constraint with a function that is not ours',
 		q{ALTER TABLE TABLE ADD CONSTRAINT hostile CHECK (query_to_xml('ALTER ROLE mallory SUPERUSER', true, true, '') IS NULL OR true) NOT VALID},
 		'ALTER TABLE TABLE DROP CONSTRAINT hostile', 'both' ],
