@@ -62,7 +62,7 @@ run()
 
 	[ "$at_once" -eq 1 ] || place=(alone)
 	mkdir "$logs"
-	LOGS=$logs "${place[@]}" bash "$WORK/clone/test/run.sh" </dev/null >"$log.now" 2>&1 || true
+	LOGS_DIR=$logs "${place[@]}" bash "$WORK/clone/test/run.sh" </dev/null >"$log.now" 2>&1 || true
 	rmdir "$logs" 2>/dev/null || { rm -rf "${log%.log}"; mv "$logs" "${log%.log}"; }
 	mv "$log.now" "$log"
 	report "$1"

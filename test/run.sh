@@ -7,7 +7,7 @@
 #	run.sh --packages	only install the packages that this takes
 #
 # The last line is "N passed, N failed".  Of the logs that explain a failure, the end is
-# printed; the caller may set LOGS to a directory, to find them there, compressed.
+# printed; the caller may set LOGS_DIR to a directory, to find them there, compressed.
 
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
@@ -57,7 +57,7 @@ suite()
 		[ -s "$file" ] || continue
 		say "${file#"$tree"/}"
 		tail -n 300 "$file"
-		[ -z "${LOGS:-}" ] || gzip -c "$file" >"$LOGS/${file##*/}.gz"
+		[ -z "${LOGS_DIR:-}" ] || gzip -c "$file" >"$LOGS_DIR/${file##*/}.gz"
 	done < <("logs_$name" "$log")
 }
 

@@ -186,7 +186,7 @@ begin_day(3);
 $publisher->safe_psql('postgres', 'INSERT INTO mine VALUES (4)');
 arrives(4, 'and the next day does not matter');
 my $names = $subscriber->safe_psql('postgres',
-	"SELECT string_agg(format('infra_monitor.%I', relname), ', ') FROM pg_class WHERE relnamespace = 'infra_monitor'::regnamespace");
+	"SELECT string_agg(format('infra_monitor.%I', relname), ', ') FROM pg_class WHERE relnamespace = 'infra_monitor'::regnamespace AND relkind = 'r'");
 $subscriber->safe_psql('postgres', "DROP TABLE $names");
 $publisher->safe_psql('postgres', 'INSERT INTO mine VALUES (5)');
 arrives(5, 'nor that the tables are dropped');
