@@ -16,7 +16,8 @@
 #
 # The server is that of run.sh, or that of PG_CONFIG: one with assertions sees more.
 # SQLSMITH_SEED, by default 1, has sqlsmith make up others.  SQLSMITH_DIR may name a
-# directory for the log of a run that failed.  Needs sqlsmith.  The last line is
+# directory for what sqlsmith_log.pl has found, with the statements, and for the log of
+# a run that failed.  Needs sqlsmith.  The last line is
 # "N passed, N failed".
 
 set -euo pipefail
@@ -66,7 +67,7 @@ smith()
 	as_tester timeout $((seconds / ${#RUNS[@]} + 1)) sqlsmith "${options[@]}" \
 		--target="host=$WORK/tmp dbname=postgres user=smith_$1 options=-csearch_path=smith_$2,pg_catalog,infra_monitor,smith" \
 		>"$WORK/$1_$2.out" 2>&1 </dev/null || status=$?
-	[ $status -eq 124 ] || { tail -n 5 "$WORK/$1_$2.out"; return 1; }
+	[ "$status" -eq 124 ] || { tail -n 5 "$WORK/$1_$2.out"; return 1; }
 }
 
 # findings NAME: print what sqlsmith_log.pl has found of that kind.
@@ -134,9 +135,10 @@ check 'no internal error of ours' findings internal
 check 'nothing was left unreleased' findings leaks
 check 'all statements ended in time' findings late
 check 'the sampler had to wait at most' findings sampler
-if [ $failed -gt 0 ] && [ -n "${SQLSMITH_DIR:-}" ]; then
+if [ -n "${SQLSMITH_DIR:-}" ]; then
 	mkdir -p "$SQLSMITH_DIR"
-	cp "$WORK"/log/* "$SQLSMITH_DIR"
+	cp "$WORK"/findings/* "$SQLSMITH_DIR"
+	[ $failed -eq 0 ] || cp "$WORK"/log/* "$SQLSMITH_DIR"
 fi
 printf '%d passed, %d failed\n' "$passed" "$failed"
 exit $((failed > 0))
