@@ -434,7 +434,7 @@ static inline bool
 imon_after_executor_start(QueryDesc *desc)
 {
 #if PG_VERSION_NUM < 190000
-	if (desc->totaltime != NULL)
+	if (likely(desc->totaltime != NULL))
 		return true;
 	desc->totaltime = (Instrumentation *)
 		MemoryContextAllocExtended(desc->estate->es_query_cxt,
@@ -468,7 +468,7 @@ imon_query_time(const QueryDesc *desc, instr_time *running_since)
 	const Instrumentation *instr = imon_query_instrumentation(desc);
 
 	INSTR_TIME_SET_ZERO(*running_since);
-	if (instr == NULL)
+	if (unlikely(instr == NULL))
 		return 0;
 	*running_since = instr->starttime;
 #if PG_VERSION_NUM >= 190000

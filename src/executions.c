@@ -132,7 +132,7 @@ static emit_log_hook_type prev_emit_log_hook = NULL;
 static inline bool
 is_tracked(void)
 {
-	return nesting < imon_tracked_depth && !IsParallelWorker();
+	return likely(nesting < imon_tracked_depth) && likely(!IsParallelWorker());
 }
 
 static inline void
@@ -419,7 +419,7 @@ watch(QueryDesc *desc)
 	execution->ns = 0;
 	set_key(&execution->key, (uint64) desc->plannedstmt->queryId);
 	imon_begin_execution(&execution->beginning, execution->key.toplevel);
-	if (execution->key.toplevel)
+	if (likely(execution->key.toplevel))
 		imon_add_parsing(&execution->beginning, execution->key.queryid);
 	if (unlikely(imon_knows_many))
 		imon_expect_execution(&execution->key);
@@ -429,7 +429,7 @@ static pg_attribute_hot void
 imon_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
 	/* without an identifier it is part of a utility command, or unknown */
-	bool		tracked = queryDesc->plannedstmt->queryId != 0 && is_tracked();
+	bool		tracked = likely(queryDesc->plannedstmt->queryId != 0) && is_tracked();
 
 	if (tracked && nesting == 0)
 		imon_before_executor_start(queryDesc);
@@ -437,7 +437,8 @@ imon_ExecutorStart(QueryDesc *queryDesc, int eflags)
 		prev_ExecutorStart(queryDesc, eflags);
 	else
 		standard_ExecutorStart(queryDesc, eflags);
-	if (tracked && nesting == 0 && !imon_after_executor_start(queryDesc))
+	if (likely(tracked) && likely(nesting == 0) &&
+		unlikely(!imon_after_executor_start(queryDesc)))
 	{
 		imon_drop_execution();
 		tracked = false;
@@ -450,7 +451,7 @@ imon_ExecutorStart(QueryDesc *queryDesc, int eflags)
 		if (left_over)
 			forget(left_over);
 	}
-	if (tracked)
+	if (likely(tracked))
 		watch(queryDesc);
 }
 
@@ -620,7 +621,7 @@ static inline ImonExecution *
 count_completed(ImonExecution *execution)
 {
 	instr_time	ignored;
-	uint64		ns = execution->key.toplevel ?
+	uint64		ns = likely(execution->key.toplevel) ?
 		query_time(execution, &ignored) : execution->ns;
 	uint64		elapsed_ns = imon_elapsed_ns(&execution->beginning, ns);
 
@@ -629,7 +630,7 @@ count_completed(ImonExecution *execution)
 		execution = log_completed(execution, ns);
 	imon_count_execution(&execution->key, IMON_COMPLETED, ns);
 	imon_end_execution(&execution->beginning, elapsed_ns);
-	if (execution->key.toplevel)
+	if (likely(execution->key.toplevel))
 	{
 		/* a portal that the client reads bit by bit, while it does this */
 		for (ImonExecution *open = executions + 1; open < execution; open++)
@@ -647,7 +648,7 @@ imon_ExecutorEnd(QueryDesc *queryDesc)
 {
 	ImonExecution *execution = find_execution(queryDesc);
 
-	if (execution)
+	if (likely(execution != NULL))
 		forget(count_completed(execution));
 	if (prev_ExecutorEnd)
 		prev_ExecutorEnd(queryDesc);

@@ -84,7 +84,7 @@ static inline void
 imon_begin_execution(ImonBeginning *beginning, bool toplevel)
 {
 	beginning->statement = GetCurrentStatementStartTimestamp();
-	if (!toplevel)
+	if (unlikely(!toplevel))
 		beginning->pre_us = -1;
 #ifdef IMON_HAS_TICKS
 	else if (likely(imon_slow_ns >= IMON_SLOW_BY_TICKS) &&
@@ -112,7 +112,7 @@ extern IMON_INTERNAL ImonParsed imon_parsed;
 static inline void
 imon_add_parsing(ImonBeginning *beginning, uint64 queryid)
 {
-	if (imon_parsed.queryid != queryid)
+	if (likely(imon_parsed.queryid != queryid))
 		return;
 	imon_parsed.queryid = 0;
 	if (imon_parsed.statement == beginning->statement)
@@ -154,7 +154,7 @@ extern IMON_INTERNAL int64 imon_last_end_ns;
 static inline void
 imon_end_execution(const ImonBeginning *beginning, uint64 elapsed_ns)
 {
-	if (beginning->pre_us < 0)
+	if (unlikely(beginning->pre_us < 0))
 		return;
 	imon_last_statement = beginning->statement;
 	imon_last_end_ns = (int64) elapsed_ns;

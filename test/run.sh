@@ -6,7 +6,8 @@
 #						suites, each on servers of its own
 #	run.sh --packages	only install the packages that this takes
 #
-# The last line is "N passed, N failed".
+# The last line is "N passed, N failed".  Of the logs that explain a failure, the end is
+# printed; the caller may set LOGS to a directory, to find them there, compressed.
 
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
@@ -56,6 +57,7 @@ suite()
 		[ -s "$file" ] || continue
 		say "${file#"$tree"/}"
 		tail -n 300 "$file"
+		[ -z "${LOGS:-}" ] || gzip -c "$file" >"$LOGS/${file##*/}.gz"
 	done < <("logs_$name" "$log")
 }
 
@@ -156,7 +158,7 @@ install_neighbours
 [ "${1:-}" != --packages ] || exit 0
 
 make_workdir
-[ "${PROGRAMS:-}" = no ] || unpack_programs prometheus promtool prometheus-{node,postgres,sql}-exporter
+[ "${PROGRAMS:-}" = no ] || unpack_programs
 tree=$WORK/tree
 say "building for $("$PG_CONFIG" --version)"
 copy_tree "$tree"

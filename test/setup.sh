@@ -342,7 +342,7 @@ get_source()
 	die "no source package $package: set POSTGRES_SOURCE"
 }
 
-# unpack_programs NAME...: put Prometheus, its promtool and its exporters, which
+# unpack_programs [NAME...]: put Prometheus, its promtool and its exporters, which
 # the tests of metrics ask and start, where these find them, if they are missing
 # and can be had without asking.  The packages are not installed: that would start
 # services.
@@ -351,6 +351,7 @@ unpack_programs()
 	local directory=$WORK/programs name package packages=()
 
 	is_root && command -v dpkg-deb >/dev/null || return 0
+	[ $# -gt 0 ] || set -- prometheus promtool prometheus-{node,postgres,sql}-exporter
 	for name in "$@"; do
 		package=$name
 		if [ "$name" = promtool ] && [ -z "$(apt-cache madison promtool 2>/dev/null)" ]; then

@@ -60,13 +60,13 @@ $odd->start;
 $odd->safe_psql('postgres',
 	qq(ALTER DATABASE home RENAME TO "q""uote's${feed}l\xc3\xafne"));
 
-# How long a command may take here, that nobody holds up: two seconds, and what two
-# such take that have nothing to do with the sampler.
+# How long a command may take here, that nobody holds up: two seconds, and three times
+# what two such take that have nothing to do with the sampler.
 sub limit_of
 {
 	my ($node) = @_;
 
-	return 2 + seconds
+	return 2 + 3 * seconds
 	{
 		$node->safe_psql('postgres', $_) foreach 'CREATE DATABASE usual TEMPLATE template0', 'DROP DATABASE usual';
 	};
@@ -181,13 +181,14 @@ foreach my $name (qw(rolling_back terminated))
 {
 	$sessions{$name} = $nodes->{$name}->background_psql('postgres');
 	$sessions{$name}->set_query_timer_restart;
+	my $limit = 2 + limit_of($nodes->{$name});
 	my $time = seconds
 	{
 		$sessions{$name}->query_safe('BEGIN');
 		$sessions{$name}->query_safe('ALTER DATABASE home RENAME TO away');
 	};
-	cmp_ok($time, '<', 4,
-		sprintf('RENAME in a transaction, within 4 s: %.2f s', $time));
+	cmp_ok($time, '<', $limit,
+		sprintf('RENAME in a transaction, within %.2f s: %.2f s', $limit, $time));
 }
 $pid = $sessions{terminated}->query_safe('SELECT pg_backend_pid()');
 $nodes->{terminated}->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
@@ -208,8 +209,9 @@ $out = $node->safe_psql('postgres',
 	  . join('', map { "CREATE DATABASE d$_;\nDROP DATABASE d$_;\n" } 1 .. 50));
 my @times = sort { $a <=> $b } $out =~ /^Time: ([0-9.]+) ms/mg;
 is(scalar @times, 100, 'a database was created and dropped 50 times');
-cmp_ok($times[-1], '<', 4000,
-	sprintf('none took 4 s, the slowest %.0f ms', $times[-1]));
+# one that is held up is so alone; a busy machine makes all of them slow
+cmp_ok($times[-1], '<', 4000 + 5 * $times[50],
+	sprintf('none took 4 s more than others, the slowest %.0f ms, half of them %.0f ms', @times[ -1, 50 ]));
 wait_for_sample($node, 'the sampler samples on');
 is(status_of($node, 'pid'), $pid, 'as the same process');
 
@@ -307,12 +309,14 @@ wait_for($node, "SELECT count(*) > 0 FROM infra_monitor.samples WHERE sampled_at
 is($node->safe_psql('home', "SELECT count(*), bool_and(sampled_at > '$last'::timestamptz + interval '25 s') FROM infra_monitor.samples WHERE sampled_at > '$away'"),
 	'1|t', 'one sample after half a minute');
 wait_for($node, "SELECT state = 'away' FROM infra_monitor.sampler_status", 'it is away again', 't', 'home');
+# (not asked of this server: its list of databases is locked)
+my $limit = 2 + limit_of($nodes->{copying});
 $time = seconds
 {
 	$locker->query_safe('ROLLBACK');
 	ok(defined answer_of($renamer), 'the command succeeds');
 };
-cmp_ok($time, '<', 4, sprintf('at once: %.2f s', $time));
+cmp_ok($time, '<', $limit, sprintf('at once, within %.2f s: %.2f s', $limit, $time));
 close_sessions($renamer);
 $locker->quit;
 

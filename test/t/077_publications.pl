@@ -76,11 +76,12 @@ sub make_missing_tables
 	my $commands = $publisher->safe_psql('postgres', <<'SQL');
 SELECT 'CREATE SCHEMA IF NOT EXISTS infra_monitor;'
 UNION ALL
-SELECT format('CREATE TABLE IF NOT EXISTS infra_monitor.%I (%s);', c.relname,
-	string_agg(format('%I text', a.attname), ', ' ORDER BY a.attnum))
+SELECT format('CREATE TABLE IF NOT EXISTS infra_monitor.%I (%s%s);', c.relname,
+	string_agg(format('%I text', a.attname), ', ' ORDER BY a.attnum), ', ' || pg_get_constraintdef(k.oid))
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+	LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
 WHERE c.relnamespace = 'infra_monitor'::regnamespace AND c.relkind IN ('r', 'p')
-GROUP BY c.relname;
+GROUP BY c.relname, k.oid;
 SQL
 	$subscriber->safe_psql('postgres', "SET client_min_messages = error; $commands");
 	return;
@@ -144,6 +145,14 @@ make_missing_tables();
 $subscriber->safe_psql('postgres', $subscribe);
 $publisher->safe_psql('postgres', 'INSERT INTO mine VALUES (1)');
 arrives(1, 'with tables of these names it can, and follows');
+
+# also when the state of a check is updated
+my $state = "SELECT status FROM infra_monitor.health_state WHERE check_name = 'connections_used'";
+wait_for($publisher, $state, 'a check has a state', 'ok');
+$publisher->safe_psql('postgres', "INSERT INTO infra_monitor.health_threshold_overrides VALUES ('connections_used', 0, 0)");
+wait_for($publisher, $state, 'another one', 'critical');
+$publisher->safe_psql('postgres', 'INSERT INTO mine VALUES (0)');
+arrives(0, 'which does not stop it');
 
 # as on the next day
 my $day = begin_day(2);
