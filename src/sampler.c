@@ -28,6 +28,7 @@
 #include "access/xlog.h"
 #include "activity.h"
 #include "blame.h"
+#include "catalog/pg_authid.h"
 #include "check_states.h"
 #include "commands/dbcommands.h"
 #include "clock.h"
@@ -1079,12 +1080,15 @@ wait_to_connect(void)
 
 /*
  * A setting of the sampler's own, which no configuration file changes.  As one of
- * the session it leaves alone what RESET would give, which is the server's.
+ * the session it leaves alone what RESET would give, which is the server's.  Whose
+ * session it is has to be said: before it is connected, there is no current user.
  */
 static void
 pin_setting(const char *name, const char *value)
 {
-	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
+	(void) set_config_option_ext(name, value, PGC_SUSET, PGC_S_SESSION,
+								 BOOTSTRAP_SUPERUSERID, GUC_ACTION_SET, true,
+								 0, false);
 }
 
 /*
