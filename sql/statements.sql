@@ -144,7 +144,10 @@ SELECT /* error inside */ regress_caught();
 UPDATE /* trigger */ regress_t SET t = 'z' WHERE i <= 5;
 CALL /* call */ regress_procedure();
 DO /* do */ $$ BEGIN PERFORM /* in do */ max(i) FROM regress_t; ROLLBACK; PERFORM /* in do, too */ 1; END $$;
-SET max_stack_depth = '6MB';
+-- builds with sanitizers need more, see test/sanitizers.sh
+\set stack 6MB
+\getenv stack IMON_STACK_DEPTH
+SET max_stack_depth = :'stack';
 SELECT /* depths */ regress_deep(500);
 RESET max_stack_depth;
 SELECT statement, top, calls, theirs, failures, failed_time FROM regress_counts
@@ -160,7 +163,7 @@ SELECT /* error inside */ regress_caught();
 UPDATE /* trigger */ regress_t SET t = 'z' WHERE i <= 5;
 CALL /* call */ regress_procedure();
 DO /* do */ $$ BEGIN PERFORM /* in do */ max(i) FROM regress_t; ROLLBACK; PERFORM /* in do, too */ 1; END $$;
-SET max_stack_depth = '6MB';
+SET max_stack_depth = :'stack';
 SELECT /* depths */ regress_deep(500);
 RESET max_stack_depth;
 SELECT statement, top, calls, theirs, failures, failed_time FROM regress_counts

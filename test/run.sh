@@ -6,8 +6,10 @@
 #						suites, each on servers of its own
 #	run.sh --packages	only install the packages that this takes
 #
-# The last line is "N passed, N failed".  Of the logs that explain a failure, the end is
-# printed; the caller may set LOGS_DIR to a directory, to find them there, compressed.
+# TAP_FILES may name some of test/t, relative to the tree, patterns of the shell
+# among them.  The last line is "N passed, N failed".  Of the logs that explain a
+# failure, the end is printed; the caller may set LOGS_DIR to a directory, to find them
+# there, compressed.
 
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
@@ -171,5 +173,5 @@ mount_small_disk
 suite regression 'sql/*.sql' count_regress ISOLATION= TAP_TESTS=
 suite isolation 'test/isolation/specs/*.spec' count_regress REGRESS= TAP_TESTS=
 make_small_groups
-suite tap 'test/t/*.pl' count_tap REGRESS= ISOLATION= EXTRA_PROVE_FLAGS="-j$(($(nproc) + 1)) --reverse"
+suite tap 'test/t/*.pl' count_tap REGRESS= ISOLATION= EXTRA_PROVE_FLAGS="-j$(($(nproc) + 1)) --reverse" ${TAP_FILES:+PROVE_TESTS="$TAP_FILES"}
 finish

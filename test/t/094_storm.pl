@@ -819,7 +819,9 @@ subtest 'H5: 500 functions and savepoints deep' => sub {
 \set VERBOSITY verbose
 \set ON_ERROR_ROLLBACK off
 SET client_min_messages = notice;
-SET max_stack_depth = '6MB';
+\set stack 6MB
+\getenv stack IMON_STACK_DEPTH
+SET max_stack_depth = :'stack';
 CREATE TEMP TABLE deep (i int);
 CREATE FUNCTION pg_temp.down(n int, how text) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
