@@ -22,6 +22,7 @@
 # about how much memory a process has, of which the sanitizers take most
 # (IMON_SANITIZERS tells the tests):
 #	095_resources.pl	memory limited by ulimit and prlimit
+# What goes 500 functions deep takes the stack that IMON_STACK_DEPTH allows.
 #
 # SANITIZER_SUITES may name what to run: ours, core.  CORE_SUITES is that of core.sh,
 # by default "regress isolation before after"; TAP_FILES that of run.sh.  Needs what
