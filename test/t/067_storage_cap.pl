@@ -132,6 +132,8 @@ check_is('ok', 'the history has [0-9]+ kB of the 16 MB of infra_monitor.max_stor
 #
 # the oldest day gives way, over all tables
 #
+# (in one transaction: the sampler drops an old partition that has no rows)
+ask($session, 'BEGIN');
 my @oldest = map { make_partition($_, -3) } qw(statement_texts wait_samples);
 my @older = map { make_partition($_, -2) } qw(health_events wait_samples);
 my $yesterday = make_partition('wait_samples', -1);
@@ -140,6 +142,8 @@ INSERT INTO infra_monitor.statement_texts SELECT now() - interval '3 days', i, i
 INSERT INTO infra_monitor.health_events (at, check_name, new_status, since)
 SELECT now() - interval '2 days', 'test', 'ok', now() FROM generate_series(1, 100)
 SQL
+add_rows(1, $_) for -3 .. -1;
+ask($session, 'COMMIT');
 fill_up_to(5 * MB, -3);
 fill_up_to(10 * MB, -2);
 fill_up_to(14.6 * MB, -1);
