@@ -496,6 +496,9 @@ SKIP:
 # How much it is: a hundred of everything, and others
 #
 close_sessions(@app);
+wait_in_session($session,
+	q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()},
+	'all others are gone');
 my @many = map { open_session($node, database => 'app', application_name => "many $_") } 1 .. GROUPS + 5;
 ask($session, 'DO $$ BEGIN FOR i IN 1..120 LOOP EXECUTE format($f$CREATE ROLE many_%s$f$, i); END LOOP; END $$');
 # rows alone are enough here
