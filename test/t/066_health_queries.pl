@@ -105,11 +105,16 @@ becomes('deadlocks', 'critical', 'more than are allowed');
 forget('deadlocks');
 
 # somebody guesses
+sub guess
+{
+	await_session(begin_session($node, user => "nobody $_")) foreach 1 .. 4;
+	return;
+}
 threshold('auth_failures', 3, 6);
 becomes('auth_failures', 'ok', 'none');
-$node->psql('postgres', 'SELECT', connstr => $node->connstr('postgres') . " user='nobody $_'") for 1 .. 4;
+guess();
 becomes('auth_failures', 'warning', 'four');
-$node->psql('postgres', 'SELECT', connstr => $node->connstr('postgres') . " user='nobody $_'") for 1 .. 4;
+guess();
 becomes('auth_failures', 'critical', 'eight');
 $node->safe_psql('postgres', "SELECT infra_monitor.reset('pool')");
 becomes('auth_failures', 'ok', 'counted anew');
