@@ -25,7 +25,7 @@
 #	PG_CONFIG      its pg_config
 
 OWN_MAJOR=15
-OWN_CONTRIB=(amcheck auto_explain dblink pg_stat_statements)
+OWN_CONTRIB=(amcheck auto_explain dblink pg_stat_statements test_decoding)
 
 # need_own_postgres DIRECTORY: choose the directory, and say what own_postgres needs.
 need_own_postgres()
