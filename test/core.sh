@@ -31,17 +31,6 @@ PARTS=(src/test/regress src/test/isolation contrib/pg_stat_statements contrib/sp
 passed=0
 failed=0
 
-# result NAME COMMAND...: count a test, which passes if the command succeeds.
-result()
-{
-	if "${@:2}"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		printf 'FAILED  %s\n' "$1"
-	fi
-}
-
 # keep_tests: have the tests of this version in $tests.
 keep_tests()
 {

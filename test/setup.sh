@@ -557,3 +557,15 @@ check()
 		printf '%s\nFAILED  %s\n' "$output" "$name"
 	fi
 }
+
+# result NAME COMMAND...: count a test, which passes if the command succeeds, whatever it
+# prints.
+result()
+{
+	if "${@:2}"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		printf 'FAILED  %s\n' "$1"
+	fi
+}

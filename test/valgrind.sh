@@ -32,17 +32,6 @@ declare -A not_compared=(
 passed=0
 failed=0
 
-# result NAME COMMAND...: count a test, which passes if the command succeeds.
-result()
-{
-	if "${@:2}"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		printf 'FAILED  %s\n' "$1"
-	fi
-}
-
 # is_starting: does the server not let clients in yet?  To ask it would be a refusal,
 # which health tells of.
 is_starting()
