@@ -174,8 +174,9 @@ ifneq (,$(filter-out demo lint test,$(or $(MAKECMDGOALS),all)))
 
 PG_CONFIG ?= pg_config
 PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
-ifeq (,$(PGXS))
-$(error "$(PG_CONFIG) --pgxs" names no file: install postgresql-server-dev-15 (Debian, Ubuntu) or postgresql15-devel (Red Hat, SUSE), or set PG_CONFIG)
+# Debian's package of the client has the makefiles, too, but not the headers
+ifeq (,$(and $(PGXS),$(wildcard $(shell $(PG_CONFIG) --includedir-server)/postgres.h)))
+$(error $(PG_CONFIG) knows no makefiles and headers for extensions: install postgresql-server-dev-15 (Debian, Ubuntu) or postgresql15-devel (Red Hat, SUSE), or set PG_CONFIG)
 endif
 include $(PGXS)
 ifneq (,$(filter 9.% 10 11 12 13 14,$(MAJORVERSION)))

@@ -192,10 +192,12 @@ default_major()
 		sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p'
 }
 
-# has_pgxs: can extensions be built for PG_CONFIG?
+# has_pgxs: can extensions be built for PG_CONFIG?  Debian's package of the client
+# has the makefiles, too, but not the headers.
 has_pgxs()
 {
-	[ -f "$("$PG_CONFIG" --pgxs 2>/dev/null)" ]
+	[ -f "$("$PG_CONFIG" --pgxs 2>/dev/null)" ] &&
+		[ -f "$("$PG_CONFIG" --includedir-server)/postgres.h" ]
 }
 
 # need_build_tools: the same for what building takes besides PostgreSQL itself.
