@@ -13,6 +13,7 @@
 
 #include <time.h>
 
+#include "server.h"
 #include "utils/timestamp.h"
 
 /* Its nanoseconds. */
@@ -61,7 +62,7 @@ imon_last_tick(void)
 {
 	struct timespec then;
 
-	clock_gettime(CLOCK_REALTIME_COARSE, &then);
+	imon_server.clock_gettime(CLOCK_REALTIME_COARSE, &then);
 	return ((TimestampTz) then.tv_sec -
 			(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY) * USECS_PER_SEC +
 		then.tv_nsec / 1000;

@@ -474,6 +474,8 @@ imon_query_time(const QueryDesc *desc, instr_time *running_since)
 #if PG_VERSION_NUM >= 190000
 	return imon_instr_time_ns(instr->total);
 #else
+	if (likely(instr->total == 0))	/* spares a constant in memory */
+		return imon_instr_time_ns(instr->counter);
 	return (uint64) (int64) (instr->total * 1e9) + imon_instr_time_ns(instr->counter);
 #endif
 }

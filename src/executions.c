@@ -34,6 +34,7 @@
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "repeated.h"
+#include "server.h"
 #include "slow_log.h"
 #include "statements.h"
 #include "storage/ipc.h"
@@ -128,11 +129,20 @@ static planner_hook_type prev_planner = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
+IMON_HOT_LINE ImonServer imon_server = {
+	.GetCurrentStatementStartTimestamp = GetCurrentStatementStartTimestamp,
+	.clock_gettime = clock_gettime,
+	.GetUserId = GetUserId,
+	.IsTransactionBlock = IsTransactionBlock,
+	.ParallelWorkerNumber = &ParallelWorkerNumber,
+	.MyDatabaseId = &MyDatabaseId
+};
+
 /* Is a statement at this depth to be watched? */
 static inline bool
 is_tracked(void)
 {
-	return likely(nesting < imon_tracked_depth) && likely(!IsParallelWorker());
+	return likely(nesting < imon_tracked_depth) && likely(*imon_server.ParallelWorkerNumber < 0);
 }
 
 static inline void
@@ -140,8 +150,8 @@ set_key(ImonStatementKey *key, uint64 queryid)
 {
 	memset(key, 0, sizeof(ImonStatementKey));
 	key->queryid = queryid;
-	key->userid = GetUserId();
-	key->dbid = MyDatabaseId;
+	key->userid = imon_server.GetUserId();
+	key->dbid = *imon_server.MyDatabaseId;
 	key->toplevel = (nesting == 0);
 }
 
@@ -625,7 +635,7 @@ count_completed(ImonExecution *execution)
 		query_time(execution, &ignored) : execution->ns;
 	uint64		elapsed_ns = imon_elapsed_ns(&execution->beginning, ns);
 
-	execution->key.userid = GetUserId();
+	execution->key.userid = imon_server.GetUserId();
 	if (unlikely(imon_may_be_slow(elapsed_ns)))
 		execution = log_completed(execution, ns);
 	imon_count_execution(&execution->key, IMON_COMPLETED, ns);
@@ -638,7 +648,7 @@ count_completed(ImonExecution *execution)
 				imon_note_open(&open->key);
 		imon_note_repeated(&execution->key, execution->desc,
 						   execution->beginning.statement, ns,
-						   IsTransactionBlock());
+						   imon_server.IsTransactionBlock());
 	}
 	return execution;
 }

@@ -20,14 +20,17 @@
 
 /*
  * What each execution of a statement needs of this process: side by side, so that
- * it is in few lines of the cache and few pages; what is larger is behind it, and
- * begins a line.  Functions are marked with pg_attribute_hot for the same.
+ * it is in few lines of the cache and few pages; that of IMON_HOT_LINE begins a line.
+ * What is larger is behind it, and begins a line, too.  Functions are marked with
+ * pg_attribute_hot for the same.
  */
 #if defined(__GNUC__) && defined(__ELF__)
 #define IMON_HOT_DATA __attribute__((section("imon_hot")))
+#define IMON_HOT_LINE __attribute__((section("imon_hot"), aligned(64)))
 #define IMON_HOT_LINES __attribute__((section("imon_hot_lines"), aligned(64)))
 #else
 #define IMON_HOT_DATA
+#define IMON_HOT_LINE
 #define IMON_HOT_LINES
 #endif
 

@@ -20,6 +20,7 @@
 #include "guc.h"
 #include "internal.h"
 #include "locks.h"
+#include "server.h"
 #include "statements.h"
 #include "utils/timestamp.h"
 
@@ -83,7 +84,7 @@ imon_begin_exactly(ImonBeginning *beginning)
 static inline void
 imon_begin_execution(ImonBeginning *beginning, bool toplevel)
 {
-	beginning->statement = GetCurrentStatementStartTimestamp();
+	beginning->statement = imon_server.GetCurrentStatementStartTimestamp();
 	if (unlikely(!toplevel))
 		beginning->pre_us = -1;
 #ifdef IMON_HAS_TICKS
