@@ -12,7 +12,7 @@ use File::Basename qw(basename dirname);
 use File::Glob qw(:bsd_glob);
 use File::Path qw(make_path);
 use IO::Select;
-use IO::Socket::INET;
+use IO::Socket::IP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -148,7 +148,7 @@ sub log_count
 
 # Sends a start-up packet, nothing more.  Options: user, database, the names of
 # other start-up parameters, tcp (127.0.0.1 instead of the Unix-domain socket; if
-# not 1, the address to come from).
+# not 1, the address to come from, ::1 for that one).
 sub begin_session
 {
 	my ($node, %options) = @_;
@@ -158,9 +158,10 @@ sub begin_session
 		database => 'postgres',
 		%options);
 	my $socket = $tcp
-	  ? IO::Socket::INET->new(
-		PeerHost => '127.0.0.1', PeerPort => $node->port, Proto => 'tcp',
-		$tcp eq '1' ? () : (LocalAddr => $tcp))
+	  ? IO::Socket::IP->new(
+		PeerHost => $tcp eq '::1' ? $tcp : '127.0.0.1',
+		PeerPort => $node->port,
+		$tcp eq '1' ? () : (LocalHost => $tcp))
 	  : $node->raw_connect;
 
 	die "cannot connect: $@" unless $socket;
