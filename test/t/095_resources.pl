@@ -67,7 +67,7 @@ SKIP:
 {
 	skip 'sanitizers need all addresses', 3 if $ENV{IMON_SANITIZERS};
 	my $said = start_in_vain(4 * 1024 * 1024);
-	like($said, qr/FATAL:  could not map anonymous shared memory/, 'S3: what the system does not have is refused at start');
+	like($said, qr/FATAL:  (could not map anonymous shared memory|shmat\(.*Cannot allocate memory)/, 'S3: what the system does not have is refused at start');
 	like($said, qr/LOG:  infra_monitor takes 9\d\d\d MB of shared memory\n.*$HINT/, 'S3: and it says which settings to reduce');
 	unlike($said, qr/PANIC|signal|ERROR/, 'S3: nothing else');
 }
