@@ -18,7 +18,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(allow_seconds new_server wait_for wait_for_sample status_of end_sampler log_count
+our @EXPORT = qw(allow_seconds new_server wait_for wait_for_sample status_of end_sampler
+  stop_sampler log_count
   begin_session await_session open_session ask try_ask send_query has_answered
   answer_of wait_in_session
   close_sessions log_end worker_log seconds copies_of read_everything
@@ -128,6 +129,31 @@ sub end_sampler
 	my $query = 'SELECT pg_terminate_backend(pid, 60000) FROM infra_monitor.sampler_status';
 
 	return ref($where) eq 'HASH' ? ask($where, $query) : $where->safe_psql('postgres', $query);
+}
+
+# Stops the sampler with a signal, where it sleeps: elsewhere it may hold a lock that
+# the whole server needs, and the session too.  Returns its pid, for the one that lets
+# it go on.
+sub stop_sampler
+{
+	my ($session) = @_;
+	my $pid = ask($session, 'SELECT pid FROM infra_monitor.sampler_status');
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (time < $deadline)
+	{
+		my $patience = time + 1;
+
+		kill 'STOP', $pid or die "cannot stop $pid: $!";
+		send_query($session, "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid");
+		usleep(5_000) until has_answered($session) || time > $patience;
+		my $answered = has_answered($session);
+		return $pid if $answered && answer_of($session) eq 'Extension';
+		kill 'CONT', $pid;
+		answer_of($session) unless $answered;
+		usleep(5_000);
+	}
+	die 'the sampler does not sleep';
 }
 
 # How many lines of the server log, from an offset on, match.

@@ -336,10 +336,9 @@ is($out, "t\nnone", 'no relation of a user is locked by it');
 #
 ignore_surroundings();
 wait_for($node, 'SELECT infra_monitor.health_status()', 'healthy before', 'healthy');
-$pid = status_of($node, 'pid');
 my $session = open_session($node);
 ask($session, 'SELECT infra_monitor.health()');
-kill 'STOP', $pid or die $!;
+$pid = stop_sampler($session);
 my ($oldest_healthy, $is_healthy, $its_age) = (0, 't', 0);
 for (1 .. 50 * $PostgreSQL::Test::Utils::timeout_default)
 {

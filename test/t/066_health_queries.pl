@@ -209,9 +209,10 @@ becomes('track_io_timing', 'ok', 'on again');
 # the sampler stands still for some intervals
 # (what a busy machine has kept it from is forgotten, too)
 forget('missed_ticks');
-my $pid = status_of($node, 'pid');
 my $last = status_of($node, 'last_tick');
-kill 'STOP', $pid;
+my $stopper = open_session($node);
+my $pid = stop_sampler($stopper);
+close_sessions($stopper);
 wait_for($node, "SELECT clock_timestamp() > '$last'::timestamptz + interval '6 seconds'", 'the sampler stands still');
 kill 'CONT', $pid;
 becomes('missed_ticks', 'warning', 'some');

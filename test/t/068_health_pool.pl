@@ -115,9 +115,8 @@ close_sessions($holder, $waiter);
 
 # nobody watches
 becomes('sampler_alive', 'ok', 'alive');
-my $pid = ask($admin, 'SELECT pid FROM infra_monitor.sampler_status');
 threshold('sampler_alive', 'NULL', 3600);
-kill 'STOP', $pid;
+my $pid = stop_sampler($admin);
 becomes('sampler_alive', 'warning', 'stopped for three intervals');
 threshold('sampler_alive', 'NULL', 'NULL');
 becomes('sampler_alive', 'critical', 'and for ten');

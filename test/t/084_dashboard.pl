@@ -279,10 +279,9 @@ sub once
 {
 	my ($second) = @_;
 
-	if ($second == 2 || $second == 5)
-	{
-		kill $second == 2 ? 'STOP' : 'CONT', ask($watcher, 'SELECT pid FROM infra_monitor.sampler_status');
-	}
+	stop_sampler($watcher) if $second == 2;
+	kill 'CONT', ask($watcher, 'SELECT pid FROM infra_monitor.sampler_status')
+	  if $second == 5;
 	if ($second == 8 || $second == 11)
 	{
 		my $where = $second == 8 ? "$directory{primary}/missing" : 'pg_stat_tmp';
