@@ -101,7 +101,7 @@ is(ask($session, 'SELECT ticks FROM infra_monitor.sampler_status'), $ticks, 'non
 # what is in memory
 my $last = ask($session, 'SELECT max(at) FROM infra_monitor.sample_ring()');
 wait_in_session($session, "SELECT max(at) > '$last' FROM infra_monitor.sample_ring()", 'samples in memory go on');
-is(ask($session, "SELECT max(bucket) >= '$last' FROM infra_monitor.pool_history(now() - interval '1 minute', step => '1 s')"),
+is(ask($session, "SELECT max(bucket) >= date_trunc('second', timestamptz '$last') FROM infra_monitor.pool_history(now() - interval '1 minute', step => '1 s')"),
 	't', 'pool_history() has them');
 ask($session, "SELECT 17, 17 AS seen_when_full");
 wait_in_session($session, "SELECT count(*) > 0 FROM infra_monitor.slow_query_log WHERE query LIKE '%seen_when_full%'", 'slow executions are seen');
