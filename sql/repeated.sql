@@ -18,7 +18,9 @@ FROM infra_monitor.repeated_queries;
 -- A script for \gexec.  Each step is a number of times and statements that are
 -- executed in turn; %s is the number of the turn.  The first statement makes
 -- the server forget the one that returned the script.
-CREATE FUNCTION regress_script(VARIADIC steps text[]) RETURNS SETOF text LANGUAGE sql AS $$
+CREATE FUNCTION regress_script(VARIADIC steps text[]) RETURNS SETOF text LANGUAGE sql
+SET jit = off -- it would take longer than all the rest
+AS $$
 	SELECT 'DISCARD PLANS'
 	UNION ALL
 	SELECT line FROM (
