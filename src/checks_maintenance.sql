@@ -34,9 +34,12 @@ RETURNS record
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-WITH holders (age, holder) AS (
-	-- VACUUM itself holds nothing back, and what we look with is young
+WITH holders (age, follows, since, holder) AS (
+	-- VACUUM itself holds nothing back, and what we look with is young.  Snapshots
+	-- follow the oldest transaction that ran when they were taken, so that of the
+	-- same age are many: it is to blame if it runs, else who has had one for longest.
 	SELECT greatest(age(a.backend_xmin), age(a.backend_xid)),
+		coalesce(age(a.backend_xid) < age(a.backend_xmin), a.backend_xid IS NULL), coalesce(a.xact_start, '-infinity'),
 		CASE a.backend_type WHEN 'walsender' THEN 'a standby or its queries, by walsender ' || a.pid
 			ELSE a.backend_type || ' ' || a.pid END
 			|| coalesce(' of role "' || infra_monitor.shown(a.usename) || '"', '')
@@ -45,16 +48,16 @@ WITH holders (age, holder) AS (
 	WHERE a.pid <> pg_backend_pid()
 		AND NOT EXISTS (SELECT FROM pg_stat_progress_vacuum v WHERE v.pid = a.pid)
 	UNION ALL
-	SELECT age(p.transaction), format('prepared transaction "%s" of role "%s" in database "%s"',
+	SELECT age(p.transaction), false, p.prepared, format('prepared transaction "%s" of role "%s" in database "%s"',
 		infra_monitor.shown(p.gid::name), infra_monitor.shown(p.owner), infra_monitor.shown(p.database))
 	FROM pg_prepared_xacts p
 	UNION ALL
-	SELECT greatest(age(s.xmin), age(s.catalog_xmin)), format('replication slot "%s", %s', s.slot_name,
+	SELECT greatest(age(s.xmin), age(s.catalog_xmin)), true, '-infinity', format('replication slot "%s", %s', s.slot_name,
 		CASE WHEN s.active THEN 'in use' ELSE 'which nobody reads' END)
 	FROM pg_replication_slots s
 ), oldest AS (
 	SELECT h.age, h.holder FROM holders h WHERE h.age IS NOT NULL
-	ORDER BY h.age DESC, h.holder LIMIT 1
+	ORDER BY h.age DESC, h.follows, h.since, h.holder LIMIT 1
 )
 SELECT coalesce(max(age), 0)::float8, 'transactions',
 	coalesce(max(format('vacuum must spare what was deleted in the last %s transactions, because of %s', age, holder)),

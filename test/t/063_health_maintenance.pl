@@ -184,7 +184,47 @@ horizon_held(
 		$node->safe_psql('postgres', "SELECT pg_drop_replication_slot('forgotten')");
 	},
 	'a slot');
-close_sessions($session);
+
+# Many are of the same age: snapshots that follow a transaction.  It is to blame
+# while it runs, then the oldest of them; numbers of processes, which names begin
+# with, are in another order than times.
+sub horizon_blamed
+{
+	my ($who, $test) = @_;
+
+	# the sampler may have begun before all of them
+	wait_for($node,
+		"SELECT message ~ 'because of $who of role' FROM infra_monitor.evaluate_checks('database') WHERE name = 'xmin_horizon'",
+		"xmin_horizon blames $test");
+	return;
+}
+
+sub take_snapshot
+{
+	my ($reader) = @_;
+
+	ask($reader, 'BEGIN ISOLATION LEVEL REPEATABLE READ');
+	ask($reader, 'SELECT FROM t');
+	return;
+}
+my ($young, $writer, $old) = map { open_session($node) } 1 .. 3;
+my %pids = map { $_ => 'client backend ' . ask($_, 'SELECT pg_backend_pid()') } $young, $writer, $old;
+ask($writer, 'BEGIN');
+ask($writer, 'INSERT INTO t VALUES (2, 0)');
+take_snapshot($old);
+take_snapshot($young);
+horizon_blamed($pids{$writer}, 'the transaction, not a snapshot that follows it');
+ask($writer, 'ROLLBACK');
+horizon_blamed($pids{$old}, 'when it has ended, the oldest snapshot');
+ask($_, 'COMMIT') foreach $old, $young;
+ask($writer, 'BEGIN');
+ask($writer, 'INSERT INTO t VALUES (2, 0)');
+ask($writer, q{PREPARE TRANSACTION 'followed'});
+take_snapshot($young);
+horizon_blamed('prepared transaction "followed"', 'one that is prepared');
+ask($young, 'COMMIT');
+ask($writer, q{ROLLBACK PREPARED 'followed'});
+close_sessions($session, $young, $writer, $old);
 
 # a query on a standby that asks for consideration
 $node->backup('copy');
