@@ -752,6 +752,21 @@ run_if_possible(ImonTask *task)
 }
 
 /*
+ * May the extension have come since it was looked for?  A command says so, but
+ * not on a standby, where it is replayed: the promotion is the moment to look.
+ */
+static bool
+extension_may_have_come(void)
+{
+	static bool recovery_seen = false;
+	bool		recovery = RecoveryInProgress();
+	bool		promoted = recovery_seen && !recovery;
+
+	recovery_seen = recovery;
+	return promoted || changes_seen != imon_home_changes();
+}
+
+/*
  * Lets all tasks run now if a command has created or updated the extension,
  * perhaps after one that dropped it.
  */
@@ -1222,7 +1237,7 @@ imon_sampler_main(Datum arg)
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(context);
 		leave_if_asked();
-		if (changes_seen != imon_home_changes())
+		if (extension_may_have_come())
 			welcome_extension();
 		MemoryContextSwitchTo(context);
 		next = run_due_tasks();

@@ -13,7 +13,7 @@ my $primary = new_server('primary', init => [ allows_streaming => 1 ]);
 $primary->start;
 $primary->safe_psql('postgres', 'CREATE EXTENSION infra_monitor CASCADE');
 wait_for_sample($primary, 'the primary samples');
-$primary->safe_psql('postgres', 'CREATE DATABASE second');
+$primary->safe_psql('postgres', "CREATE DATABASE $_") foreach qw(second third);
 $primary->backup('backup');
 
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -25,6 +25,12 @@ my $follower = PostgreSQL::Test::Cluster->new('follower');
 $follower->init_from_backup($primary, 'backup', has_streaming => 1);
 $follower->append_conf('postgresql.conf', "infra_monitor.database = 'second'\n");
 $follower->start;
+
+# The home database of the third will not have the extension before it is promoted.
+my $late = PostgreSQL::Test::Cluster->new('late');
+$late->init_from_backup($primary, 'backup', has_streaming => 1);
+$late->append_conf('postgresql.conf', "infra_monitor.database = 'third'\n");
+$late->start;
 
 wait_for($standby, "SELECT state = 'standby' FROM infra_monitor.sampler_status",
 	'the sampler knows that it is on a standby');
@@ -147,9 +153,10 @@ sub promote
 
 # What the primary writes later must not be taken for samples of the promoted.
 $primary->wait_for_catchup($standby);
+wait_for($late, "SELECT state FROM infra_monitor.sampler_state()", 'a sampler has looked for the extension', 'waiting for extension');
 $primary->safe_psql('postgres', 'CREATE DATABASE second');
-$primary->safe_psql('second', 'CREATE EXTENSION infra_monitor CASCADE');
-$primary->wait_for_catchup($follower);
+$primary->safe_psql($_, 'CREATE EXTENSION infra_monitor CASCADE') foreach qw(second third);
+$primary->wait_for_catchup($_) foreach $follower, $late;
 $primary->stop;
 promote($standby, 'postgres');
 is(status_of($standby, 'state'), 'running', 'the sampler is no longer on a standby');
@@ -161,5 +168,8 @@ is( $standby->safe_psql('postgres',
 # Nothing told this sampler that its database is back, but the promotion does.
 promote($follower, 'second');
 
-$_->stop foreach $standby, $follower;
+# Nor did anything say that the extension is there.
+promote($late, 'third');
+
+$_->stop foreach $standby, $follower, $late;
 done_testing();
