@@ -470,6 +470,7 @@ sub finish_pgbench
 # Everything at the same time
 #
 my ($kills, $reloads, $wrong_reloads, $cancels, $terminations) = (0, 0, 0, 0, 0);
+my $killed = 0;                # the sampler that was ended last
 
 sub cancel_one
 {
@@ -652,9 +653,11 @@ my %things = (
 	kill => [
 		LONG ? 20 : 7,
 		sub {
-			my $answer = ask($observer, 'SELECT pg_terminate_backend(pid) FROM infra_monitor.sampler_state() WHERE pid IS NOT NULL');
+			my $answer = ask($observer, 'SELECT pid FROM infra_monitor.sampler_state() WHERE pid IS NOT NULL AND pg_terminate_backend(pid)');
 
-			$kills++ if $answer eq 't';
+			return if $answer eq '';
+			$killed = $answer;
+			$kills++;
 		}
 	],
 	waits => [ 0.1, \&look_at_waits ]);
@@ -669,7 +672,7 @@ delete $things{kill};
 $things{databases}[1] = sub { go_on_with_databases(0) };
 $things{reload}[1] = sub { reload_random([ grep { !$large{ $_->{name} } } @changing ], \%exact) };
 $things{memory} = [ LONG ? 3 : 0.5, \&look_at_memory ];
-wait_in_session($observer, q{SELECT state FROM infra_monitor.sampler_state()}, 'the sampler runs', 'running');
+wait_in_session($observer, "SELECT state FROM infra_monitor.sampler_state() WHERE pid <> $killed", 'the sampler runs', 'running');
 my $sampler = ask($observer, 'SELECT pid FROM infra_monitor.sampler_state()');
 %watched = (sampler => $sampler, postmaster => $postmaster,
 	observer => ask($observer, 'SELECT pg_backend_pid()'),
