@@ -173,5 +173,5 @@ mount_small_disk
 suite regression 'sql/*.sql' count_regress ISOLATION= TAP_TESTS=
 suite isolation 'test/isolation/specs/*.spec' count_regress REGRESS= TAP_TESTS=
 make_small_groups
-suite tap 'test/t/*.pl' count_tap REGRESS= ISOLATION= EXTRA_PROVE_FLAGS="-j$(($(nproc) + 1)) --reverse" ${TAP_FILES:+PROVE_TESTS="$TAP_FILES"}
+suite tap 'test/t/*.pl' count_tap REGRESS= ISOLATION= EXTRA_PROVE_FLAGS="-j$((2 * $(nproc) + 1)) --reverse" ${TAP_FILES:+PROVE_TESTS="$TAP_FILES"}
 finish

@@ -1,5 +1,6 @@
 # Counters of connections, exact to the unit: the peak, connections stuck in
-# authentication, many short connections, infra_monitor.enabled, and reset().
+# authentication, many short connections (20 000 with IMON_LONG_TESTS=1),
+# infra_monitor.enabled, and reset().
 #
 # All sessions, that of the observer too, are sockets of this script, and a
 # session that it has closed is gone: so nothing else is ever connected, and
@@ -14,6 +15,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
+
+use constant SHORT => $ENV{IMON_LONG_TESTS} ? 20_000 : 4000;    # connections, by 8 clients
 
 my $node = new_server('counters', conf => <<'CONF');
 max_connections = 80
@@ -199,7 +202,7 @@ subtest 'many short connections' => sub {
 		[   'pgbench', '--no-vacuum', '--connect',
 			'--client' => 8,
 			'--jobs' => 2,
-			'--transactions' => 2500,
+			'--transactions' => SHORT / 8,
 			'--file' => $script,
 			'--host' => $node->host,
 			'--port' => $node->port,
@@ -227,17 +230,17 @@ subtest 'many short connections' => sub {
 	$pgbench->finish;
 	like(
 		$output,
-		qr{actually processed: 20000/20000},
-		'pgbench has run 20000 transactions');
+		qr{actually processed: ${\SHORT}/${\SHORT}},
+		'pgbench has run all transactions');
 	is($errors =~ s/^pgbench \(.*\n//r, '', 'without errors');
 
 	wait_in_session(
 		$observer,
 		'SELECT disconnects_total FROM infra_monitor.pool_pressure',
 		'each connection has ended',
-		$disconnects + 20001);
+		$disconnects + SHORT + 1);
 	is( pool('connects_total', @balance),
-		($connects + 20001) . '|10|10',
+		($connects + SHORT + 1) . '|10|10',
 		'each connection was counted once');
 	is($backwards, 0, 'the totals have only grown');
 	is($negative, 0, 'and no number was negative');
@@ -250,7 +253,7 @@ subtest 'many short connections' => sub {
 	is( ask($observer,
 			q{SELECT connects, disconnects, current, session_time > 0 FROM infra_monitor.connection_churn WHERE application_name = 'short'}
 		),
-		'20001|20001|0|t',
+		join('|', SHORT + 1, SHORT + 1, 0, 't'),
 		'they were those of pgbench');
 	my $totals = pool('connects_total', 'disconnects_total');
 	is( ask($observer,

@@ -1,6 +1,6 @@
 # Who connects how often: many at once, more kinds than there is room for,
 # rates, infra_monitor.enabled, and resets while others come and go.  The sums
-# are those of pool_pressure, always.  (20 000 connections: 011_counters.pl.)
+# are those of pool_pressure, always.  (Thousands of connections: 011_counters.pl.)
 
 use strict;
 use warnings;
