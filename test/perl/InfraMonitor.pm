@@ -90,14 +90,38 @@ CONF
 }
 
 # Waits until the query gives the expected answer (true by default), and passes
-# or fails the test "name".  Not longer than PostgreSQL's own tests wait.
+# or fails the test "name".  Not longer than PostgreSQL's own tests wait.  Each
+# look is a session of its own, as with poll_query_until(), but without psql, which
+# took longer than all that is looked at.
 sub wait_for
 {
 	my ($node, $query, $name, $expected, $database) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $answer;
 
-	return ok( $node->poll_query_until(
-			$database // 'postgres', $query, $expected // 't'),
-		$name);
+	$expected //= 't';
+	until (($answer = look($node, $query, $database // 'postgres')) eq $expected || time > $deadline)
+	{
+		usleep(100_000);
+	}
+	return is($answer, $expected, $name);
+}
+
+# What a query answers in a session of its own, or else the error.
+sub look
+{
+	my ($node, $query, $database) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+	my $answer = eval {
+		my $session = open_session($node, database => $database, application_name => $ENV{PGAPPNAME});
+
+		send_query($session, $query);
+		await_session($session) eq 'ready' or die 'the session has ended';
+		close_sessions($session);
+		$session->{message} // join("\n", @{ $session->{rows} || [] });
+	};
+
+	return $answer // "$@";
 }
 
 # Waits for a sample that is younger than this call.
