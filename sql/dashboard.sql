@@ -11,7 +11,7 @@ SET statement_timeout = '60s';
 DO $$ BEGIN
 	WHILE NOT EXISTS (SELECT FROM infra_monitor.samples) LOOP
 		COMMIT;
-		PERFORM pg_sleep(0.01);
+		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;
 RESET statement_timeout;
@@ -85,7 +85,7 @@ SET statement_timeout = '60s';
 DO $$ BEGIN
 	WHILE EXISTS (SELECT FROM infra_monitor.health_checks WHERE status NOT IN ('critical', 'unknown')) LOOP
 		COMMIT;
-		PERFORM pg_sleep(0.01);
+		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;
 TABLE regress_shape;
@@ -147,7 +147,7 @@ DO $$ BEGIN
 	WHILE NOT EXISTS (SELECT FROM infra_monitor.health_checks WHERE name = 'lock_waits' AND status = 'unknown')
 		OR EXISTS (SELECT FROM infra_monitor.health_checks WHERE status IN ('warning', 'critical') AND name NOT IN ('disk_free', 'disk_time_to_full')) LOOP
 		COMMIT;
-		PERFORM pg_sleep(0.01);
+		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;
 TABLE regress_shape;
@@ -158,7 +158,7 @@ DO $$ BEGIN
 	WHILE EXISTS (SELECT FROM infra_monitor.health_checks WHERE name NOT IN ('disk_free', 'disk_time_to_full')
 			AND (status IN ('warning', 'critical') OR status = 'unknown' AND name = 'lock_waits')) LOOP
 		COMMIT;
-		PERFORM pg_sleep(0.01);
+		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;
 
@@ -169,7 +169,7 @@ SELECT pg_reload_conf();
 DO $$ BEGIN
 	WHILE infra_monitor.health()->>'timestamp' = current_setting('regress.last') LOOP
 		COMMIT;
-		PERFORM pg_sleep(0.01);
+		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;
 

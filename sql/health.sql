@@ -10,7 +10,7 @@ SET statement_timeout = '60s';
 DO $$ BEGIN
 	WHILE NOT EXISTS (SELECT FROM infra_monitor.samples) LOOP
 		COMMIT;
-		PERFORM pg_sleep(0.01);
+		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;
 RESET statement_timeout;
@@ -407,7 +407,7 @@ SET statement_timeout = '60s';
 DO $$ BEGIN
 	WHILE infra_monitor.health_status() <> 'unhealthy' LOOP
 		COMMIT;
-		PERFORM pg_sleep(0.01);
+		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;
 SELECT status, critical FROM infra_monitor.health_checks WHERE name = 'xid_wraparound';
@@ -416,7 +416,7 @@ DELETE FROM infra_monitor.health_threshold_overrides;
 DO $$ BEGIN
 	WHILE infra_monitor.health_status() <> 'healthy' LOOP
 		COMMIT;
-		PERFORM pg_sleep(0.01);
+		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;
 SELECT category, score FROM infra_monitor.health_score;
@@ -428,7 +428,7 @@ SELECT pg_reload_conf();
 DO $$ BEGIN
 	WHILE infra_monitor.health()->>'timestamp' = current_setting('regress.last') LOOP
 		COMMIT;
-		PERFORM pg_sleep(0.01);
+		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;
 

@@ -365,7 +365,7 @@ sub wait_in_session
 	$expected //= 't';
 	while (($answer = ask($session, $query)) ne $expected && time < $deadline)
 	{
-		usleep(20_000);
+		usleep(50_000);
 	}
 	return is($answer, $expected, $name);
 }
