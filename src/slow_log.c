@@ -6,8 +6,9 @@
  * They are kept in a ring of fixed slots.  A writer takes the next number from
  * an atomic and writes into the slot of that number, whose state says so
  * meanwhile.  If another process still writes there, a whole turn of the ring
- * behind, the execution is dropped and counted.  Readers leave out what changes
- * while they copy it.  Nobody waits and there is no lock.
+ * behind, the execution is dropped and counted; what that process writes stays
+ * then, though it is older.  So readers look at what is in each slot.  They leave
+ * out what changes while they copy it.  Nobody waits and there is no lock.
  *
  * The sampler stores what is in the ring (slow_samples.c).  Who writes into a
  * slot counts what it overwrites, unless the sampler has taken that over: then
@@ -731,6 +732,19 @@ imon_slow_log_overwritten(void)
 	return pg_atomic_read_u64(&slow_log->overwritten);
 }
 
+/*
+ * Is there an execution in the slot of this number, written to its end and not
+ * reset?  Mostly it is that of the number; an older one while that is not
+ * written, or was dropped; or one that has just come.  "state" says which.
+ */
+static bool
+find_entry(uint64 slot, uint64 *state)
+{
+	*state = pg_atomic_read_u64(&slot_of(slot)->state);
+	return *state % 4 >= SLOT_KEPT &&
+		*state / 4 >= pg_atomic_read_u64(&slow_log->first);
+}
+
 /* Copies execution "number" if it is still in the ring and whole. */
 static bool
 read_entry(uint64 number, ImonSlowEntry *copy)
@@ -920,8 +934,8 @@ imon_slow_log_range(uint64 *first, uint64 *end)
 }
 
 /*
- * SQL: slow_query_log(), the newest first: the columns of the view but for the
- * last, then userid, dbid, ended_at, log_started_at, entry.
+ * SQL: slow_query_log(): the columns of the view but for the last, then userid,
+ * dbid, ended_at, log_started_at, entry.
  */
 Datum
 imon_slow_query_log_1_0(PG_FUNCTION_ARGS)
@@ -936,14 +950,16 @@ imon_slow_query_log_1_0(PG_FUNCTION_ARGS)
 
 	copy = palloc(slot_size());
 	imon_slow_log_range(&first, &end);
-	for (uint64 number = end; number-- > first;)
+	for (uint64 slot = end; slot-- > first;)
 	{
 		Datum		values[IMON_SLOW_LOG_COLUMNS];
 		bool		nulls[IMON_SLOW_LOG_COLUMNS];
+		uint64		state;
 
-		if (!read_entry(number, copy))
+		if (!find_entry(slot, &state) || !read_entry(state / 4, copy))
 			continue;
-		put_columns(copy, number, imon_may_see_role(copy->userid), values, nulls);
+		put_columns(copy, state / 4, imon_may_see_role(copy->userid), values,
+					nulls);
 		imon_put_row(rsinfo, values, nulls);
 	}
 	pfree(copy);
@@ -979,18 +995,22 @@ imon_slow_log_presses(void)
 }
 
 void
-imon_slow_log_looked_through(uint64 number)
+imon_slow_log_looked_through(uint64 slot)
 {
-	pg_atomic_write_u64(&slow_log->looked_through, number);
+	pg_atomic_write_u64(&slow_log->looked_through, slot);
 }
 
 bool
-imon_next_slow_query(uint64 *number, uint64 end)
+imon_next_slow_query(uint64 *slot, uint64 end, uint64 *number)
 {
-	for (; *number < end; (*number)++)
-		if (pg_atomic_read_u64(&slot_of(*number)->state) ==
-			state_of(*number, SLOT_KEPT))
+	uint64		state;
+
+	for (; *slot < end; (*slot)++)
+		if (find_entry(*slot, &state) && state % 4 == SLOT_KEPT)
+		{
+			*number = state / 4;
 			return true;
+		}
 	return false;
 }
 

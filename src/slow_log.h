@@ -199,14 +199,17 @@ extern uint64 imon_slow_log_overwritten(void);
  * numbers, in the order in which they ended.
  */
 
-/* The numbers of those that are kept, from "first" until before "end". */
+/*
+ * The slots of those that are kept, from "first" until before "end", each with
+ * the number that it was for last.
+ */
 extern void imon_slow_log_range(uint64 *first, uint64 *end);
 
 /*
- * Moves *number on to the next before "end" that is kept and not taken over;
- * false if there is none.
+ * Moves *slot on to the next before "end" with an execution that is not taken
+ * over, *number; false if there is none.
  */
-extern bool imon_next_slow_query(uint64 *number, uint64 end);
+extern bool imon_next_slow_query(uint64 *slot, uint64 end, uint64 *number);
 
 /*
  * Takes an execution over, with the columns of the SQL function slow_query_log:
@@ -222,8 +225,8 @@ extern bool imon_take_slow_query(uint64 number, Datum *values, bool *nulls);
  */
 extern void imon_return_slow_query(uint64 number);
 
-/* Notes that executions with lower numbers have been looked at. */
-extern void imon_slow_log_looked_through(uint64 number);
+/* Notes that the slots before this one have been looked at. */
+extern void imon_slow_log_looked_through(uint64 slot);
 
 /* Executions that were slow since shared memory was created. */
 extern uint64 imon_slow_queries_ever(void);

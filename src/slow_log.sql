@@ -18,7 +18,7 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'imon_slow_query_log_1_0';
 COMMENT ON FUNCTION infra_monitor.slow_query_log() IS
-'source of the view slow_query_log: what is in shared memory, the last infra_monitor.slow_query_log_size executions since the server started or reset(), the newest first; error unless preloaded; for pg_monitor';
+'source of the view slow_query_log: what is in shared memory, the last infra_monitor.slow_query_log_size executions since the server started or reset(), in no order; error unless preloaded; for pg_monitor';
 
 -- By the moment of storing: that is always today, however long ago an execution
 -- began or ended, so no row needs a partition that has expired.

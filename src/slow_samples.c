@@ -41,7 +41,7 @@
 /* What this transaction has taken over, until it ends. */
 static uint64 taken[MAX_ROWS];
 static int	n_taken = 0;
-static uint64 looked_through;	/* numbers below this */
+static uint64 looked_through;	/* slots before this */
 
 /* Types of the columns: sampled_at, then those of slow_query_log(). */
 static const Oid column_types[] = {
@@ -141,12 +141,13 @@ store_one(SPIPlanPtr insert, TimestampTz at, uint64 number)
 }
 
 /*
- * Stores the executions from *number until before "end", of one step; *number
- * is then where the next one begins.  Needs SPI to be connected.
+ * Stores the executions from *slot until before "end", of one step; *slot is
+ * then where the next one begins.  Needs SPI to be connected.
  */
 static void
-store_range(TimestampTz at, uint64 *number, uint64 end, int64 room)
+store_range(TimestampTz at, uint64 *slot, uint64 end, int64 room)
 {
+	uint64		number;
 	int			max_rows = Min(MAX_ROWS, MAX_BYTES / imon_slow_query_text_size);
 	SPIPlanPtr	insert = prepare_insert();
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
@@ -155,10 +156,10 @@ store_range(TimestampTz at, uint64 *number, uint64 end, int64 room)
 	MemoryContext caller = MemoryContextSwitchTo(context);
 
 	max_rows = Min(max_rows, 1 + room / MAX_ROW_BYTES);
-	for (; n_taken < max_rows && imon_next_slow_query(number, end); (*number)++)
+	for (; n_taken < max_rows && imon_next_slow_query(slot, end, &number); (*slot)++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		store_one(insert, at, *number);
+		store_one(insert, at, number);
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(caller);
@@ -170,12 +171,13 @@ imon_store_slow_queries(void)
 {
 	ImonIdentity identity;
 	TimestampTz at;
-	uint64		number;
+	uint64		slot;
 	uint64		end;
+	uint64		number;
 	int64		room;
 
-	imon_slow_log_range(&number, &end);
-	if (!imon_next_slow_query(&number, end))
+	imon_slow_log_range(&slot, &end);
+	if (!imon_next_slow_query(&slot, end, &number))
 	{
 		imon_slow_log_looked_through(end);
 		return true;
@@ -189,13 +191,13 @@ imon_store_slow_queries(void)
 	room = imon_room_to_write(IMON_WRITES_DETAIL, "slow_query_samples", at);
 	if (room > 0)
 	{
-		store_range(at, &number, end, room);
+		store_range(at, &slot, end, room);
 		imon_note_written("slow_query_samples", at);
 	}
 	SPI_finish();
 	imon_end_writing(&identity);
 	if (room == 0)
 		return true;			/* what is in memory waits */
-	looked_through = number;
-	return !imon_next_slow_query(&number, end);
+	looked_through = slot;
+	return !imon_next_slow_query(&slot, end, &number);
 }

@@ -113,7 +113,10 @@ sub look
 	my ($node, $query, $database) = @_;
 	local $SIG{PIPE} = 'IGNORE';
 	my $answer = eval {
-		my $session = open_session($node, database => $database, application_name => $ENV{PGAPPNAME});
+		my $session = open_session($node,
+			database => $database,
+			application_name => $ENV{PGAPPNAME},
+			options => $ENV{PGOPTIONS} // '');
 
 		send_query($session, $query);
 		await_session($session) eq 'ready' or die 'the session has ended';

@@ -487,12 +487,19 @@ is(ask($observer, $counted) - $before_hold + $dropped, 600, 'H1: each execution 
 # H1: rings that overflow, because a writer does not get on.
 #
 $dropped = drops('slow_queries');
-send_query($holder, q{SELECT faults.pause_next('src/slow_log.c')});
+send_query($holder, q{SELECT faults.pause_next('src/slow_log.c') AS h1});
 wait_until('SELECT faults.held() = 1');
+ask($observer, 'SET infra_monitor.slow_query_threshold = -1');
 is(ask($user, "SELECT $_"), $_, 'H1: a user goes around the ring') foreach 1 .. 20;
 cmp_ok(drops('slow_queries'), '>', $dropped, 'H1: and what had no place is counted as dropped');
 ask($observer, 'SELECT faults.release()');
 ok(defined answer_of($holder), 'H1: the writer goes on');
+foreach my $log ('slow_query_log', 'slow_query_samples')
+{
+	wait_in_session($observer, "SELECT count(*) FROM infra_monitor.$log WHERE query ~ 'AS h1'",
+		"H1: its execution is in $log, though it is a turn of the ring behind", 1);
+}
+ask($observer, 'RESET infra_monitor.slow_query_threshold');
 
 ask($observer, q{SELECT faults.pause_next('src/connections.c')});
 $dropped = drops('rejections');

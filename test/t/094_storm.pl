@@ -54,6 +54,8 @@ BEGIN
 END $$;
 SQL
 wait_in_session($observer, 'SELECT count(*) > 0 FROM infra_monitor.samples', 'there are samples');
+wait_in_session($observer, 'SELECT connects_total - disconnects_total FROM infra_monitor.pool_pressure',
+	'whoever has made all this has left', 1);
 my $storm = ask($observer, q{SELECT oid FROM pg_database WHERE datname = 'storm'});
 
 # A sample that is younger than this call.
