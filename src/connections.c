@@ -299,7 +299,8 @@ copy_name(char *target, const char *source)
 
 /*
  * Keeps the details of a refusal.  If another process still writes the slot
- * (256 refusals ago), the details are dropped and counted.
+ * (256 refusals ago), or was faster by a turn of the ring, they are dropped and
+ * counted.
  */
 static void
 keep_details(const ErrorData *edata, ImonRejection reason, TimestampTz at)
@@ -308,7 +309,7 @@ keep_details(const ErrorData *edata, ImonRejection reason, TimestampTz at)
 	ImonRefusal *refusal = &connections->refusals[number % LOG_SIZE];
 	uint64		sequence = pg_atomic_read_u64(&refusal->sequence);
 
-	if ((sequence & 1) != 0 ||
+	if ((sequence & 1) != 0 || sequence > 2 * number ||
 		!pg_atomic_compare_exchange_u64(&refusal->sequence, &sequence,
 										2 * number + 1))
 	{
