@@ -68,8 +68,10 @@ SELECT l.datname, l.usename, l.application_name, l.client_addr,
 	l.idle_connections, l.idle_floor, l.growth_per_hour, l.oldest_idle,
 	l.last_queryid,
 	infra_monitor.terminate_statement(l.pids, l.idle_before) AS terminate,
-	-- no limit in place of one that it has, nor for who heeds none
-	infra_monitor.prevention_advice(l.usename, l.idle_floor, 0,
+	-- no limit in place of one that it has, nor for who heeds none; what the role
+	-- leaves idle elsewhere, it may be on another host, is not used either
+	infra_monitor.prevention_advice(l.usename,
+		(pg_catalog.sum(l.idle_floor) OVER (PARTITION BY l.usename))::pg_catalog.int4, 0,
 		CASE WHEN r.rolconnlimit OPERATOR(pg_catalog.<) 0 AND NOT r.rolsuper
 			THEN (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM infra_monitor.sessions() s
 				WHERE s.usename OPERATOR(pg_catalog.=) l.usename) END) AS prevention,

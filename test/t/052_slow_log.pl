@@ -613,6 +613,18 @@ note(ask($control, 'SELECT drops FROM infra_monitor.sampler_status'));
 is( ask($control, 'SELECT count(DISTINCT query) = count(DISTINCT queryid) FROM infra_monitor.slow_query_log()'),
 	't', 'texts and identifiers belong together');
 
+# from an encoding that no other can be converted from: letters are marked
+SKIP:
+{
+	skip 'there is no such encoding', 2 if ask($control, q{SELECT pg_char_to_encoding('MULE_INTERNAL')}) < 0;
+	ask($control, q{CREATE DATABASE mule ENCODING 'MULE_INTERNAL' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});
+	my $session = open_session($node, database => 'mule', options => '-cinfra_monitor.slow_query_threshold=0');
+
+	ask($session, qq{SELECT 1 AS "\x81\xe9"});
+	close_sessions($session);
+	is(log_rows('query', q{datname = 'mule'}), 'SELECT $1 AS "??"', 'a text that cannot be converted');
+}
+
 close_sessions($control);
 is(log_count($node, '(?:PANIC|TRAP|terminated by signal)'), 0, 'and nothing has crashed');
 $node->stop;

@@ -246,21 +246,39 @@ foreach my $pause (0, 2.5)
 # a portal that is read bit by bit, as drivers do that are given a fetch size
 $session = open_session($node, application_name => 'portal');
 ask($session, 'BEGIN');
-my $execute = 'E' . pack('N', 10) . "c\0" . pack('N', 10);
-my $sync = 'S' . pack('N', 4);
-$session->{socket}->syswrite('P' . pack('N', 4 + 1 + length("$list\0") + 2) . "\0$list\0" . pack('n', 0)
-	. 'B' . pack('N', 4 + 2 + 1 + 6) . "c\0\0" . pack('nnn', 0, 0, 0) . $execute . $sync);
-await_session($session);
-is(scalar @{ $session->{rows} }, 10, 'rows of a portal');
+my $portal = 'P' . pack('N', 4 + 1 + length("$list\0") + 2) . "\0$list\0" . pack('n', 0)
+  . 'B' . pack('N', 4 + 2 + 1 + 6) . "c\0\0" . pack('nnn', 0, 0, 0);
+sub read_portal
+{
+	my ($session, $name, $before) = @_;
+
+	delete $session->{rows};
+	$session->{socket}->syswrite(($before // '') . 'E' . pack('N', 10) . "c\0" . pack('N', 10) . 'S' . pack('N', 4));
+	await_session($session);
+	return is(scalar @{ $session->{rows} }, 10, $name);
+}
+
+read_portal($session, 'rows of a portal', $portal);
 repeat($session, $point, 15);
-delete $session->{rows};
-$session->{socket}->syswrite($execute . $sync);
-await_session($session);
-is(scalar @{ $session->{rows} }, 10, 'further ones');
+read_portal($session, 'further ones');
 repeat($session, $point, 15);
 ask($session, 'COMMIT');
 close_sessions($session);
 is(found(), "portal|select|1|30|30|$point?|t", 'it is the parent though it ends after the loop');
+
+# one that is not read to its end is no execution, and none where none is wanted
+foreach my $threshold (25, 0)
+{
+	$session = open_session($node, application_name => 'given up', options => "-cinfra_monitor.repeated_query_threshold=$threshold");
+	for (1 .. 30)
+	{
+		ask($session, 'BEGIN');
+		read_portal($session, "rows of a portal that is given up, threshold $threshold", $portal);
+		ask($session, 'ROLLBACK');
+	}
+	close_sessions($session);
+	is(found(), '', 'is not repeated');
+}
 
 # turned off, and on again
 $node->safe_psql('postgres', 'ALTER SYSTEM SET infra_monitor.enabled = off; SELECT pg_reload_conf()');

@@ -1,5 +1,5 @@
-# Several processes that send WAL, before they stream, and with no slot: in both
-# expositions, by their names.
+# Several processes that send WAL, before they stream and while they are behind,
+# and with no slot: in both expositions, by their names.
 
 use strict;
 use warnings;
@@ -33,6 +33,19 @@ my @expected = map {
 } ('one', 'one', 'other two');
 is_deeply([ sort map { s/,pid="\d+"//r } @position ], \@expected, 'postgres_exporter: each process');
 is($text =~ /^pg_stat_replication_pg_wal_lsn_diff\{/m, '', 'postgres_exporter: which replays nothing');
+
+# One that is behind and one that makes a backup: neither reads what it gets, and
+# that is more than a connection takes.
+my $begin = ask($observer, 'SELECT pg_current_wal_lsn()');
+ask($observer, 'CREATE TABLE much AS SELECT md5(i::text) FROM generate_series(1, 100000) i');
+send_query($senders[0], "START_REPLICATION PHYSICAL $begin");
+send_query($senders[1], "BASE_BACKUP (CHECKPOINT 'fast')");
+foreach my $sender ('one",client_addr="",state="catchup', 'other two",client_addr="",state="backup')
+{
+	wait_in_session($observer,
+		"SELECT strpos(infra_monitor.metrics_text('postgres_exporter'), 'pg_stat_replication_pg_current_wal_lsn_bytes{application_name=\"$sender\"') > 0",
+		"postgres_exporter: $sender");
+}
 
 close_sessions(@senders);
 is(ask($observer, "SELECT count(*) FROM infra_monitor.metrics WHERE name = 'infra_monitor_replication_standby_lag_seconds'"),
