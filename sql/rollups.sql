@@ -22,9 +22,18 @@ SELECT count(*) >= 0 AS allowed FROM infra_monitor.rollups_due();
 RESET ROLE;
 DROP ROLE regress_rollups;
 
--- nothing of this is committed: the sampler would roll it up, too
+-- nothing of this is committed: the sampler would roll it up, too; nor does it roll up
+-- anything meanwhile, or has, as it does when an hour ends
 \set ON_ERROR_ROLLBACK on
 BEGIN;
+LOCK TABLE infra_monitor.samples_hourly, infra_monitor.samples_daily, infra_monitor.statement_samples_hourly,
+	infra_monitor.statement_samples_daily, infra_monitor.wait_samples_hourly, infra_monitor.wait_samples_daily IN SHARE ROW EXCLUSIVE MODE;
+DELETE FROM infra_monitor.samples_hourly;
+DELETE FROM infra_monitor.samples_daily;
+DELETE FROM infra_monitor.statement_samples_hourly;
+DELETE FROM infra_monitor.statement_samples_daily;
+DELETE FROM infra_monitor.wait_samples_hourly;
+DELETE FROM infra_monitor.wait_samples_daily;
 CREATE TABLE infra_monitor.made_up_samples_1 PARTITION OF infra_monitor.samples FOR VALUES FROM ('2000-01-30') TO ('2000-01-31');
 CREATE TABLE infra_monitor.made_up_samples_2 PARTITION OF infra_monitor.samples FOR VALUES FROM ('2000-01-31') TO ('2000-02-01');
 CREATE TABLE infra_monitor.made_up_samples_3 PARTITION OF infra_monitor.samples FOR VALUES FROM ('2000-02-01') TO ('2000-02-02');
